@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libhv: the hypervisor's control calls as plain C functions, for the programs of the control
+ * domain.
+ *
+ * Each function makes one hypercall (or one short, fixed sequence) through libxencall, with the
+ * argument copied into memory the hypervisor can read. Structures and numbers are those of the
+ * installed Xen 4.17 public headers, so the same tools run on Paravane and on Debian's Xen.
+ *
+ * Invariants: every function returns 0 (or a count, where said) or a negative errno; nothing is
+ * printed; no state is kept beyond the open handles. A handle must not be used after fork():
+ * the child opens its own. Not thread safe.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <xen/xen.h>
+
+#include <xen/domctl.h>
+#include <xen/event_channel.h>
+#include <xen/grant_table.h>
+#include <xen/memory.h>
+#include <xen/sysctl.h>
+#include <xen/version.h>
+
+#define HV_PAGE_SHIFT 12
+#define HV_PAGE_BYTES 4096UL
+
+/* An open connection to the hypervisor; one per process. */
+struct hv;
+
+/* What a new domain gets at its creation. */
+struct hv_create {
+    uint8_t uuid[16];         /* handle kept by the hypervisor */
+    uint32_t vcpu_count;      /* fixed for the domain's life */
+    uint32_t evtchn_port_max; /* highest event-channel port number */
+};
+
+/* Opens the hypervisor's devices. Returns: -ENOENT or so when there is no hypervisor below. */
+int hv_open(struct hv **out);
+/* Closes the handle; NULL is allowed. */
+void hv_close(struct hv *hv);
+
+/* --- domains ----------------------------------------------------------------------------- */
+
+/* Creates an empty, paused PV domain with a free id, which is stored in *domid. */
+int hv_domain_create(struct hv *hv, const struct hv_create *create, uint32_t *domid);
+/* Kills a domain and frees what it owns; repeats the call for as long as it asks for that. */
+int hv_domain_destroy(struct hv *hv, uint32_t domid);
+int hv_domain_pause(struct hv *hv, uint32_t domid);
+int hv_domain_unpause(struct hv *hv, uint32_t domid);
+/* Clears the shut-down state of a domain that has shut down, and lets it run. */
+int hv_domain_resume(struct hv *hv, uint32_t domid);
+/* Describes exactly this domain. Errors: -ESRCH when there is none of that id. */
+int hv_domain_info(struct hv *hv, uint32_t domid, struct xen_domctl_getdomaininfo *info);
+/* Describes up to max domains with ids >= first. Returns: how many were stored. */
+int hv_domain_info_list(struct hv *hv, uint32_t first, struct xen_domctl_getdomaininfo *infos,
+                        size_t max);
+/* Gives the domain its vCPUs; count is the one named at creation. */
+int hv_domain_max_vcpus(struct hv *hv, uint32_t domid, uint32_t count);
+/* Sets the most memory the domain may own. */
+int hv_domain_max_mem(struct hv *hv, uint32_t domid, uint64_t kib);
+int hv_domain_set_handle(struct hv *hv, uint32_t domid, const uint8_t uuid[16]);
+/* Sets the width of the guest's words (64). */
+int hv_domain_set_address_size(struct hv *hv, uint32_t domid, uint32_t bits);
+/* Fills the hypercall page of the domain; frame is its machine frame. */
+int hv_domain_hypercall_page(struct hv *hv, uint32_t domid, uint64_t frame);
+
+/* Reason with which a domain shut itself down (SHUTDOWN_*). */
+static inline unsigned int hv_shutdown_reason(const struct xen_domctl_getdomaininfo *info)
+{
+    return (info->flags >> XEN_DOMINF_shutdownshift) & XEN_DOMINF_shutdownmask;
+}
+
+/* --- vCPUs ------------------------------------------------------------------------------- */
+
+int hv_vcpu_set_context(struct hv *hv, uint32_t domid, uint32_t vcpu,
+                        const struct vcpu_guest_context *context);
+int hv_vcpu_get_context(struct hv *hv, uint32_t domid, uint32_t vcpu,
+                        struct vcpu_guest_context *context);
+int hv_vcpu_info(struct hv *hv, uint32_t domid, uint32_t vcpu,
+                 struct xen_domctl_getvcpuinfo *info);
+
+/* --- the machine ------------------------------------------------------------------------- */
+
+int hv_physinfo(struct hv *hv, struct xen_sysctl_physinfo *info);
+/* Copies the hypervisor's log into text. Returns: the number of bytes copied (no final NUL). */
+long hv_console_ring(struct hv *hv, char *text, size_t text_bytes, bool clear);
+/* Returns: (major << 16) | minor. */
+int hv_version(struct hv *hv);
+/* The rest of the version, such as ".7"; always NUL terminated. */
+int hv_extra_version(struct hv *hv, char *text, size_t text_bytes);
+/* The guest types it can run, such as "xen-3.0-x86_64"; always NUL terminated. */
+int hv_capabilities(struct hv *hv, char *text, size_t text_bytes);
+/* Who compiled it, when and with what. */
+int hv_compile_info(struct hv *hv, struct xen_compile_info *info);
+int hv_changeset(struct hv *hv, char *text, size_t text_bytes);
+/* The command line the hypervisor was started with. */
+int hv_command_line(struct hv *hv, char *text, size_t text_bytes);
+int hv_sched_id(struct hv *hv, uint32_t *id);
+
+/* --- memory ------------------------------------------------------------------------------ */
+
+/*
+ * Gives the domain count extents of 2^order frames. frames[] holds the first pseudo-physical
+ * frame of each extent and receives the first machine frame.
+ * Returns: how many extents were given, which is fewer than count when memory runs out.
+ */
+long hv_populate(struct hv *hv, uint32_t domid, xen_pfn_t *frames, size_t count,
+                 unsigned int order);
+/* Sets the map the guest reads with XENMEM_memory_map: one range of RAM of that size at 0. */
+int hv_memory_map_set(struct hv *hv, uint32_t domid, uint64_t ram_bytes);
+/* Maps count frames of the domain, in order, as one range. NULL with errno set on failure. */
+void *hv_map(struct hv *hv, uint32_t domid, int prot, size_t count, const xen_pfn_t *frames);
+int hv_unmap(struct hv *hv, void *address, size_t count);
+/*
+ * Pins a page of the domain as top-level page table, which checks the whole tree below it.
+ * Requires: no frame of the tree is mapped writable by anyone.
+ */
+int hv_pin_l4(struct hv *hv, uint32_t domid, uint64_t frame);
+
+/* --- grants and events ------------------------------------------------------------------- */
+
+/* A grant the builder puts into a new domain's table. */
+struct hv_grant {
+    uint32_t ref;    /* entry to fill */
+    uint32_t frame;  /* machine frame offered */
+    domid_t to;      /* who may map it */
+};
+/* Fills entries of the first page of the domain's version-1 grant table. */
+int hv_grants_seed(struct hv *hv, uint32_t domid, const struct hv_grant *grants, size_t count);
+/* Makes an unbound port in domain domid for domain remote to bind to. */
+int hv_evtchn_alloc(struct hv *hv, uint32_t domid, uint32_t remote, uint32_t *port);
