@@ -81,8 +81,7 @@ int hv_vcpu_set_context(struct hv *hv, uint32_t domid, uint32_t vcpu,
                         const struct vcpu_guest_context *context);
 int hv_vcpu_get_context(struct hv *hv, uint32_t domid, uint32_t vcpu,
                         struct vcpu_guest_context *context);
-int hv_vcpu_info(struct hv *hv, uint32_t domid, uint32_t vcpu,
-                 struct xen_domctl_getvcpuinfo *info);
+int hv_vcpu_info(struct hv *hv, uint32_t domid, uint32_t vcpu, struct xen_domctl_getvcpuinfo *info);
 
 /* --- the machine ------------------------------------------------------------------------- */
 
@@ -126,9 +125,9 @@ int hv_pin_l4(struct hv *hv, uint32_t domid, uint64_t frame);
 
 /* A grant the builder puts into a new domain's table. */
 struct hv_grant {
-    uint32_t ref;    /* entry to fill */
-    uint32_t frame;  /* machine frame offered */
-    domid_t to;      /* who may map it */
+    uint32_t ref;   /* entry to fill */
+    uint32_t frame; /* machine frame offered */
+    domid_t to;     /* who may map it */
 };
 /* Fills entries of the first page of the domain's version-1 grant table. */
 int hv_grants_seed(struct hv *hv, uint32_t domid, const struct hv_grant *grants, size_t count);

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+# The control domain's programs. A folder's main.c is a program, its other files are its own only if
+# the folder is vane/; all the rest is one library which programs and unit tests link. New files and
+# folders are picked up without a change here.
+DT_B := $(B)/dom0-tools
+DT_PKGS := libxml-2.0 json-c zlib liblzma liblz4 libzstd
+DT_CFLAGS := $(HOST_CFLAGS) $(shell pkg-config --cflags $(DT_PKGS))
+DT_LIBS := $(shell pkg-config --libs $(DT_PKGS)) -lbz2 -llzo2 -lxencall -lxenforeignmemory \
+           -lxenevtchn -lxengnttab -lxenstore -lxentoollog
+
+DT_LIB_SRC := $(filter-out dom0-tools/vane/% %/main.c,$(wildcard dom0-tools/*/*.c))
+DT_VANE_SRC := $(wildcard dom0-tools/vane/*.c)
+DT_DAEMON_SRC := $(filter-out dom0-tools/vane/%,$(wildcard dom0-tools/*/main.c))
+DT_DAEMONS := $(DT_DAEMON_SRC:dom0-tools/%/main.c=$(DT_B)/vane-%d)
+DT_TEST_SRC := $(foreach d,$(filter-out vane,$(notdir $(patsubst %/,%,$(wildcard dom0-tools/*/)))),\
+                 $(wildcard tests/unit/test_$(d)_*.c))
+DT_TESTS := $(DT_TEST_SRC:tests/unit/%.c=$(DT_B)/tests/%)
+
+dt_objs = $(patsubst dom0-tools/%.c,$(DT_B)/$(1)/%.o,$(2))
+
+ALL += $(DT_B)/vane $(DT_DAEMONS) $(DT_B)/vane.1 $(DT_B)/vane.bash
+UNIT_TESTS += $(DT_TESTS)
+
+# Two builds of each object: obj/ as shipped, san/ under sanitizers for the unit tests.
+$(DT_B)/obj/%.o: dom0-tools/%.c
+	@mkdir -p $(@D)
+	$(CC) $(DT_CFLAGS) -MMD -MP -c -o $@ $<
+$(DT_B)/san/%.o: dom0-tools/%.c
+	@mkdir -p $(@D)
+	$(CC) $(DT_CFLAGS) $(SAN_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(DT_B)/libtools.a: $(call dt_objs,obj,$(DT_LIB_SRC))
+$(DT_B)/libtools-san.a: $(call dt_objs,san,$(DT_LIB_SRC))
+$(DT_B)/libtools.a $(DT_B)/libtools-san.a:
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(DT_B)/vane: $(call dt_objs,obj,$(DT_VANE_SRC)) $(DT_B)/libtools.a
+	$(CC) -o $@ $^ $(DT_LIBS)
+$(DT_DAEMONS): $(DT_B)/vane-%d: $(DT_B)/obj/%/main.o $(DT_B)/libtools.a
+	$(CC) -o $@ $^ $(DT_LIBS)
+$(DT_B)/vane.1: $(DT_B)/vane
+	$< --generate-man >$@
+$(DT_B)/vane.bash: $(DT_B)/vane
+	$< --generate-completion >$@
+
+$(DT_TESTS): $(DT_B)/tests/%: tests/unit/%.c $(DT_B)/libtools-san.a
+	@mkdir -p $(@D)
+	$(CC) $(DT_CFLAGS) $(SAN_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(DT_B)/libtools-san.a $(DT_LIBS) -lcunit
+
+-include $(wildcard $(DT_B)/obj/*/*.d $(DT_B)/san/*/*.d $(DT_B)/tests/*.d)

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest's configuration, read from libvirt's domain XML (`<domain type='xen'>`).
+ *
+ * The reader is pure: it touches nothing but the named file. What it accepts it understands; an
+ * element, attribute or value that means something else to libvirt than to us is refused by name,
+ * so a configuration never does half of what it says. Reports read "first.xml:12: <disk>: ...".
+ * Whether kernels, disks and bridges exist is for the domain builder to find out.
+ * Used by dom0-tools/vane (create, validate) and by the unit tests.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dom0-tools/base/err.h"
+
+#define CONFIG_MAX_FILE_BYTES (1u << 20)
+#define CONFIG_MAX_DEPTH 16
+#define CONFIG_MAX_VCPUS 128
+#define CONFIG_MAX_MEMORY_KIB (16ull << 30) /* 16 TiB */
+#define CONFIG_MIN_MEMORY_KIB (4ull << 10)  /* 4 MiB: less holds no kernel */
+#define CONFIG_MAX_DISKS 64
+#define CONFIG_MAX_NETS 32
+#define CONFIG_MAX_NAME_BYTES 64
+#define CONFIG_MAX_CMDLINE_BYTES 1023 /* start_info has 1024 with the NUL */
+
+/* What to do when a guest stops; libvirt's words. */
+enum vane_action {
+    VANE_ACTION_DESTROY,
+    VANE_ACTION_RESTART,
+    VANE_ACTION_PRESERVE,
+    VANE_ACTION_RENAME_RESTART,
+    VANE_ACTION_COREDUMP_DESTROY,
+    VANE_ACTION_COREDUMP_RESTART,
+};
+
+enum vane_disk_type {
+    VANE_DISK_FILE,  /* an image file, attached through a loop device */
+    VANE_DISK_BLOCK, /* a block device */
+};
+
+struct vane_disk {
+    enum vane_disk_type type;
+    char *path;     /* file or device; absolute; never NULL */
+    char *target;   /* name in the guest, "xvda" to "xvdiz"; unique */
+    uint32_t vdev;  /* virtual device number of `target` in the blkif numbering */
+    bool cdrom;     /* device='cdrom': always read-only */
+    bool readonly;  /* guest may not write */
+    bool shareable; /* several guests may write */
+};
+
+struct vane_net {
+    char *bridge;   /* bridge to join; never NULL */
+    uint8_t mac[6]; /* given, or made up in Xen's 00:16:3e range; unique in the file */
+    bool mac_given; /* the file named the address */
+    char *target;   /* name of the control domain's interface; NULL: vifD.N */
+};
+
+struct vane_config {
+    char *name;        /* [A-Za-z0-9_.+:@-]+, at most CONFIG_MAX_NAME_BYTES, not all digits */
+    uint8_t uuid[16];  /* given, or made up */
+    bool uuid_given;   /* the file named the uuid */
+    char *title;       /* NULL if absent */
+    char *description; /* NULL if absent */
+
+    uint64_t memory_kib;         /* <memory>: the most the guest may ever own */
+    uint64_t current_memory_kib; /* <currentMemory>: what it starts with; <= memory_kib */
+    unsigned int vcpus;          /* most virtual processors; 1..CONFIG_MAX_VCPUS */
+    unsigned int current_vcpus;  /* those online at start; 1..vcpus */
+
+    char *kernel;  /* bzImage or ELF; absolute path; never NULL */
+    char *ramdisk; /* absolute path; NULL if absent */
+    char *cmdline; /* never NULL, "" if absent */
+
+    enum vane_action on_poweroff; /* default destroy */
+    enum vane_action on_reboot;   /* default restart */
+    enum vane_action on_crash;    /* default destroy */
+
+    struct vane_disk *disks;
+    size_t disk_count;
+    struct vane_net *nets;
+    size_t net_count;
+};
+
+/* Reads a configuration file. Returns: 0 with a new configuration (config_free() it).
+ * Errors: the errno of opening the file; EFBIG above CONFIG_MAX_FILE_BYTES; EBADMSG for everything
+ * wrong in it. */
+int config_load(const char *path, struct vane_config **out, struct err *err);
+
+/* As config_load() for a document in memory; `name` stands for the file in reports. */
+int config_parse(const char *name, const void *data, size_t bytes, struct vane_config **out,
+                 struct err *err);
+
+/* Frees a configuration; NULL is fine. */
+void config_free(struct vane_config *config);
+
+/* libvirt's word for an action, "restart" for instance. */
+const char *config_action_name(enum vane_action action);
+
+/* Writes a uuid in its 36-character form with a NUL. */
+void config_uuid_format(const uint8_t uuid[16], char text[37]);
+
+/* Writes a hardware address as "00:16:3e:00:00:01" with a NUL. */
+void config_mac_format(const uint8_t mac[6], char text[18]);
+
+/* Virtual device number of a target such as "xvda" or "xvdb3". Returns: 0 or -EINVAL. */
+int config_vdev_from_target(const char *target, uint32_t *vdev);
