@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The hypervisor's part of every address space: L4 slots 256 to 271, the same in all page tables.
+ *
+ *   slot 256  ffff800000000000  M2P, readable by guests (the ABI fixes this address)
+ *   slot 257  ffff808000000000  the same M2P, writable by the hypervisor
+ *   slot 258  ffff810000000000  frame table
+ *   slot 261  ffff828000000000  hypervisor image (text RX, rodata R, data RW), then per-CPU blocks,
+ *                               then device mappings
+ *   slot 264  ffff840000000000  direct map of all RAM (never executable), 8 slots = 4 TiB
+ */
+#pragma once
+
+#define HYP_L4_FIRST 256
+#define HYP_L4_LAST 271
+#define HYP_VIRT_START 0xffff800000000000
+#define HYP_VIRT_END 0xffff880000000000
+
+#define M2P_RO_START 0xffff800000000000
+#define M2P_RW_START 0xffff808000000000
+#define M2P_WINDOW_BYTES (1UL << 39)
+#define FRAMETABLE_START 0xffff810000000000
+#define HYP_IMAGE_START 0xffff828000000000
+#define PERCPU_START 0xffff828040000000
+#define IOREMAP_START 0xffff828080000000
+#define IOREMAP_END 0xffff830000000000
+#define DIRECTMAP_START 0xffff840000000000
+#define DIRECTMAP_BYTES (8UL << 39)
+
+/* Where the boot loader puts the image. */
+#define HYP_LOAD_PHYS 0x200000
+
+/*
+ * One block per pcpu, PERCPU_STRIDE apart:
+ *   +00000  stack block, 8 pages, naturally aligned: #DF stack, NMI stack, #MC stack, guard page
+ *           (not mapped), then 4 pages of main stack with struct cpu_info at its very top
+ *   +10000  GDT window, 16 pages: 14 of the running guest, 2 of the hypervisor
+ *   +20000  LDT window, 16 pages
+ *   +30000  syscall stubs, one page, read-execute
+ *   +31000  TSS, one page
+ */
+#define PERCPU_STRIDE 0x40000
+#define STACK_BYTES 0x8000
+#define PERCPU_GDT 0x10000
+#define PERCPU_LDT 0x20000
+#define PERCPU_STUB 0x30000
+#define PERCPU_TSS 0x31000
+
+/* Selectors. The guest-usable ones are fixed by the ABI, as is the first reserved entry. */
+#define GDT_RESERVED_FIRST 7168
+#define SEL_HYP_CS 0xe008
+#define SEL_HYP_DS 0xe010
+#define SEL_GUEST_CS32 0xe023
+#define SEL_GUEST_DS 0xe02b
+#define SEL_GUEST_CS64 0xe033
+#define SEL_TSS 0xe040
+#define SEL_LDT 0xe050

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+/* Bit operations on arrays of 64-bit words; the atomic ones are safe against other CPUs and
+ * against guests that share the word. */
+#pragma once
+
+#include "base/types.h"
+
+#define BITMAP_WORDS(bits) DIV_ROUND_UP(bits, 64)
+
+static inline bool test_bit(unsigned nr, const uint64_t *map)
+{
+    return (__atomic_load_n(&map[nr / 64], __ATOMIC_RELAXED) >> (nr % 64)) & 1;
+}
+
+/* Atomic; return the old value of the bit; full barrier. */
+static inline bool test_and_set_bit(unsigned nr, uint64_t *map)
+{
+    uint64_t bit = 1UL << (nr % 64);
+    return __atomic_fetch_or(&map[nr / 64], bit, __ATOMIC_SEQ_CST) & bit;
+}
+
+static inline bool test_and_clear_bit(unsigned nr, uint64_t *map)
+{
+    uint64_t bit = 1UL << (nr % 64);
+    return __atomic_fetch_and(&map[nr / 64], ~bit, __ATOMIC_SEQ_CST) & bit;
+}
+
+static inline void set_bit(unsigned nr, uint64_t *map)
+{
+    (void)test_and_set_bit(nr, map);
+}
+
+static inline void clear_bit(unsigned nr, uint64_t *map)
+{
+    (void)test_and_clear_bit(nr, map);
+}
+
+/* First set (clear) bit at or after `from`, or `bits` when there is none. */
+static inline unsigned find_next_bit(const uint64_t *map, unsigned bits, unsigned from)
+{
+    for (unsigned nr = from; nr < bits; nr = (nr / 64 + 1) * 64) {
+        uint64_t word = __atomic_load_n(&map[nr / 64], __ATOMIC_RELAXED) >> (nr % 64);
+        if (word) {
+            nr += (unsigned)__builtin_ctzl(word);
+            return MIN(nr, bits);
+        }
+    }
+    return bits;
+}
+
+static inline unsigned find_next_zero_bit(const uint64_t *map, unsigned bits, unsigned from)
+{
+    for (unsigned nr = from; nr < bits; nr = (nr / 64 + 1) * 64) {
+        uint64_t word = ~__atomic_load_n(&map[nr / 64], __ATOMIC_RELAXED) >> (nr % 64);
+        if (word) {
+            nr += (unsigned)__builtin_ctzl(word);
+            return MIN(nr, bits);
+        }
+    }
+    return bits;
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+/* Limits and build switches. DEBUG_BUILD turns assertions, lock-rank checks and error tracing on. */
+#pragma once
+
+#define MAX_PCPUS 256
+#define MAX_VCPUS 64        /* per domain */
+#define MAX_DOMAINS 1024
+#define MAX_EVTCHNS 4096    /* 2-level, 64-bit guests */
+#define MAX_GRANT_FRAMES 64 /* default limit per domain */
+#define MAX_MAPTRACK_FRAMES 1024
+#define MAX_PIRQS 256
+#define LOG_BYTES (64u << 10)

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+/* Bounded printing: %d %i %u %x %X %p %s %c %% with l, ll, z, h, width, precision, '-', '0', '#'. */
+#pragma once
+
+#include <stdarg.h>
+
+#include "base/compiler.h"
+#include "base/types.h"
+
+/* Like C's vsnprintf: always terminates when bytes > 0; returns the length it would have had. */
+int format_va(char *buf, size_t bytes, const char *fmt, va_list ap);
+int format(char *buf, size_t bytes, const char *fmt, ...) format_printf(3, 4);
+
+/* Parse an unsigned number in base 10, or 16 after "0x"; *end points behind it. */
+uint64_t parse_u64(const char *s, const char **end);
