@@ -172,3 +172,14 @@ unsigned arch_cpus_online(void);
 unsigned arch_cpus_present(void);
 /* ACPI table facts for the control domain. */
 maddr_t arch_acpi_rsdp(void);
+
+/* ---- memory that start-up left free, for the frame allocator ---- */
+unsigned arch_free_range_count(void);
+/* Frames [first, first + count) of range `index`; boot modules are not in any range. */
+void arch_free_range(unsigned index, mfn_t *first, uint64_t *count);
+/* Highest RAM frame number + 1; size of frame table and M2P. */
+mfn_t arch_max_mfn(void);
+/* True when frame table and M2P have an entry for this frame (it is RAM, or near some). */
+bool arch_mfn_has_frame(mfn_t mfn);
+/* True when the memory map calls the frame RAM. */
+bool arch_mfn_is_ram(mfn_t mfn);

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+/* Work to do on the way out of the hypervisor, per pcpu: bits set by interrupts and other CPUs. */
+#pragma once
+
+#include "base/types.h"
+
+enum deferred_work {
+    DEFER_TIMER = 1,    /* timer queue has something due */
+    DEFER_SCHED = 2,    /* pick again who runs here */
+    DEFER_CONSOLE = 4,  /* input arrived */
+};
+
+void deferred_raise(unsigned cpu, enum deferred_work work);
+bool deferred_pending(void);
+/* Take and clear all bits of this pcpu. */
+uint32_t deferred_take(void);
+/* True when a long operation should return for continuation: opens an interrupt window, then looks
+ * whether anything is pending on this pcpu. */
+bool preempt_needed(void);

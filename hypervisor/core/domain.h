@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Domains and their vCPUs: the two structures every other file hangs its state on, and the life of
+ * a domain (create, reference, pause, shut down, crash, kill in steps). Lock: domlist_lock
+ * (RANK_DOMLIST) for the table; the domain's life_lock (RANK_DOM_LIFE) for the life cycle.
+ */
+#pragma once
+
+#include "arch/arch.h"
+#include "base/assert.h"
+#include "base/compiler.h"
+#include "base/config.h"
+#include "base/list.h"
+#include "base/lock.h"
+#include "core/evtchn.h"
+#include "core/frame.h"
+#include "core/sched.h"
+#include "core/timer.h"
+#include "pv-abi/abi.h"
+#include "pv/pv_state.h"
+
+struct grant_table;
+
+struct vcpu {
+    struct domain *domain; /* constant */
+    unsigned id;           /* constant */
+    struct sched_unit sched;
+
+    /* Registers while not running; while running they are guest_regs(). */
+    struct cpu_user_regs regs;
+    struct pv_vcpu pv;
+
+    /* Where the guest wants its vcpu_info: NULL until there is one (ids >= 32 before registering).
+     * Constant while the vCPU can run. */
+    vcpu_info_t *info;
+    struct frame *info_frame; /* registered frame: writable + general reference; NULL: shared page */
+
+    bool initialised; /* has registers (VCPUOP_initialise or setvcpucontext) */
+
+    /* runstate, only changed by the scheduler on the pcpu that runs it */
+    vcpu_runstate_info_t runstate;
+    vaddr_t runstate_va; /* guest area to update, 0 none; only touched as current */
+    struct vcpu_time_info time; /* last values written */
+
+    struct timer singleshot, periodic, poll_timer;
+    ns_t periodic_period;
+    bool polling;          /* in SCHEDOP_poll */
+    uint32_t poll_port;    /* the one port polled, or 0 for several */
+
+    uint16_t virq_to_port[NR_VIRQS]; /* under evtchn_lock; 0 unbound */
+
+    /* Page tables whose last reference went away in the middle of a hypercall: taken apart, a bit at
+     * a time, before this vCPU returns to its guest. Only touched as current. */
+    struct frame *mmu_deferred[4];
+    unsigned mmu_deferred_count;
+};
+
+enum domain_state { DOM_ALIVE, DOM_DYING, DOM_DEAD };
+
+struct domain {
+    domid_t id;          /* constant */
+    bool privileged;     /* constant: the control domain */
+    bool is_system;      /* constant: dom_xen, dom_io, idle; never runs guests */
+    uint32_t refs;       /* atomic; the table holds one */
+    xen_domain_handle_t handle;
+    unsigned max_vcpus;  /* constant after creation */
+    struct vcpu *vcpu[MAX_VCPUS];
+
+    struct spinlock life_lock;
+    /* under life_lock */
+    enum domain_state state;
+    uint32_t pause_count;        /* by the control interface and internally */
+    uint32_t control_pauses;     /* of these, by domctl */
+    bool shut_down;
+    uint8_t shutdown_code;
+
+    struct spinlock pages_lock;
+    /* under pages_lock */
+    uint32_t page_list;          /* first frame, INVALID_LINK none */
+    uint64_t page_count, max_pages;
+
+    struct spinlock mmu_lock;    /* types of the page tables this domain owns */
+    cpumask_t dirty_cpus;        /* atomic: pcpus that may hold translations of this domain */
+
+    shared_info_t *shared_info;  /* constant */
+    struct frame *shared_frame;
+
+    struct spinlock evtchn_lock;
+    struct evtchn_table evtchn;  /* under evtchn_lock */
+
+    struct grant_table *grant;   /* constant after creation */
+
+    struct pv_domain pv;
+
+    int64_t wallclock_offset_sec;
+    bool is_dying_notified;
+    uint32_t log_tokens;         /* core/log.c: lines this domain may still cause */
+    ns_t log_refill;
+};
+
+extern struct domain *dom_xen; /* owns frames of the hypervisor that privileged domains may map */
+extern struct domain *dom_io;  /* stands for device memory */
+extern struct domain *dom_control; /* domain 0 */
+
+void domain_init(void);
+/* Create with max_vcpus vCPUs (all down) and a pause count of 1. *out holds a reference of the
+ * table. Errors: -EEXIST id in use, -ENOMEM, -EINVAL. id DOMID_INVALID: pick a free one. */
+struct domain_limits {
+    unsigned max_vcpus;
+    uint32_t max_evtchn_port;   /* highest port number */
+    uint32_t max_grant_frames, max_maptrack_frames;
+};
+must_check int domain_create(domid_t id, const struct domain_limits *limits, bool privileged,
+                             struct domain **out);
+/* Find and reference; NULL when there is none. DOMID_SELF is the caller. Dying domains are found. */
+must_check struct domain *domain_get(domid_t id);
+void domain_get_held(struct domain *d);
+void domain_put(struct domain *d);
+/* First domain with an id >= `id`, referenced; NULL at the end. */
+struct domain *domain_get_next(domid_t id);
+/* Counted pause; the sync form waits until no vCPU runs (d is not the caller's). */
+void domain_pause(struct domain *d);
+void domain_pause_sync(struct domain *d);
+void domain_unpause(struct domain *d);
+/* Controller's pause and unpause (domctl): -EINVAL for an unpause without a pause. */
+must_check int domain_pause_by_control(struct domain *d);
+must_check int domain_unpause_by_control(struct domain *d);
+/* The guest is finished or beyond help: stop its vCPUs, record the reason, tell the control domain
+ * (VIRQ_DOM_EXC). The control domain's poweroff and reboot act on the machine. */
+void domain_shutdown(struct domain *d, uint8_t reason);
+void domain_resume(struct domain *d);
+void domain_crash(struct domain *d, const char *fmt, ...) format_printf(2, 3);
+/* Take everything from d, a step at a time: -ERESTART until done. */
+must_check long domain_kill(struct domain *d);
+
+/* vcpu.c */
+must_check int vcpu_create(struct domain *d, unsigned id);
+void vcpu_free(struct vcpu *v);
+struct vcpu *vcpu_idle(unsigned cpu);
+static inline bool vcpu_is_idle(const struct vcpu *v)
+{
+    return v->domain->id == DOMID_IDLE;
+}
+/* Runstate bookkeeping; called by the scheduler. */
+void vcpu_runstate_change(struct vcpu *v, int new_state, ns_t now);
+/* Copy the runstate to the guest's area if it registered one; v is current. */
+void vcpu_runstate_update_area(struct vcpu *v);
+must_check int vcpu_register_info(struct vcpu *v, mfn_t mfn, uint32_t offset);
+void vcpu_unregister_info(struct vcpu *v);

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The frame table: one struct frame for each machine frame of RAM, saying who owns it, how many
+ * references it has, and what it is used as.
+ *
+ * Two counts guard every frame.
+ *  - The general count (`count`) keeps the frame from being freed. A frame a domain owns starts with
+ *    one reference, marked ALLOCATED, which decrease_reservation or domain death takes away.
+ *  - The type count (`type`) keeps the frame from changing its use. A frame has one type at a time:
+ *    writable, page table of level 1 to 4, descriptor table, or none. The type may change only when
+ *    its count is 0, so no frame is writable and a page table at once. Every type reference comes
+ *    with a general reference.
+ *
+ * Both words change by compare-and-swap. References to WRITABLE need no lock. Page-table and
+ * descriptor types (validation and its undoing) change only under the owner's mmu_lock.
+ */
+#pragma once
+
+#include "arch/arch.h"
+#include "base/assert.h"
+#include "base/compiler.h"
+#include "base/types.h"
+
+struct domain;
+
+/* general count word */
+#define FRAME_ALLOCATED (1UL << 63) /* the owner's own reference is still there */
+#define FRAME_HYP (1UL << 62)       /* belongs to the hypervisor, shared with the owner (grant table,
+                                       shared info): freed by us, never by the guest */
+#define FRAME_COUNT_MASK ((1UL << 56) - 1)
+
+/* type word */
+#define TYPE_SHIFT 60
+#define TYPE_MASK (7UL << TYPE_SHIFT)
+#define TYPE_NONE (0UL << TYPE_SHIFT)
+#define TYPE_L1 (1UL << TYPE_SHIFT)
+#define TYPE_L2 (2UL << TYPE_SHIFT)
+#define TYPE_L3 (3UL << TYPE_SHIFT)
+#define TYPE_L4 (4UL << TYPE_SHIFT)
+#define TYPE_SEGDESC (5UL << TYPE_SHIFT)
+#define TYPE_WRITABLE (7UL << TYPE_SHIFT)
+#define TYPE_PINNED (1UL << 59)    /* the guest holds one type reference by pinning */
+#define TYPE_VALIDATED (1UL << 58) /* contents have been checked and hold references */
+#define TYPE_PARTIAL (1UL << 57)   /* entries [0, pt_done) hold references; the state itself owns the
+                                      one type reference and one general reference */
+#define TYPE_COUNT_MASK ((1UL << 48) - 1)
+
+struct frame {
+    uint64_t count;       /* atomic */
+    uint64_t type;        /* atomic */
+    struct domain *owner; /* NULL: free or the hypervisor's; changes only while count is 0 */
+    /* Owned frames: links of the owner's page list, by frame number, under its pages_lock.
+     * Free frames: links of the allocator, under heap_lock. INVALID_LINK ends a list. */
+    uint32_t next, prev;
+    uint32_t tlb_stamp; /* flush clock when the last mapping of the present use went away */
+    uint16_t pt_done;   /* PARTIAL: number of entries that hold references */
+    uint8_t order;      /* free frames: size of the block this frame heads */
+    uint8_t pt_flags;   /* PT_CHILD_PARTIAL; free frames: FREE_HEAD */
+};
+#define INVALID_LINK 0xffffffffU
+#define PT_CHILD_PARTIAL 1u /* entry pt_done's table may be PARTIAL on our behalf */
+#define FRAME_IS_FREE 2u    /* heads a free block of the allocator */
+
+extern struct frame *frame_table;
+
+/* The frame exists in the table (it is RAM). Every guest-supplied number is tested first. */
+static inline bool mfn_valid(mfn_t mfn)
+{
+    return arch_mfn_has_frame(mfn);
+}
+
+static inline struct frame *mfn_to_frame(mfn_t mfn)
+{
+    return &frame_table[mfn];
+}
+
+static inline mfn_t frame_to_mfn(const struct frame *f)
+{
+    return (mfn_t)(f - frame_table);
+}
+
+static inline void *frame_to_virt(const struct frame *f)
+{
+    return mfn_to_virt(frame_to_mfn(f));
+}
+
+/* Take a general reference if the frame is owned by d (d may be dying); false otherwise. */
+must_check bool frame_get(struct frame *f, const struct domain *d);
+/* Take another reference where the caller already holds one. */
+void frame_get_held(struct frame *f);
+/* Look a guest-supplied frame number up and take a general reference; NULL if it is not d's. */
+must_check struct frame *frame_get_from_mfn(mfn_t mfn, const struct domain *d);
+/* Drop a general reference; the last one frees the frame. */
+void frame_put(struct frame *f);
+/* Give up the owner's own reference (once). False if somebody did already. */
+must_check bool frame_drop_allocation(struct frame *f);
+
+/* References to a WRITABLE frame: general reference must be held for get. get fails with -EBUSY
+ * when the frame is in use as something else. */
+must_check int frame_get_writable(struct frame *f);
+void frame_put_writable(struct frame *f);
+/* Both at once, from a guest-supplied number: NULL when not d's or not usable as writable. */
+must_check struct frame *frame_get_writable_mfn(mfn_t mfn, const struct domain *d);
+void frame_put_writable_and_ref(struct frame *f);
+
+/* Number of general references (for the books, not for decisions by unlocked code). */
+static inline uint64_t frame_ref_count(const struct frame *f)
+{
+    return read_once(f->count) & FRAME_COUNT_MASK;
+}
+
+/* Share a hypervisor-owned frame with d, so that d (or a privileged domain) may map it writable (or
+ * read-only). It stays the hypervisor's: frame_unshare() waits for no one, the frame is freed when
+ * the last mapping goes. */
+void frame_share(struct frame *f, struct domain *d, bool writable);
+void frame_unshare(struct frame *f);
+
+static inline void m2p_set(mfn_t mfn, pfn_t pfn)
+{
+    write_once(arch_m2p()[mfn], pfn);
+}
+
+static inline pfn_t m2p_get(mfn_t mfn)
+{
+    return read_once(arch_m2p()[mfn]);
+}

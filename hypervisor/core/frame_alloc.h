@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Machine frames: a buddy allocator over all free RAM, and the frames of domains. Frames leave the
+ * allocator zeroed. Lock: heap_lock (RANK_HEAP); a domain's page list: its pages_lock.
+ */
+#pragma once
+
+#include "core/frame.h"
+
+#define FRAME_ORDER_MAX 18 /* 1 GiB blocks */
+
+/* Take over the free ranges of the machine. Called once. */
+void frame_alloc_init(void);
+/* Add frames to the heap (boot modules, once used up). */
+void frame_alloc_add(mfn_t first, uint64_t count);
+
+/* 2^order contiguous, naturally aligned frames for the hypervisor itself, cleared, below
+ * `addr_bits` (0: anywhere). NULL when there are none. */
+struct frame *frame_alloc_hyp(unsigned order, unsigned addr_bits);
+void frame_free_hyp(struct frame *f, unsigned order);
+/* One cleared page for the hypervisor. */
+void *page_alloc(void);
+void page_free(void *page);
+
+/* Frames for a domain: owner set, ALLOCATED reference taken, on d's page list, cleared. NULL when
+ * the heap is empty, d is at its max_pages, or d is dying. */
+struct frame *frame_alloc_domain(struct domain *d, unsigned order, unsigned addr_bits);
+/* Called by frame_put when the last reference goes. */
+void frame_free(struct frame *f);
+/* Remove a frame from its owner's page list without freeing it (exchange); it must have only the
+ * ALLOCATED reference. False, with nothing changed, otherwise. */
+must_check bool frame_steal(struct domain *d, struct frame *f);
+/* Give an ownerless allocated frame to d. */
+must_check int frame_assign(struct domain *d, struct frame *f, unsigned order);
+
+uint64_t frame_free_count(void);
+uint64_t frame_total_count(void);

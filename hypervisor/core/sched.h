@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Which vCPU runs on which pcpu. A policy behind one small interface: proportional share by
+ * weight, a virtual clock per run queue. Lock: the pcpu's runq_lock (RANK_RUNQ).
+ */
+#pragma once
+
+#include "base/list.h"
+#include "base/types.h"
+#include "core/timer.h"
+
+struct vcpu;
+
+enum vcpu_pause_reason {
+    PAUSE_DOWN = 1,    /* VCPUOP_down, or never brought up */
+    PAUSE_BLOCKED = 2, /* SCHEDOP_block, poll */
+    PAUSE_DOMAIN = 4,  /* the domain's pause count is not 0, it is shut down or dying */
+};
+
+/* Scheduler part of struct vcpu; under the run-queue lock of `pcpu` unless noted. */
+struct sched_unit {
+    struct list queue;   /* on the run queue when runnable and not running */
+    uint64_t vruntime;   /* weighted ns used, relative to the queue's clock */
+    unsigned pcpu;       /* where it runs or waits */
+    uint32_t pause_bits; /* atomic: enum vcpu_pause_reason; runnable when 0 */
+    bool running;        /* current on pcpu */
+    ns_t started;        /* when it was last given the pcpu */
+    ns_t used_ns;        /* total, without the present slice */
+    uint16_t weight;     /* 1..65535, default 256 */
+    uint16_t cap;        /* percent of a pcpu, 0 none */
+};
+
+void sched_init_pcpu(unsigned cpu);
+/* Make a new vCPU known (paused with PAUSE_DOWN), or forget it (it must not run any more). */
+void sched_vcpu_init(struct vcpu *v);
+void sched_vcpu_destroy(struct vcpu *v);
+/* Set or clear one reason not to run. Setting does not wait: sched_vcpu_sync() does. */
+void sched_pause(struct vcpu *v, enum vcpu_pause_reason why);
+void sched_resume(struct vcpu *v, enum vcpu_pause_reason why);
+/* Unblock v if it is blocked (an event arrived), and kick it when it runs elsewhere. */
+void sched_wake(struct vcpu *v);
+/* Make v, if running on another CPU, enter the hypervisor soon to see new events. */
+void sched_kick(struct vcpu *v);
+/* True while v's registers are live on some pcpu. */
+bool sched_is_running(const struct vcpu *v);
+/* Wait until v, which is paused, has left its pcpu. v is not current. */
+void sched_vcpu_sync(struct vcpu *v);
+void sched_yield(void);
+/* Pick the next vCPU of this pcpu and switch to it; called only by the exit path. */
+void sched_run(void);
+/* Time v has used, ns, including the present slice. */
+ns_t sched_used_ns(const struct vcpu *v);

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The one path of every sub-operation: known, caller of the right class, argument copied in once,
+ * target found, referenced and allowed, handler, copy-out, reference dropped. The tables in
+ * pv-abi/ops/ use these macros for their rows:
+ *
+ *   OP(nr, name, type, dir, who, handler, doc)      structure argument, copied in (and out)
+ *   OP_VOID(nr, name, who, handler, doc)            no argument
+ *   OP_EACH(nr, name, type, handler, doc)           array argument, status written per element
+ *
+ * dir: IN, INOUT. who: ANY() effects stay within the caller; TARGET(member) the named domain,
+ * allowed on oneself and for the control domain; PEER(member) anybody may name that domain, the
+ * handler asks for its consent; CONTROL() control domain only. Handlers find the domain in
+ * hc->target (the caller itself for ANY and CONTROL).
+ */
+#pragma once
+
+#include "core/guest_access.h"
+#include "core/hypercall.h"
+
+enum subop_who { WHO_ANY, WHO_TARGET, WHO_PEER, WHO_CONTROL };
+enum subop_dir { DIR_IN, DIR_INOUT };
+
+#define ANY() WHO_ANY, DOMID_SELF
+#define TARGET(member) WHO_TARGET, arg.member
+#define PEER(member) WHO_PEER, arg.member
+#define CONTROL() WHO_CONTROL, DOMID_SELF
+
+/* Permission and target: sets and references hc->target. -EPERM, -ESRCH. */
+must_check long subop_enter(struct hypercall *hc, enum subop_who who, domid_t id);
+void subop_leave(struct hypercall *hc);
+
+#define SUBOP_CASE(nr, name, type, dir, who, handler, doc)                                         \
+    case nr: {                                                                                     \
+        type arg;                                                                                  \
+        long rc = guest_read(&arg, uarg, sizeof(arg));                                             \
+        if (rc == 0) {                                                                             \
+            rc = subop_enter(hc, who);                                                             \
+        }                                                                                          \
+        if (rc == 0) {                                                                             \
+            rc = handler(hc, &arg);                                                                \
+            if (DIR_##dir == DIR_INOUT && rc >= 0 && guest_write(uarg, &arg, sizeof(arg))) {       \
+                rc = -EFAULT;                                                                      \
+            }                                                                                      \
+            subop_leave(hc);                                                                       \
+        }                                                                                          \
+        return rc;                                                                                 \
+    }
+
+#define SUBOP_CASE_VOID(nr, name, who, handler, doc)                                               \
+    case nr: {                                                                                     \
+        long rc = subop_enter(hc, who);                                                            \
+        if (rc == 0) {                                                                             \
+            rc = handler(hc);                                                                      \
+            subop_leave(hc);                                                                       \
+        }                                                                                          \
+        return rc;                                                                                 \
+    }
+
+/* Array form: uarg and count are lvalues of the caller, updated for a continuation. The handler
+ * reports through the element; a negative return stops the array with that error. */
+#define SUBOP_CASE_EACH(nr, name, type, handler, doc)                                              \
+    case nr:                                                                                       \
+        for (; count; count--, uarg += sizeof(type)) {                                             \
+            type arg;                                                                              \
+            long rc = guest_read(&arg, uarg, sizeof(arg));                                         \
+            if (rc == 0) {                                                                         \
+                rc = handler(hc, &arg);                                                            \
+            }                                                                                      \
+            if (rc == 0) {                                                                         \
+                rc = guest_write(uarg, &arg, sizeof(arg));                                         \
+            }                                                                                      \
+            if (rc) {                                                                              \
+                return rc;                                                                         \
+            }                                                                                      \
+            if (count > 1 && hypercall_preempt_check()) {                                          \
+                uarg += sizeof(type);                                                              \
+                count--;                                                                           \
+                return -ERESTART;                                                                  \
+            }                                                                                      \
+        }                                                                                          \
+        return 0;

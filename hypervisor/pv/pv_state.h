@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+/* The paravirtual x86 state that struct vcpu and struct domain carry, as plain data. */
+#pragma once
+
+#include "base/types.h"
+#include "pv-abi/abi.h"
+
+struct frame;
+
+#define GUEST_GDT_FRAMES 14
+#define LDT_PAGES 16
+
+struct pv_callback {
+    vaddr_t address; /* 0: not registered */
+    bool mask_events;
+};
+
+struct pv_vcpu {
+    struct trap_info trap[256];
+
+    bool kernel_mode;      /* page tables and GS of the guest kernel are in use */
+    struct frame *l4;      /* kernel page tables: TYPE_L4 and general reference held; NULL none */
+    struct frame *l4_user; /* user page tables, likewise */
+
+    uint64_t kernel_ss, kernel_sp;
+    struct pv_callback event, failsafe, syscall, syscall32, sysenter, nmi;
+
+    struct frame *gdt[GUEST_GDT_FRAMES]; /* TYPE_SEGDESC and general reference each */
+    unsigned gdt_entries;
+    vaddr_t ldt_base;
+    unsigned ldt_entries;
+    struct frame *ldt[LDT_PAGES]; /* pages faulted in: TYPE_SEGDESC and general reference */
+
+    uint64_t fs_base;      /* while not running; live in MSRs while running */
+    uint64_t gs_base_kernel;
+    uint64_t gs_base_user;
+    uint16_t gs_user_sel;
+
+    bool ts;               /* virtual CR0.TS */
+    uint64_t cr4;          /* bits the guest controls */
+    uint64_t xcr0;
+    uint64_t debugreg[8];  /* 0-3, 6, 7 */
+    uint8_t iopl;          /* virtual; 1: the kernel may do I/O */
+    vaddr_t iobmp;         /* guest's I/O bitmap */
+    uint32_t iobmp_ports;
+    void *fpu;             /* page-sized save area */
+
+    bool nmi_pending;
+    int pending_trap;      /* vector to inject before returning, -1 none */
+    uint32_t pending_error;
+};
+
+#define PV_E820_MAX 32
+#define PV_PIRQ_MAX 256
+
+struct pv_pirq {
+    uint8_t type;    /* enum pirq_type in core/pirq.h */
+    bool needs_eoi;  /* level: masked until the guest says EOI */
+    uint16_t gsi;    /* GSI or MSI vector */
+    uint32_t port;   /* bound event channel, 0 none */
+};
+
+struct pv_domain {
+    uint32_t vm_assist;     /* atomic bits VMASST_TYPE_* */
+    struct xen_memory_map_entry {
+        uint64_t addr, size;
+        uint32_t type;
+    } e820[PV_E820_MAX];    /* set by the builder through XENMEM_set_memory_map */
+    unsigned e820_count;
+    struct pv_pirq pirq[PV_PIRQ_MAX]; /* under irq_lock */
+    uint32_t cf8;           /* latched PCI configuration address, under pci_lock */
+    uint8_t cmos_index;
+};
