@@ -32,8 +32,8 @@
 
 /*
  * One block per pcpu, PERCPU_STRIDE apart:
- *   +00000  stack block, 8 pages, naturally aligned: #DF stack, NMI stack, #MC stack, guard page
- *           (not mapped), then 4 pages of main stack with struct cpu_info at its very top
+ *   +00000  stack block, 8 pages, naturally aligned: stack of #DF and #MC, of NMI, of #DB, guard
+ *           page (not mapped), then 4 pages of main stack with struct cpu_info at its very top
  *   +10000  GDT window, 16 pages: 14 of the running guest, 2 of the hypervisor
  *   +20000  LDT window, 16 pages
  *   +30000  syscall stubs, one page, read-execute

@@ -46,6 +46,7 @@ struct pv_vcpu {
     void *fpu;             /* page-sized save area */
 
     bool nmi_pending;
+    bool failsafe_pending; /* a selector could not be loaded */
     int pending_trap;      /* vector to inject before returning, -1 none */
     uint32_t pending_error;
 };

@@ -16,12 +16,16 @@ void sysenter_entry(void);
 /* trap_entry.c: IDT, GDT tail, TSS, fast-call MSRs and stubs of this CPU; its per-CPU block must be
  * mapped. From here on exceptions are handled. */
 void traps_init_cpu(unsigned cpu);
+/* Point this CPU's LDTR at its LDT window, `entries` long; 0: no LDT. */
+void ldt_descriptor_set(unsigned cpu, unsigned entries);
 
 /* mmu.c */
 /* Build the final page tables and leave the early ones; fills free ranges. */
 void mmu_init(const struct boot_info *info);
 /* Map the per-CPU block of `cpu`: stacks with guard page, GDT tail pages, stub page, TSS page. */
 void percpu_map(unsigned cpu);
+/* The page behind the read-execute stub page of `cpu`, writable through the direct map. */
+void *percpu_stub_page(unsigned cpu);
 /* Map one page of hypervisor address space (window, per-CPU block); flags are PTE bits. Machine
  * frame INVALID_MFN unmaps. Does not flush. */
 void hyp_map_page(vaddr_t va, mfn_t mfn, uint64_t pte_flags);
@@ -69,6 +73,9 @@ struct acpi_facts {
     } mcfg[8];
 };
 extern struct acpi_facts acpi_facts;
+
+/* tlb.c: this CPU has just flushed everything (CR3 was written). */
+void tlb_note_flush(void);
 
 /* clock.c, uart.c, cpu.c */
 void clock_init(void);
