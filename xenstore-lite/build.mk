@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+# The store daemon, and its unit tests (which link the same pure files under sanitizers).
+XS := $(B)/xenstore-lite
+XS_PURE := mem map perm store quota wire watch txn conn server domain ops_node ops_conn ops_domain \
+           ring
+XS_IO := socket xen_io main
+XS_LIBS := -lxenevtchn -lxengnttab -lxenforeignmemory -lxencall
+XS_TESTS := tree data server ring socket
+
+ALL += $(XS)/xenstored
+UNIT_TESTS += $(XS_TESTS:%=$(XS)/test_store_%)
+
+$(XS)/xenstored: $(XS_PURE:%=$(XS)/%.o) $(XS_IO:%=$(XS)/%.o)
+	$(CC) $(HOST_CFLAGS) -o $@ $^ $(XS_LIBS)
+$(XS)/san/xenstored: $(XS_PURE:%=$(XS)/san/%.o) $(XS_IO:%=$(XS)/san/%.o)
+	$(CC) $(HOST_CFLAGS) $(SAN_CFLAGS) -o $@ $^ $(XS_LIBS)
+
+$(XS)/%.o: xenstore-lite/%.c
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) -MMD -c -o $@ $<
+$(XS)/san/%.o: xenstore-lite/%.c
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) $(SAN_CFLAGS) -MMD -c -o $@ $<
+$(XS)/san/test_%.o: tests/unit/test_%.c
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) $(SAN_CFLAGS) -MMD -c -o $@ $<
+
+$(XS)/test_store_%: $(XS)/san/test_store_%.o $(XS)/san/test_store_util.o $(XS_PURE:%=$(XS)/san/%.o)
+	$(CC) $(HOST_CFLAGS) $(SAN_CFLAGS) -o $@ $^ -lcunit
+# Talks to a daemon of its own, through the stock client library.
+$(XS)/test_store_socket: $(XS)/san/test_store_socket.o | $(XS)/san/xenstored
+	$(CC) $(HOST_CFLAGS) $(SAN_CFLAGS) -o $@ $< -lcunit -lxenstore
+
+.PRECIOUS: $(XS)/san/%.o
+-include $(wildcard $(XS)/*.d $(XS)/san/*.d)

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What happens to domains: they are introduced, shut down, are released, and vanish.
+ *
+ * A record appears when the store first hears of a domain (an introduction, a permission naming it)
+ * and goes when the machine says that the domain is gone. Its generation then tells entries in
+ * permissions that meant an earlier domain of the same number from those that mean this one.
+ */
+#include "xenstore-lite/server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct domain *server_find_domain(struct server *s, uint16_t domid)
+{
+    struct map_node *n = map_find(&s->domains, &domid);
+
+    return n ? MAP_ENTRY(n, struct domain, by_id) : NULL;
+}
+
+struct domain *server_domain(struct server *s, uint16_t domid)
+{
+    struct domain *d = server_find_domain(s, domid);
+
+    if (!d) {
+        d = mem_zalloc(sizeof(*d));
+        d->domid = domid;
+        d->born = s->store.gen;
+        map_insert(&s->domains, &d->domid, &d->by_id);
+    }
+    return d;
+}
+
+struct conn *server_attach(struct server *s, struct domain *d, const struct transport *t)
+{
+    if (d->conn) {
+        conn_free(d->conn);
+    }
+    d->conn = conn_new(s, d->domid, d, t);
+    return d->conn;
+}
+
+int server_introduce(struct server *s, uint16_t domid, uint64_t mfn, uint32_t port)
+{
+    struct domain *d = server_find_domain(s, domid);
+    bool is_new = !d || !d->introduced;
+
+    if (s->platform) {
+        struct transport t;
+        int rc;
+
+        if (d && d->conn) {
+            /* The old ring is given back first: the new one may be the same page. */
+            conn_free(d->conn);
+        }
+        rc = s->platform->connect(s->platform->ctx, domid, mfn, port, &t);
+        if (rc < 0) {
+            return rc;
+        }
+        d = server_domain(s, domid);
+        server_attach(s, d, &t);
+    }
+    d = server_domain(s, domid);
+    d->introduced = true;
+    d->seen = true;
+    if (is_new) {
+        d->shutdown = false;
+    }
+    return is_new;
+}
+
+static void disconnect(struct domain *d)
+{
+    if (d->conn) {
+        conn_free(d->conn);
+    }
+    d->introduced = false;
+    d->has_target = false;
+}
+
+int server_release(struct server *s, uint16_t domid)
+{
+    struct domain *d = server_find_domain(s, domid);
+
+    if (!d || !d->introduced) {
+        return -ENOENT;
+    }
+    disconnect(d);
+    return 0;
+}
+
+void server_domain_shutdown(struct server *s, uint16_t domid)
+{
+    struct domain *d = server_find_domain(s, domid);
+
+    if (d && d->introduced && !d->shutdown) {
+        d->shutdown = true;
+        server_fire_special(s, SPECIAL_RELEASE);
+    }
+}
+
+/* Paths of the nodes a domain owns, the topmost ones only. */
+struct owned {
+    uint16_t domid;
+    char **paths;
+    size_t count, room;
+};
+
+static void find_owned(void *ctx, const char *path, struct node *n)
+{
+    struct owned *o = ctx;
+    const char *top = o->count ? o->paths[o->count - 1] : NULL;
+
+    if (n->perms->e[0].domid != o->domid || strcmp(path, "/") == 0) {
+        return;
+    }
+    if (top && strncmp(path, top, strlen(top)) == 0 && path[strlen(top)] == '/') {
+        return;
+    }
+    if (o->count == o->room) {
+        o->room = o->room ? o->room * 2 : 16;
+        o->paths = mem_resize(o->paths, o->room, sizeof(o->paths[0]));
+    }
+    o->paths[o->count++] = mem_strdup(path);
+}
+
+/* Nobody could tell whose they are once the number is given to another domain. */
+static void remove_owned(struct server *s, uint16_t domid)
+{
+    struct owned o = {.domid = domid};
+
+    node_walk(s->store.live.root, "/", find_owned, &o);
+    for (size_t i = 0; i < o.count; i++) {
+        view_rm(&s->store.live, o.paths[i]);
+        free(o.paths[i]);
+    }
+    free(o.paths);
+    server_committed(s, &s->store.live);
+}
+
+void server_domain_gone(struct server *s, uint16_t domid)
+{
+    struct domain *d = server_find_domain(s, domid);
+    bool announce;
+
+    if (!d || domid == 0) {
+        return;
+    }
+    announce = d->introduced;
+    disconnect(d);
+    if (d->nodes > 0) {
+        remove_owned(s, domid);
+    }
+    map_remove(&s->domains, &domid);
+    free(d);
+    if (announce) {
+        server_fire_special(s, SPECIAL_RELEASE);
+    }
+}
+
+/* A domain the store knows and the machine does not list. */
+static void not_listed(struct server *s, struct domain *d)
+{
+    if (d->seen) {
+        server_domain_gone(s, d->domid);
+    } else if (d->nodes == 0) {
+        /* Only named in some permission; one created later under that number is another. */
+        map_remove(&s->domains, &d->domid);
+        free(d);
+    }
+}
+
+void server_domain_list(struct server *s, const struct domain_status *list, size_t count)
+{
+    const struct domain_status *end = list + count;
+    struct map_node *n = map_first(&s->domains);
+
+    while (n) {
+        struct domain *d = MAP_ENTRY(n, struct domain, by_id);
+        uint16_t domid = d->domid;
+
+        while (list < end && list->domid < domid) {
+            list++;
+        }
+        if (domid == 0) {
+            d->seen = true;
+        } else if (list == end || list->domid != domid) {
+            not_listed(s, d);
+        } else if (list->dying) {
+            d->seen = true;
+            server_domain_gone(s, domid);
+        } else {
+            d->seen = true;
+            if (list->shutdown) {
+                server_domain_shutdown(s, domid);
+            }
+        }
+        n = map_after(&s->domains, &domid);
+    }
+}

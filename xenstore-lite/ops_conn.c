@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Requests about the connection itself: its watches and transactions.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "xenstore-lite/server.h"
+
+static int answer_ok(struct request *rq)
+{
+    buf_add(rq->reply, "OK", 3);
+    return 0;
+}
+
+/* Reads path and token; rq->path becomes absolute. Returns: bytes of home to cut from event paths.
+ */
+static int watch_args(struct request *rq, const char *argv[2])
+{
+    char home[32];
+    int rc;
+
+    if (wire_strings(rq->body, rq->len, argv, 2) != 2) {
+        return -EINVAL;
+    }
+    rc = wire_path(argv[0], rq->conn->domid, true, rq->path);
+    if (rc < 0) {
+        return rc;
+    }
+    if (argv[0][0] == '@') {
+        return server_special(argv[0]) == SPECIAL_COUNT ? -EINVAL : 0;
+    }
+    if (argv[0][0] == '/') {
+        return 0;
+    }
+    wire_home(rq->conn->domid, home);
+    return (int)strlen(home) + 1;
+}
+
+int op_watch(struct request *rq)
+{
+    struct conn *c = rq->conn;
+    const char *argv[2];
+    int home = watch_args(rq, argv), rc;
+
+    if (home < 0) {
+        return home;
+    }
+    if (!rq->who.privileged &&
+        c->watches.by_key.count >= server_quota(rq->server, c->domain)->watches) {
+        return -E2BIG;
+    }
+    rc = watch_add(&rq->server->watches, &c->watches, c, rq->path, argv[1], (size_t)home,
+                   &rq->new_watch);
+    return rc < 0 ? rc : answer_ok(rq);
+}
+
+int op_unwatch(struct request *rq)
+{
+    const char *argv[2];
+    int rc = watch_args(rq, argv);
+
+    if (rc >= 0) {
+        rc = watch_remove(&rq->conn->watches, rq->path, argv[1]);
+    }
+    return rc < 0 ? rc : answer_ok(rq);
+}
+
+int op_reset_watches(struct request *rq)
+{
+    struct conn *c = rq->conn;
+    struct map_node *n;
+
+    watch_remove_all(&c->watches);
+    while ((n = map_first(&c->txns)) != NULL) {
+        struct txn *t = MAP_ENTRY(n, struct txn, by_id);
+
+        map_remove(&c->txns, &t->id);
+        txn_free(t);
+    }
+    return answer_ok(rq);
+}
+
+int op_transaction_start(struct request *rq)
+{
+    struct conn *c = rq->conn;
+    struct txn *t;
+
+    if (rq->txn) {
+        return -EBUSY;
+    }
+    if (!rq->who.privileged && c->txns.count >= server_quota(rq->server, c->domain)->transactions) {
+        return -ENOSPC;
+    }
+    do {
+        c->last_txn++;
+    } while (c->last_txn == 0 || conn_find_txn(c, c->last_txn));
+    t = txn_new(&rq->server->store, c->last_txn);
+    map_insert(&c->txns, &t->id, &t->by_id);
+    buf_printf(rq->reply, "%u", t->id);
+    buf_add(rq->reply, "", 1);
+    return 0;
+}
+
+/* What others have created since may have used up room this transaction counted on. */
+static int check_room(struct request *rq, const struct view *v)
+{
+    for (size_t i = 0; i < v->delta_count && !rq->who.privileged; i++) {
+        const struct owner_delta *delta = &v->deltas[i];
+        const struct domain *d = server_find_domain(rq->server, delta->domid);
+
+        if (delta->nodes > 0 && d && delta->domid != 0 &&
+            d->nodes + delta->nodes > (long)server_quota(rq->server, d)->nodes) {
+            return -ENOSPC;
+        }
+    }
+    return 0;
+}
+
+int op_transaction_end(struct request *rq)
+{
+    struct txn *t = rq->txn;
+    const char *arg;
+    int rc = 0;
+
+    if (wire_strings(rq->body, rq->len, &arg, 1) != 1 ||
+        (strcmp(arg, "T") != 0 && strcmp(arg, "F") != 0)) {
+        return -EINVAL;
+    }
+    if (!t) {
+        return -ENOENT;
+    }
+    map_remove(&rq->conn->txns, &t->id);
+    if (arg[0] == 'T') {
+        rc = txn_resolve(t, &rq->server->store);
+        if (rc == 0) {
+            rc = check_room(rq, &t->view);
+        }
+        if (rc == 0 && t->edit_count > 0) {
+            store_publish(&rq->server->store, &t->view);
+            rq->committed = t;
+            return answer_ok(rq);
+        }
+    }
+    txn_free(t);
+    return rc < 0 ? rc : answer_ok(rq);
+}

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The path of a request, and what follows a change. See server.h.
+ */
+#include "xenstore-lite/server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const special_names[SPECIAL_COUNT] = {
+    [SPECIAL_INTRODUCE] = "@introduceDomain",
+    [SPECIAL_RELEASE] = "@releaseDomain",
+};
+
+static int domain_cmp(const void *key, const struct map_node *n)
+{
+    return (int)*(const uint16_t *)key - (int)MAP_ENTRY(n, struct domain, by_id)->domid;
+}
+
+void server_init(struct server *s, const struct platform *platform)
+{
+    *s = (struct server){.quota = quota_default(), .platform = platform};
+    s->ready_tail = &s->ready;
+    store_init(&s->store);
+    watch_index_init(&s->watches);
+    map_init(&s->domains, domain_cmp);
+    for (int i = 0; i < SPECIAL_COUNT; i++) {
+        s->special[i] = perms_new(0, 0, s->store.gen);
+    }
+    server_domain(s, 0)->introduced = true;
+    view_mkdir(&s->store.live, "/tool/xenstored", 0);
+    server_committed(s, &s->store.live);
+}
+
+void server_destroy(struct server *s)
+{
+    struct map_node *n;
+
+    while (s->conns) {
+        conn_free(s->conns);
+    }
+    while ((n = map_first(&s->domains)) != NULL) {
+        struct domain *d = MAP_ENTRY(n, struct domain, by_id);
+
+        map_remove(&s->domains, &d->domid);
+        free(d);
+    }
+    for (int i = 0; i < SPECIAL_COUNT; i++) {
+        perms_put(s->special[i]);
+    }
+    watch_index_destroy(&s->watches);
+    store_destroy(&s->store);
+}
+
+const char *server_special_name(enum special which)
+{
+    return special_names[which];
+}
+
+enum special server_special(const char *path)
+{
+    for (int i = 0; i < SPECIAL_COUNT; i++) {
+        if (strcmp(path, special_names[i]) == 0) {
+            return (enum special)i;
+        }
+    }
+    return SPECIAL_COUNT;
+}
+
+const struct quota *server_quota(struct server *s, const struct domain *d)
+{
+    return d && d->own_quota ? &d->quota : &s->quota;
+}
+
+struct perm_who server_who(struct server *s, const struct conn *c)
+{
+    struct perm_who who = {.domid = c->domid, .privileged = c->domid == 0};
+    const struct domain *d = c->domain;
+
+    if (d) {
+        who.born = d->born;
+        who.has_target = d->has_target;
+        who.target = d->target;
+        if (d->has_target) {
+            const struct domain *target = server_find_domain(s, d->target);
+
+            who.target_born = target ? target->born : UINT64_MAX;
+        }
+    }
+    return who;
+}
+
+bool server_perm_is_stale(struct server *s, const struct perm_entry *e)
+{
+    const struct domain *d = server_find_domain(s, e->domid);
+
+    return !d || e->gen < d->born;
+}
+
+/* A change looked at by the watches around it. */
+struct firing {
+    struct server *server;
+    const struct perms *perms; /* of the node changed */
+    const struct perms *old;   /* before, or NULL */
+    const struct change *gone; /* for watches below a removed node */
+};
+
+static void fire_one(void *ctx, struct watch *w, const char *path)
+{
+    const struct firing *f = ctx;
+    struct conn *c = w->owner;
+    struct perm_who who = server_who(f->server, c);
+
+    /* Somebody who has just lost the right to read may still learn that. */
+    if ((perms_access(f->perms, &who) & PERM_READ) ||
+        (f->old && (perms_access(f->old, &who) & PERM_READ))) {
+        conn_event(c, w, path);
+    }
+}
+
+/* A watch below a removed node: told when its own node was among those removed. */
+static void fire_below(void *ctx, struct watch *w, const char *path)
+{
+    struct firing *f = ctx;
+    const struct node *n = node_find(f->gone->gone, path + f->gone->path->len);
+
+    if (n) {
+        struct firing own = {.server = f->server, .perms = n->perms};
+
+        fire_one(&own, w, path);
+    }
+}
+
+void server_committed(struct server *s, struct view *v)
+{
+    store_count(&s->store, v);
+    for (size_t i = 0; i < v->delta_count; i++) {
+        if (v->deltas[i].nodes != 0) {
+            server_domain(s, v->deltas[i].domid)->nodes += v->deltas[i].nodes;
+        }
+    }
+    for (size_t i = 0; i < v->change_count; i++) {
+        const struct change *ch = &v->changes[i];
+        struct firing f = {.server = s, .perms = ch->perms, .old = ch->old, .gone = ch};
+
+        watch_match(&s->watches, ch->path->data, fire_one, &f);
+        if (ch->gone) {
+            watch_match_below(&s->watches, ch->path->data, fire_below, &f);
+        }
+    }
+    view_clear(v);
+}
+
+void server_fire_special(struct server *s, enum special which)
+{
+    struct firing f = {.server = s, .perms = s->special[which]};
+
+    watch_match(&s->watches, special_names[which], fire_one, &f);
+}
+
+/* One row of ops.def as data. */
+struct op {
+    const char *name;
+    bool control;
+    bool in_txn;
+    int (*handler)(struct request *rq);
+};
+
+static bool find_op(uint32_t type, struct op *op)
+{
+    switch (type) {
+#define FILE(name)
+#define ANY() false
+#define CONTROL() true
+#define TXN() true
+#define NOTXN() false
+#define OP(number, who, txn, handler, doc)                                                         \
+    case number:                                                                                   \
+        *op = (struct op){#number, who, txn, handler};                                             \
+        return true;
+#include "xenstore-lite/ops.def"
+#undef OP
+#undef NOTXN
+#undef TXN
+#undef CONTROL
+#undef ANY
+#undef FILE
+    default:
+        return false;
+    }
+}
+
+static int call_op(struct request *rq, const struct op *op)
+{
+    if (op->control && !rq->who.privileged) {
+        return -EACCES;
+    }
+    if (op->in_txn && rq->hdr->tx_id != 0) {
+        rq->txn = conn_find_txn(rq->conn, rq->hdr->tx_id);
+        if (!rq->txn) {
+            return -ENOENT;
+        }
+        if (rq->txn->accesses.count >
+                server_quota(rq->server, rq->conn->domain)->transaction_nodes &&
+            !rq->who.privileged && rq->hdr->type != XS_TRANSACTION_END) {
+            return -ENOSPC;
+        }
+    }
+    return op->handler(rq);
+}
+
+/* Events come after the answer, so that the client knows its request as done when it sees them. */
+static void after_answer(struct server *s, struct request *rq)
+{
+    if (rq->new_watch) {
+        conn_event(rq->conn, rq->new_watch, rq->new_watch->path);
+    }
+    if (rq->committed) {
+        server_committed(s, &rq->committed->view);
+        txn_free(rq->committed);
+    }
+    if (s->store.live.change_count > 0) {
+        server_committed(s, &s->store.live);
+    }
+    for (int i = 0; i < SPECIAL_COUNT; i++) {
+        if (rq->specials & (1U << i)) {
+            server_fire_special(s, (enum special)i);
+        }
+    }
+}
+
+void server_handle(struct server *s, struct conn *c)
+{
+    struct buf reply = {0};
+    struct request rq = {
+        .server = s,
+        .conn = c,
+        .who = server_who(s, c),
+        .hdr = &c->in.hdr,
+        .body = c->in.body,
+        .len = c->in.hdr.len,
+        .reply = &reply,
+    };
+    struct op op = {.name = "unknown"};
+    int rc = -ENOSYS;
+
+    s->requests++;
+    if (find_op(rq.hdr->type, &op)) {
+        rc = call_op(&rq, &op);
+    }
+    if (rc == 0) {
+        conn_answer(c, rq.hdr->type, rq.hdr, reply.data, reply.len);
+    } else {
+        const char *name = wire_error_name(-rc);
+
+        conn_answer(c, XS_ERROR, rq.hdr, name, strlen(name) + 1);
+    }
+    if (s->log_requests) {
+        fprintf(stderr, "xenstored: domain %u %s tx %u \"%s\": %s\n", c->domid, op.name,
+                rq.hdr->tx_id, rq.body, rc ? wire_error_name(-rc) : "ok");
+    }
+    after_answer(s, &rq);
+    buf_free(&reply);
+}
+
+bool server_run(struct server *s)
+{
+    size_t turns = s->ready_count;
+
+    /* Once round those that are ready now; who gets ready meanwhile waits for the next round. */
+    while (turns-- > 0 && s->ready) {
+        struct conn *c = s->ready;
+        bool more;
+
+        s->ready = c->next_ready;
+        if (!s->ready) {
+            s->ready_tail = &s->ready;
+        }
+        s->ready_count--;
+        /* Still marked ready while it runs: what it queues for itself goes out in this turn. */
+        more = conn_run(c);
+        c->is_ready = false;
+        if (c->dead) {
+            conn_free(c);
+        } else if (more) {
+            conn_wake(c);
+        }
+    }
+    return s->ready != NULL;
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The daemon's state without its I/O: store, watches, domains and connections, and the path every
+ * request takes. Runs as well in a unit test, where memory plays the transports.
+ *
+ * A request is handled in this order: row of ops.def, who may send it, its transaction, handler,
+ * answer queued, then the events that follow from it. So a client always gets the answer to its
+ * request before events the request has caused.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "xenstore-lite/conn.h"
+#include "xenstore-lite/map.h"
+#include "xenstore-lite/quota.h"
+#include "xenstore-lite/store.h"
+#include "xenstore-lite/txn.h"
+#include "xenstore-lite/watch.h"
+#include "xenstore-lite/wire.h"
+
+/* The special watches; also the index of their permissions. */
+enum special { SPECIAL_INTRODUCE, SPECIAL_RELEASE, SPECIAL_COUNT };
+
+/* What the store knows of one domain. */
+struct domain {
+    struct map_node by_id; /* in server.domains */
+    uint16_t domid;        /* constant */
+    bool introduced;       /* has been introduced and not released */
+    bool seen;             /* the machine has listed it, or it has been introduced */
+    bool shutdown;         /* has shut down, and that has been announced */
+    bool has_target;       /* acts for another domain */
+    uint16_t target;       /* that one */
+    uint64_t born;         /* generation at which the store first heard of it */
+    long nodes;            /* nodes it owns in the live tree */
+    bool own_quota;        /* has limits of its own */
+    struct quota quota;    /* those */
+    struct conn *conn;     /* its ring, or NULL */
+};
+
+/* What the server asks of the machine it runs on. */
+struct platform {
+    /*
+     * Maps a domain's ring and binds its event channel.
+     * Errors: a negative errno; nothing is then left behind.
+     */
+    int (*connect)(void *ctx, uint16_t domid, uint64_t mfn, uint32_t port, struct transport *out);
+    void *ctx;
+};
+
+struct server {
+    struct store store;
+    struct watch_index watches;
+    struct map domains;                   /* struct domain by id */
+    struct conn *conns;                   /* all connections, newest first */
+    struct conn *ready, **ready_tail;     /* those with work to do, longest waiting first */
+    size_t ready_count;                   /* how many */
+    struct perms *special[SPECIAL_COUNT]; /* who hears of the special watches */
+    struct quota quota;                   /* limits of domains without their own */
+    const struct platform *platform;      /* NULL: domains have no rings (--no-xen) */
+    uint64_t requests;                    /* handled since the start */
+    bool log_requests;                    /* one line a request on stderr */
+};
+
+/* One request being handled. */
+struct request {
+    struct server *server;
+    struct conn *conn;
+    struct perm_who who;           /* on whose behalf */
+    const struct xsd_sockmsg *hdr; /* of the request */
+    const char *body;              /* payload, followed by a NUL */
+    size_t len;                    /* bytes of payload */
+    struct txn *txn;               /* transaction it runs in, or NULL */
+    struct buf *reply;             /* answer's payload */
+    char path[WIRE_PATH_ROOM];     /* the absolute path it names */
+    struct watch *new_watch;       /* set: announce itself after the answer */
+    struct txn *committed;         /* set: its changes follow the answer, then it is freed */
+    unsigned int specials;         /* bits of enum special to fire after the answer */
+};
+
+/* A store with the root, /tool/xenstored and the control domain. */
+void server_init(struct server *s, const struct platform *platform);
+/* Closes all connections and frees everything. */
+void server_destroy(struct server *s);
+
+/* Handles the complete message in conn->in. */
+void server_handle(struct server *s, struct conn *c);
+/* Runs connections with work to do once round. Returns: true when some still have. */
+bool server_run(struct server *s);
+
+/* The record of a domain; made when absent. */
+struct domain *server_domain(struct server *s, uint16_t domid);
+/* The record of a domain, or NULL. */
+struct domain *server_find_domain(struct server *s, uint16_t domid);
+/* The limits that hold for a domain. */
+const struct quota *server_quota(struct server *s, const struct domain *d);
+/* On whose behalf a connection acts. */
+struct perm_who server_who(struct server *s, const struct conn *c);
+/* Whether a permission entry was set for an earlier domain of the same number. */
+bool server_perm_is_stale(struct server *s, const struct perm_entry *e);
+/* The name of a special watch, and back (SPECIAL_COUNT: not one). */
+const char *server_special_name(enum special which);
+enum special server_special(const char *path);
+
+/* Books what a view has done: node counts, events. For the live view or a published one. */
+void server_committed(struct server *s, struct view *v);
+/* Fires a special watch. */
+void server_fire_special(struct server *s, enum special which);
+
+/* Connects a domain, again if it is connected already. Returns: 1 when it is new, 0 when not. */
+int server_introduce(struct server *s, uint16_t domid, uint64_t mfn, uint32_t port);
+/* Gives an introduced domain the transport it talks through, instead of any it has. */
+struct conn *server_attach(struct server *s, struct domain *d, const struct transport *t);
+/* Disconnects a domain. Errors: -ENOENT when it is not introduced. */
+int server_release(struct server *s, uint16_t domid);
+/* The domain has shut down or crashed: announced once. */
+void server_domain_shutdown(struct server *s, uint16_t domid);
+/* The domain is gone for good: disconnects it, removes its nodes and forgets it. */
+void server_domain_gone(struct server *s, uint16_t domid);
+
+/* What the machine says of one domain. */
+struct domain_status {
+    uint16_t domid;
+    bool shutdown; /* has shut down or crashed, but still exists */
+    bool dying;    /* is being taken apart */
+};
+/* Compares what the store knows with the machine's list of all domains, ordered by number. */
+void server_domain_list(struct server *s, const struct domain_status *list, size_t count);
+
+/* Handlers, one for each row of ops.def. They return 0 or a negative errno. */
+#define FILE(name)
+#define OP(number, who, txn, handler, doc) int handler(struct request *rq);
+#include "xenstore-lite/ops.def"
+#undef OP
+#undef FILE

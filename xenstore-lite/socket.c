@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Clients on the unix socket. See socket.h.
+ */
+#include "xenstore-lite/socket.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "xenstore-lite/server.h"
+
+/* One client. */
+struct client {
+    int fd;
+};
+
+static ssize_t client_read(void *io, void *data, size_t len)
+{
+    const struct client *cl = io;
+    ssize_t n;
+
+    do {
+        n = recv(cl->fd, data, len, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        return n;
+    }
+    if (n == 0) {
+        return -EPIPE;
+    }
+    return errno == EAGAIN ? 0 : -errno;
+}
+
+static ssize_t client_write(void *io, const void *data, size_t len)
+{
+    const struct client *cl = io;
+    ssize_t n;
+
+    do {
+        n = send(cl->fd, data, len, MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    if (n >= 0) {
+        return n;
+    }
+    return errno == EAGAIN ? 0 : -errno;
+}
+
+static void client_close(void *io)
+{
+    struct client *cl = io;
+
+    close(cl->fd);
+    free(cl);
+}
+
+/* Makes the directories above a file. */
+static void make_parents(const char *path)
+{
+    char *dir = mem_strdup(path);
+
+    for (char *at = dir + 1; (at = strchr(at, '/')) != NULL; at++) {
+        *at = '\0';
+        mkdir(dir, 0755);
+        *at = '/';
+    }
+    free(dir);
+}
+
+/* Whether a daemon answers at an address. */
+static bool is_alive(const struct sockaddr_un *addr)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool alive;
+
+    if (fd < 0) {
+        return false;
+    }
+    alive = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0;
+    close(fd);
+    return alive;
+}
+
+int socket_listen(const char *path)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    mode_t mask;
+    int fd, rc;
+
+    if (strlen(path) >= sizeof(addr.sun_path)) {
+        return -ENAMETOOLONG;
+    }
+    strcpy(addr.sun_path, path);
+    make_parents(path);
+    if (is_alive(&addr)) {
+        return -EADDRINUSE;
+    }
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    unlink(path);
+    /* SAFETY: clients of this socket are as good as the control domain; it is for its owner only,
+     * from the moment it exists. */
+    mask = umask(0177);
+    rc = bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ? -errno : 0;
+    umask(mask);
+    if (rc == 0 && listen(fd, SOMAXCONN) < 0) {
+        rc = -errno;
+    }
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
+    return fd;
+}
+
+int socket_accept(int listen_fd, int epoll_fd, struct server *s)
+{
+    struct transport t = {.read = client_read, .write = client_write, .close = client_close};
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
+    struct client *cl;
+    int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd < 0) {
+        return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? 0 : -errno;
+    }
+    cl = mem_zalloc(sizeof(*cl));
+    cl->fd = fd;
+    t.io = cl;
+    ev.data.ptr = conn_new(s, 0, NULL, &t);
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+        int rc = -errno;
+
+        conn_free(ev.data.ptr);
+        return rc;
+    }
+    return 1;
+}
