@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest's disks and network cards: the control domain's half of them.
+ *
+ * The work is done by the kernel's own back ends (xen-blkback, xen-netback); this module gives them
+ * block devices and store nodes, waits for them and joins the network interfaces to bridges. No
+ * hotplug script or udev rule takes part.
+ *
+ *   device_check()   nothing exists yet: is everything there and free?
+ *   device_begin()   loop devices and store nodes; back ends start to work
+ *   device_finish()  back ends are ready, interfaces stand in their bridges
+ *   device_remove()  back ends let go, nodes are gone, loop devices clear themselves
+ *
+ * device_remove() works from the store alone and may be repeated, so any process may take down what
+ * another one set up. Callers hold the life lock (vane/life.h) from device_check() to the end of
+ * device_begin(), or two guests could be given the same disk.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <xenstore.h>
+
+#include "dom0-tools/base/err.h"
+#include "dom0-tools/config/config.h"
+
+/* Domain the back ends live in. */
+#define DEVICE_BACKEND_DOMID 0u
+
+/* A guest's devices while they are being set up. */
+struct device_set {
+    struct xs_handle *xs;
+    uint32_t domid;
+    const struct vane_config *config;
+    int loops[CONFIG_MAX_DISKS]; /* keep loop devices alive until a back end does; -1: none */
+};
+
+/* Tests everything that can be tested before a domain exists.
+ * Errors: ENOENT missing file, device or bridge; EBUSY disk in use; ENODEV no back end driver. */
+int device_check(struct xs_handle *xs, const struct vane_config *config, struct err *err);
+
+/* Starts the set-up. The set is valid, and to be ended, whatever is returned. */
+int device_begin(struct device_set *set, struct xs_handle *xs, uint32_t domid,
+                 const struct vane_config *config, struct err *err);
+
+/* Waits for the back ends and joins bridges. Errors: ETIMEDOUT, or what a back end reports. */
+int device_finish(struct device_set *set, struct err *err);
+
+/* Drops what the set itself holds. */
+void device_set_end(struct device_set *set);
+
+/* Takes down all devices of a domain. Returns: 0, or -ETIMEDOUT when a back end did not let go; its
+ * nodes are removed nevertheless. */
+int device_remove(struct xs_handle *xs, uint32_t domid);

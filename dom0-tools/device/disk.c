@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Disks: who may use which image or device, loop devices for files, nodes for xen-blkback.
+ *
+ * Two guests that write to the same disk destroy it, so a disk is compared with all others by what
+ * it is (device and inode, or device number), never by its name. Reading together is fine; writing
+ * together needs <shareable/> on both sides.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "dom0-tools/device/device_internal.h"
+#include "dom0-tools/device/loop.h"
+
+/* What a disk is, and how it is used. */
+struct disk_use {
+    bool block;   /* a block device, else a file */
+    dev_t device; /* the device itself, or the one the file lies on */
+    ino_t inode;  /* of the file */
+    bool readonly;
+    bool shareable;
+};
+
+/* A disk compared with those of all running guests. */
+struct search {
+    struct xs_handle *xs;
+    const struct vane_disk *disk;
+    struct disk_use use;
+    unsigned int guest_loops[1024]; /* loop devices that belong to guests */
+    size_t guest_loop_count;
+    struct err *err;
+};
+
+static bool same_disk(const struct disk_use *a, const struct disk_use *b)
+{
+    return a->block == b->block && a->device == b->device && (a->block || a->inode == b->inode);
+}
+
+static bool in_conflict(const struct disk_use *a, const struct disk_use *b)
+{
+    return same_disk(a, b) && !(a->readonly && b->readonly) && !(a->shareable && b->shareable);
+}
+
+static int disk_identify(const struct vane_disk *disk, struct disk_use *use, struct err *err)
+{
+    struct stat status;
+    int fd;
+
+    if (stat(disk->path, &status) != 0) {
+        return err_set_errno(err, errno, "disk %s: %s", disk->target, disk->path);
+    }
+    *use = (struct disk_use){
+        .block = disk->type == VANE_DISK_BLOCK,
+        .readonly = disk->readonly || disk->cdrom,
+        .shareable = disk->shareable,
+    };
+    if (use->block ? !S_ISBLK(status.st_mode) : !S_ISREG(status.st_mode)) {
+        return err_set(err, EINVAL, "disk %s: %s is no %s", disk->target, disk->path,
+                       use->block ? "block device" : "regular file");
+    }
+    use->device = use->block ? status.st_rdev : status.st_dev;
+    use->inode = use->block ? 0 : status.st_ino;
+    if (!use->block && status.st_size < 512) {
+        return err_set(err, EINVAL, "disk %s: %s is smaller than a sector", disk->target,
+                       disk->path);
+    }
+    /* An exclusive open fails while the control domain itself has the device mounted. */
+    fd = open(disk->path, (use->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC |
+                              (use->block && !use->readonly && !use->shareable ? O_EXCL : 0));
+    if (fd < 0) {
+        return errno == EBUSY ? err_set(err, EBUSY, "disk %s: %s is in use by the control domain",
+                                        disk->target, disk->path)
+                              : err_set_errno(err, errno, "disk %s: %s", disk->target, disk->path);
+    }
+    close(fd);
+    return 0;
+}
+
+/* Compares the searched disk with one back end of a guest. */
+static int compare_backend(struct search *search, const char *guest, const char *id)
+{
+    struct node back = node_at(search->xs, XBT_NULL, "/local/domain/%u/backend/vbd/%s/%s",
+                               DEVICE_BACKEND_DOMID, guest, id);
+    struct node owner = node_at(search->xs, XBT_NULL, "/local/domain/%s", guest);
+    struct disk_use other = {.block = true};
+    unsigned int major;
+    unsigned int minor;
+    char text[128];
+    bool loop_readonly;
+
+    if (node_read(&back, "physical-device", text, sizeof(text)) != 0 ||
+        sscanf(text, "%x:%x", &major, &minor) != 2) {
+        return 0;
+    }
+    other.device = makedev(major, minor);
+    other.readonly = node_read(&back, "mode", text, sizeof(text)) == 0 && strchr(text, 'w') == NULL;
+    other.shareable = node_read(&back, "shareable", text, sizeof(text)) == 0 && text[0] == '1';
+    if (major == LOOP_DEVICE_MAJOR &&
+        search->guest_loop_count < sizeof(search->guest_loops) / sizeof(search->guest_loops[0])) {
+        search->guest_loops[search->guest_loop_count++] = minor;
+        if (!search->use.block &&
+            loop_backing(minor, &other.device, &other.inode, &loop_readonly) == 0) {
+            other.block = false;
+        }
+    }
+    if (!in_conflict(&search->use, &other)) {
+        return 0;
+    }
+    if (node_read(&owner, "name", text, sizeof(text)) != 0) {
+        snprintf(text, sizeof(text), "%s", guest);
+    }
+    return err_set(search->err, EBUSY, "disk %s: %s is in use by domain %s", search->disk->target,
+                   search->disk->path, text);
+}
+
+static int compare_guests(struct search *search)
+{
+    struct node root =
+        node_at(search->xs, XBT_NULL, "/local/domain/%u/backend/vbd", DEVICE_BACKEND_DOMID);
+    unsigned int guest_count;
+    char **guests = node_list(&root, &guest_count);
+    int rc = 0;
+
+    for (unsigned int i = 0; guests != NULL && i < guest_count && rc == 0; i++) {
+        struct node parent = node_at(search->xs, XBT_NULL, "%s/%s", root.path, guests[i]);
+        unsigned int count;
+        char **ids = node_list(&parent, &count);
+
+        for (unsigned int k = 0; ids != NULL && k < count && rc == 0; k++) {
+            rc = compare_backend(search, guests[i], ids[k]);
+        }
+        free(ids);
+    }
+    free(guests);
+    return rc;
+}
+
+static bool belongs_to_guest(unsigned int number, void *context)
+{
+    const struct search *search = context;
+
+    for (size_t i = 0; i < search->guest_loop_count; i++) {
+        if (search->guest_loops[i] == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Compares with loop devices the control domain uses itself. */
+static int compare_loops(struct search *search)
+{
+    unsigned int number;
+    bool readonly;
+
+    if (search->use.block || !loop_find(search->use.device, search->use.inode, belongs_to_guest,
+                                        search, &number, &readonly)) {
+        return 0;
+    }
+    if (readonly && search->use.readonly) {
+        return 0;
+    }
+    return err_set(search->err, EBUSY, "disk %s: %s is in use by /dev/loop%u", search->disk->target,
+                   search->disk->path, number);
+}
+
+int disk_check(struct xs_handle *xs, const struct vane_config *config, struct err *err)
+{
+    struct disk_use *uses = calloc(config->disk_count + 1, sizeof(*uses));
+    struct search *search = calloc(1, sizeof(*search));
+    int rc = 0;
+
+    if (uses == NULL || search == NULL) {
+        rc = err_set(err, ENOMEM, "out of memory");
+    } else if (config->disk_count != 0) {
+        rc = device_driver_check("vbd", "xen-blkback", err);
+    }
+    for (size_t i = 0; i < config->disk_count && rc == 0; i++) {
+        const struct vane_disk *disk = &config->disks[i];
+
+        rc = disk_identify(disk, &uses[i], err);
+        for (size_t k = 0; k < i && rc == 0; k++) {
+            if (in_conflict(&uses[i], &uses[k])) {
+                rc = err_set(err, EBUSY, "disk %s: %s is disk %s already", disk->target, disk->path,
+                             config->disks[k].target);
+            }
+        }
+        if (rc == 0) {
+            *search = (struct search){.xs = xs, .disk = disk, .use = uses[i], .err = err};
+            rc = compare_guests(search);
+        }
+        if (rc == 0) {
+            rc = compare_loops(search);
+        }
+    }
+    free(search);
+    free(uses);
+    return rc;
+}
+
+/* The nodes of one disk, written in one transaction. */
+struct disk_nodes {
+    const struct device_set *set;
+    const struct vane_disk *disk;
+    dev_t device;
+};
+
+static int disk_nodes_body(xs_transaction_t transaction, void *context)
+{
+    const struct disk_nodes *nodes = context;
+    const struct vane_disk *disk = nodes->disk;
+    uint32_t domid = nodes->set->domid;
+    struct node front = device_frontend(nodes->set->xs, transaction, domid, "vbd", disk->vdev);
+    struct node back = device_backend(nodes->set->xs, transaction, domid, "vbd", disk->vdev);
+    bool readonly = disk->readonly || disk->cdrom;
+    int rc = device_make_pair(&front, &back, domid);
+
+    if (rc == 0) {
+        rc = node_write(&front, "virtual-device", "%u", disk->vdev);
+    }
+    if (rc == 0) {
+        rc = node_write(&front, "device-type", "%s", disk->cdrom ? "cdrom" : "disk");
+    }
+    if (rc == 0) {
+        rc = node_write(&back, "dev", "%s", disk->target);
+    }
+    if (rc == 0) {
+        rc = node_write(&back, "params", "%s", disk->path);
+    }
+    if (rc == 0) {
+        rc = node_write(&back, "type", "phy");
+    }
+    if (rc == 0) {
+        rc = node_write(&back, "mode", "%s", readonly ? "r" : "w");
+    }
+    if (rc == 0) {
+        rc = node_write(&back, "device-type", "%s", disk->cdrom ? "cdrom" : "disk");
+    }
+    if (rc == 0) {
+        rc = node_write(&back, "removable", "0");
+    }
+    if (rc == 0 && disk->shareable) {
+        rc = node_write(&back, "shareable", "1");
+    }
+    if (rc == 0) {
+        rc = node_write(&back, "hotplug-status", "connected");
+    }
+    if (rc == 0) {
+        rc = node_write(&back, "physical-device", "%x:%x", major(nodes->device),
+                        minor(nodes->device));
+    }
+    return rc;
+}
+
+int disk_begin(struct device_set *set, size_t index, struct err *err)
+{
+    const struct vane_disk *disk = &set->config->disks[index];
+    struct disk_nodes nodes = {.set = set, .disk = disk};
+    struct stat status;
+    int rc;
+
+    if (disk->type == VANE_DISK_FILE) {
+        rc = loop_attach(disk->path, disk->readonly || disk->cdrom, &nodes.device, err);
+        if (rc < 0) {
+            return err_prefix(err, "disk %s", disk->target);
+        }
+        set->loops[index] = rc;
+    } else if (stat(disk->path, &status) == 0) {
+        nodes.device = status.st_rdev;
+    } else {
+        return err_set_errno(err, errno, "disk %s: %s", disk->target, disk->path);
+    }
+    rc = node_transaction(set->xs, disk_nodes_body, &nodes);
+    return rc != 0 ? err_set_errno(err, -rc, "disk %s: cannot write store nodes", disk->target) : 0;
+}
+
+/* xen-blkback makes this file when it has opened the block device. */
+static bool disk_opened(uint32_t domid, unsigned int id)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "/sys/bus/xen-backend/devices/vbd-%u-%u/physical_device", domid,
+             id);
+    return access(path, F_OK) == 0;
+}
+
+int disk_finish(struct device_set *set, size_t index, struct err *err)
+{
+    const struct vane_disk *disk = &set->config->disks[index];
+    int rc = device_wait_ready(set, "vbd", disk->vdev, disk_opened, err);
+
+    if (rc != 0) {
+        return err_prefix(err, "disk %s", disk->target);
+    }
+    if (set->loops[index] >= 0) {
+        close(set->loops[index]);
+        set->loops[index] = -1;
+    }
+    return 0;
+}
