@@ -43,6 +43,8 @@ struct domain;
 #define TYPE_VALIDATED (1UL << 58) /* contents have been checked and hold references */
 #define TYPE_PARTIAL (1UL << 57)   /* entries [0, pt_done) hold references; the state itself owns the
                                       one type reference and one general reference */
+#define TYPE_LOCKED (1UL << 56)    /* WRITABLE with count 1, coming or going: a TLB stamp or flush is
+                                      under way; whoever wants a reference waits */
 #define TYPE_COUNT_MASK ((1UL << 48) - 1)
 
 struct frame {

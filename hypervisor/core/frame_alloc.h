@@ -9,7 +9,7 @@
 
 #define FRAME_ORDER_MAX 18 /* 1 GiB blocks */
 
-/* Take over the free ranges of the machine. Called once. */
+/* Take over the free ranges of the machine. Called once, with frame_table set and zeroed. */
 void frame_alloc_init(void);
 /* Add frames to the heap (boot modules, once used up). */
 void frame_alloc_add(mfn_t first, uint64_t count);
@@ -25,7 +25,8 @@ void page_free(void *page);
 /* Frames for a domain: owner set, ALLOCATED reference taken, on d's page list, cleared. NULL when
  * the heap is empty, d is at its max_pages, or d is dying. */
 struct frame *frame_alloc_domain(struct domain *d, unsigned order, unsigned addr_bits);
-/* Called by frame_put when the last reference goes. */
+/* Called by frame_put when the last reference goes. A domain's first frame takes a reference of the
+ * domain, which its last frame drops: memory mapped elsewhere keeps its owner in existence. */
 void frame_free(struct frame *f);
 /* Remove a frame from its owner's page list without freeing it (exchange); it must have only the
  * ALLOCATED reference. False, with nothing changed, otherwise. */

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The two counts of struct frame; core/frame.h states what they mean. Everything here works by
+ * compare-and-swap on the count word and the type word, without a lock, except that the last
+ * reference of a frame goes through frame_free() and so takes pages_lock and heap_lock.
+ *
+ * Frames of the hypervisor have count 0 and no owner, so no guest-supplied number reaches them,
+ * until frame_share() lends them to a domain.
+ */
+#include "core/frame.h"
+
+#include "base/checked.h"
+#include "core/domain.h"
+#include "core/frame_alloc.h"
+
+struct frame *frame_table;
+
+static bool word_cas(uint64_t *word, uint64_t *expected, uint64_t desired)
+{
+    return __atomic_compare_exchange_n(word, expected, desired, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
+}
+
+/* ---- general count ---- */
+
+bool frame_get(struct frame *f, const struct domain *d)
+{
+    uint64_t old = __atomic_load_n(&f->count, __ATOMIC_SEQ_CST);
+    do {
+        uint64_t count = old & FRAME_COUNT_MASK;
+        if (count == 0 || count == FRAME_COUNT_MASK || read_once(f->owner) != d) {
+            return false;
+        }
+    } while (!word_cas(&f->count, &old, old + 1));
+    /* SAFETY: between the look at the owner and the swap the frame may have been freed and given to
+     * somebody else, or taken back by frame_unshare(). With our reference in place the owner can
+     * only be d from here on, or is not d. */
+    if (unlikely(read_once(f->owner) != d)) {
+        frame_put(f);
+        return false;
+    }
+    return true;
+}
+
+void frame_get_held(struct frame *f)
+{
+    uint64_t old = __atomic_fetch_add(&f->count, 1, __ATOMIC_SEQ_CST);
+    BUG_ON((old & FRAME_COUNT_MASK) == 0 || (old & FRAME_COUNT_MASK) == FRAME_COUNT_MASK);
+}
+
+struct frame *frame_get_from_mfn(mfn_t mfn, const struct domain *d)
+{
+    if (!mfn_valid(mfn)) {
+        return NULL;
+    }
+    /* SAFETY: tested above; clamped so that no table entry beyond the end is touched in
+     * speculation either. */
+    struct frame *f = mfn_to_frame(clamp_index(mfn, arch_max_mfn()));
+    return frame_get(f, d) ? f : NULL;
+}
+
+void frame_put(struct frame *f)
+{
+    uint64_t old = __atomic_fetch_sub(&f->count, 1, __ATOMIC_SEQ_CST);
+    BUG_ON((old & FRAME_COUNT_MASK) == 0);
+    if ((old & FRAME_COUNT_MASK) == 1) {
+        frame_free(f);
+    }
+}
+
+bool frame_drop_allocation(struct frame *f)
+{
+    uint64_t old = __atomic_fetch_and(&f->count, ~FRAME_ALLOCATED, __ATOMIC_SEQ_CST);
+    if (!(old & FRAME_ALLOCATED)) {
+        return false;
+    }
+    frame_put(f);
+    return true;
+}
+
+/* ---- writable references ---- */
+
+/* Flush what may still translate through the frame's last use. A page table is loaded, and a
+ * descriptor table used, only by CPUs that run its owner. */
+static void flush_old_use(const struct frame *f)
+{
+    cpumask_t mask = f->owner->dirty_cpus;
+    arch_tlb_filter(&mask, f->tlb_stamp);
+    if (!cpumask_empty(&mask)) {
+        arch_tlb_flush_mask(&mask, FLUSH_TLB, 0);
+    }
+}
+
+int frame_get_writable(struct frame *f)
+{
+    uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
+    for (;;) {
+        uint64_t count = old & TYPE_COUNT_MASK;
+        if (old & TYPE_LOCKED) {
+            arch_relax();
+            old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
+        } else if (count == 0) {
+            /* SAFETY: a frame that was never typed needs nothing: it was flushed when allocated.
+             * One that was a page table may still be walked by a CPU that keeps upper-level entries
+             * in its paging-structure cache, so nobody may write to it before that CPU has flushed:
+             * LOCKED makes other CPUs wait for the flush with us. Read-only mappings of the old use
+             * that are left in TLBs are harmless. */
+            uint64_t type = old & TYPE_MASK;
+            bool flush = type != TYPE_NONE && type != TYPE_WRITABLE;
+            if (!word_cas(&f->type, &old, TYPE_WRITABLE | (flush ? TYPE_LOCKED : 0) | 1)) {
+                continue;
+            }
+            if (flush) {
+                flush_old_use(f);
+                __atomic_store_n(&f->type, TYPE_WRITABLE | 1, __ATOMIC_SEQ_CST);
+            }
+            return 0;
+        } else if ((old & TYPE_MASK) != TYPE_WRITABLE || count == TYPE_COUNT_MASK) {
+            return -EBUSY;
+        } else if (word_cas(&f->type, &old, old + 1)) {
+            return 0;
+        }
+    }
+}
+
+void frame_put_writable(struct frame *f)
+{
+    uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
+    for (;;) {
+        BUG_ON((old & TYPE_MASK) != TYPE_WRITABLE || (old & TYPE_COUNT_MASK) == 0);
+        if ((old & TYPE_COUNT_MASK) > 1) {
+            if (word_cas(&f->type, &old, old - 1)) {
+                return;
+            }
+        } else if (word_cas(&f->type, &old, old | TYPE_LOCKED)) {
+            /* SAFETY: the stamp must be younger than the last writable mapping and in place before
+             * the count can be seen to be 0. LOCKED keeps others from getting and putting a
+             * reference between our reading the clock and our giving up the count, which would
+             * leave the frame with a stamp that is too old. */
+            f->tlb_stamp = arch_tlb_clock();
+            __atomic_store_n(&f->type, TYPE_WRITABLE, __ATOMIC_SEQ_CST);
+            return;
+        }
+    }
+}
+
+struct frame *frame_get_writable_mfn(mfn_t mfn, const struct domain *d)
+{
+    struct frame *f = frame_get_from_mfn(mfn, d);
+    if (f && frame_get_writable(f)) {
+        frame_put(f);
+        f = NULL;
+    }
+    return f;
+}
+
+void frame_put_writable_and_ref(struct frame *f)
+{
+    frame_put_writable(f);
+    frame_put(f);
+}
+
+/* ---- frames of the hypervisor that a domain may map ---- */
+
+void frame_share(struct frame *f, struct domain *d, bool writable)
+{
+    BUG_ON(f->count || f->owner);
+    f->owner = d;
+    /* Our own type reference keeps the use fixed: a frame shared for reading never becomes
+     * writable, and neither kind becomes a page table. */
+    f->type = (writable ? TYPE_WRITABLE : TYPE_NONE) | 1;
+    /* ORDER: owner and type before the count, which opens the frame to others. */
+    __atomic_store_n(&f->count, FRAME_HYP | 1, __ATOMIC_SEQ_CST);
+}
+
+void frame_unshare(struct frame *f)
+{
+    BUG_ON(!(read_once(f->count) & FRAME_HYP));
+    /* SAFETY: without an owner nobody can take new references (frame_get looks again after it has
+     * taken one), and the frame may outlive d in the page tables of a control domain. */
+    write_once(f->owner, NULL);
+    if ((read_once(f->type) & TYPE_MASK) == TYPE_WRITABLE) {
+        frame_put_writable(f);
+    } else {
+        __atomic_fetch_sub(&f->type, 1, __ATOMIC_SEQ_CST);
+    }
+    frame_put(f);
+}
