@@ -20,6 +20,7 @@ LOC_DIRS := hypervisor
 -include hypervisor/build.mk
 -include xenstore-lite/build.mk
 -include dom0-tools/build.mk
+-include scripts/build.mk
 -include tests/build.mk
 
 .PHONY: all clean

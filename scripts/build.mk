@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+# What is run rather than compiled: Debian's packages, the images, the machine in QEMU.
+# Packages come first and in a make of their own, because other build.mk ask pkg-config while make
+# reads them.
+HV ?= paravane
+export B HV BATCH ACCEL CPU MACHINE MEMORY DOM0_MEM HV_ARGS DOM0_ARGS MODE
+
+.PHONY: run image fetch packages-run bench
+run: packages-run
+	@$(MAKE) --no-print-directory all image
+	@python3 scripts/run.py
+
+packages-run:
+	@scripts/packages build run
+
+fetch:
+	@scripts/fetch run
+	@if [ "$(HV)" = xen ]; then scripts/fetch peer; fi
+
+image: fetch
+	@python3 scripts/image.py
+
+# Power-on to power-off: ours, the peer, the bare machine, in turns. PAIRS= says how often.
+bench: packages-run
+	@$(MAKE) --no-print-directory all image
+	@scripts/fetch peer
+	@python3 scripts/bench.py

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+#
+# What the scripts of the control domain's image share: reading the kernel's command line, starting
+# our daemons, waiting, reporting. Lines that begin with "PV:" are read by tests/boot and by
+# `make run BATCH=1`; the last of a run is "PV: verdict PASS" or "PV: verdict FAIL".
+# No wait here is a measurement: a limit is only there so that a broken thing ends.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+
+BRIDGE=pvbr0
+BRIDGE_ADDRESS=10.77.0.1
+LOGS=/var/log/paravane
+LIMIT=300
+
+# option NAME: value of pv.NAME= on the kernel's command line.
+option()
+{
+    tr ' ' '\n' </proc/cmdline | sed -n "s/^pv\.$1=//p" | tail -n 1
+}
+
+# Failures are counted in a file, for rc's count for the verdict too.
+complain()
+{
+    echo "PV: FAIL $*"
+    echo "$*" >>/tmp/failures
+}
+
+# check NAME COMMAND...: one case of a test. Its last line of output explains a failure.
+check()
+{
+    name=$1
+    shift
+    if "$@" >/tmp/check.out 2>&1; then
+        echo "PV: ok $name"
+    else
+        complain "$name: $(tail -n 1 /tmp/check.out)"
+        return 1
+    fi
+}
+
+verdict()
+{
+    if [ -s /tmp/failures ]; then
+        echo "PV: verdict FAIL ($(wc -l </tmp/failures))"
+    else
+        echo "PV: verdict PASS"
+    fi
+}
+
+# wait_for COMMAND...: until it succeeds, LIMIT seconds at most.
+wait_for()
+{
+    tenths=0
+    until "$@" >/dev/null 2>&1; do
+        usleep 100000
+        tenths=$((tenths + 1))
+        if [ "$tenths" -ge $((LIMIT * 10)) ]; then
+            echo "gave up after $LIMIT s: $*"
+            return 1
+        fi
+    done
+}
+
+is_control_domain()
+{
+    grep -q control_d /proc/xen/capabilities 2>/dev/null
+}
+
+start_store()
+{
+    [ -x /usr/sbin/xenstored ] || return 1
+    xenstored || return 1
+    wait_for xenstore-exists / || return 1
+    xenstore-write /local/domain/0/domid 0 /local/domain/0/name Domain-0
+}
+
+start_console_daemon()
+{
+    [ -x /usr/sbin/vane-consoled ] || return 1
+    vane-consoled
+}
+
+make_bridge()
+{
+    brctl addbr $BRIDGE && ip addr add $BRIDGE_ADDRESS/24 dev $BRIDGE && ip link set $BRIDGE up
+}
+
+# make_disk PATH: a fresh copy of the example's root disk.
+make_disk()
+{
+    gunzip -c /var/lib/paravane/first.img.gz >"$1"
+}
+
+exists()
+{
+    vane info "$1" >/dev/null 2>&1
+}
+
+gone()
+{
+    ! exists "$1"
+}
+
+# log NAME: a guest's console log so far. says NAME TEXT: whether a line of it begins like that.
+log()
+{
+    cat "$LOGS/$1.log"
+}
+
+says()
+{
+    tr -d '\r' <"$LOGS/$1.log" | grep -q "^$2"
+}
+
+# says_or_gone NAME TEXT: to wait for a guest without waiting for a dead one.
+says_or_gone()
+{
+    says "$1" "$2" || gone "$1"
+}
+
+# guest_ready NAME: until it has reported from its userland.
+guest_ready()
+{
+    wait_for says_or_gone "$1" "GUEST READY"
+    says "$1" "GUEST READY" || {
+        echo "$1 did not get to its userland; last: $(log "$1" | tail -n 1)"
+        return 1
+    }
+}
+
+disk_good()
+{
+    says "$1" "GUEST DISK OK"
+}
+
+# sends ADDRESS, receives ADDRESS: 64 MiB over TCP to, or from, a guest, against the checksum that
+# was computed when the image was built.
+sends()
+{
+    got=$(/usr/lib/paravane/stream | nc "$1" 5001 | cut -c1-32)
+    [ "$got" = "$(cat /etc/paravane/stream.md5)" ] || {
+        echo "checksum at the far end is '$got'"
+        return 1
+    }
+}
+
+receives()
+{
+    got=$(nc "$1" 5002 </dev/null | md5sum | cut -c1-32)
+    [ "$got" = "$(cat /etc/paravane/stream.md5)" ] || {
+        echo "checksum here is '$got'"
+        return 1
+    }
+}
+
+reachable()
+{
+    ping -c 1 -W 2 "$1"
+}
+
+# running_guests: names of all domains but our own, one a line.
+running_guests()
+{
+    pidof xenstored >/dev/null || return
+    for id in $(xenstore-list /local/domain 2>/dev/null); do
+        if [ "$id" != 0 ]; then
+            xenstore-read "/local/domain/$id/name"
+        fi
+    done
+}
+
+shut_down()
+{
+    vane shutdown "$1" && wait_for gone "$1"
+}

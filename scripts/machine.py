@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: MIT
+"""A machine in QEMU: its command line, its serial console, how it ended.
+
+Shared by run.py, bench.py and the boot tests. The same control-domain image can be started on
+Paravane, on Debian's Xen (hv="xen", the peer we compare with) and on the bare machine.
+A power-off and a reset both end QEMU with status 0; which of them it was is asked over QMP.
+"""
+import json
+import os
+import queue
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+OUT = os.path.join(TOP, os.environ.get("B", "build"))
+IMAGE = os.path.join(OUT, "image")
+
+# What never may appear on a console, whatever the test: a crash of either system below or above.
+FATAL = re.compile(
+    r"[Pp]anic|PANIC|\bBUG\b|[Aa]ssertion|ASSERT|Call Trace|Oops|general protection|"
+    r"[Tt]riple fault|[Uu]nable to handle|WARNING: CPU|segfault|Domain 0 crashed|FATAL")
+# Lines of a healthy boot that the words above would catch.
+HARMLESS = re.compile(r"panic=|panic_on|[Cc]ommand line|oops=|PANICS")
+
+
+class Setup:
+    """Everything that is put on QEMU's command line."""
+
+    def __init__(self, hv="paravane", mode="shell", initrd="test-initrd"):
+        self.hv = hv
+        self.mode = mode
+        self.initrd = initrd
+        self.machine = "q35"
+        self.cpu = "max"
+        self.memory = 2048
+        self.cpus = 2
+        self.dom0_memory = "1G"
+        self.hv_args = ""
+        self.dom0_args = ""
+        self.devices = []
+
+    def _kernel(self):
+        initrd = os.path.join(IMAGE, self.initrd)
+        mode = "pv.mode=" + self.mode
+        if self.hv == "bare":
+            args = "console=ttyS0 %s %s" % (mode, self.dom0_args)
+            return ["-kernel", os.path.join(IMAGE, "bzImage"), "-append", args, "-initrd", initrd]
+        args = "console=hvc0 %s %s" % (mode, self.dom0_args)
+        if self.hv == "xen":
+            kernel, hypervisor = "bzImage", os.path.join(OUT, "x/xen.bin")
+            own = "console=com1 com1=115200,8n1 loglvl=all dom0=pv"
+        else:
+            kernel, hypervisor = "vmlinux", os.path.join(OUT, "hypervisor/paravane.bin")
+            own = "console=com1"
+        own = "%s dom0_mem=%s %s" % (own, self.dom0_memory, self.hv_args)
+        # QEMU splits modules at commas; a comma of an argument is written twice.
+        modules = "%s %s,%s" % (os.path.join(IMAGE, kernel), args.strip().replace(",", ",,"), initrd)
+        return ["-kernel", hypervisor, "-append", own.strip(), "-initrd", modules]
+
+    def command(self):
+        cpu = self.cpu
+        # Linux on Xen does not come up with SMAP under QEMU's emulation; see docs/lab.md.
+        if self.hv == "xen" and cpu == "max":
+            cpu = "max,-smap"
+        return [
+            "qemu-system-x86_64", "-machine", self.machine, "-m", str(self.memory),
+            "-smp", str(self.cpus), "-cpu", cpu, "-accel", os.environ.get("ACCEL", "tcg"),
+            "-no-reboot", "-nic", "none"] + self._kernel() + self.devices
+
+
+class Console:
+    """A running machine whose serial port is read, kept in a log and, if asked, shown."""
+
+    def __init__(self, setup, log, echo=None):
+        self.folder = tempfile.mkdtemp(prefix="paravane-")
+        self.started = time.monotonic()
+        self.echo = echo
+        self.text = ""
+        self.seen = 0
+        self.arrived = queue.Queue()
+        self.ended = None       # QMP's reason for the end: guest-shutdown, guest-reset ...
+        self.fatal = None       # first line that no healthy machine prints
+        self.log = open(log, "wb")
+        monitor = os.path.join(self.folder, "qmp")
+        command = setup.command() + ["-display", "none", "-monitor", "none", "-serial", "stdio",
+                                     "-qmp", "unix:%s,server=on,wait=on" % monitor]
+        self.log.write((" ".join(command) + "\n").encode())
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, bufsize=0)
+        self.readers = [threading.Thread(target=self._read, daemon=True),
+                        threading.Thread(target=self._monitor, args=(monitor,), daemon=True)]
+        for reader in self.readers:
+            reader.start()
+
+    def _read(self):
+        while True:
+            data = self.process.stdout.read(65536)
+            if not data:
+                break
+            self.log.write(data)
+            self.log.flush()
+            text = data.decode(errors="replace").replace("\r", "").replace("\0", "")
+            if self.echo:
+                self.echo.write(text)
+                self.echo.flush()
+            self.arrived.put(text)
+        self.arrived.put(None)
+
+    def _monitor(self, path):
+        link = socket.socket(socket.AF_UNIX)
+        while self.process.poll() is None:
+            try:
+                link.connect(path)
+                break
+            except OSError:
+                time.sleep(0.05)
+        try:
+            stream = link.makefile("rwb")
+            stream.write(b'{"execute": "qmp_capabilities"}\n')
+            stream.flush()
+            for line in stream:
+                message = json.loads(line)
+                if message.get("event") == "SHUTDOWN":
+                    self.ended = message["data"]["reason"]
+        except (OSError, ValueError):
+            pass    # QEMU has gone; what it said before is in self.ended
+        finally:
+            link.close()
+
+    def _take(self, text):
+        self.text += text
+        if self.fatal is None:
+            start = self.text.rfind("\n", 0, len(self.text) - len(text)) + 1
+            for line in self.text[start:].split("\n"):
+                if FATAL.search(line) and not HARMLESS.search(line):
+                    self.fatal = line.strip()
+                    break
+
+    def wait_for(self, pattern, seconds, fatal_ends=True):
+        """The next match behind what earlier calls have found, or None: the machine has ended, a
+        fatal line has come, or the time is up. The caller tells which by asking."""
+        expression = re.compile(pattern, re.MULTILINE)
+        deadline = time.monotonic() + seconds
+        while True:
+            match = expression.search(self.text, self.seen)
+            if match:
+                self.seen = match.end()
+                return match
+            if fatal_ends and self.fatal:
+                return None
+            try:
+                text = self.arrived.get(timeout=max(0, deadline - time.monotonic()))
+            except queue.Empty:
+                return None
+            if text is None:
+                self.arrived.put(None)
+                return None
+            self._take(text)
+
+    def send(self, text):
+        self.process.stdin.write(text.encode())
+        self.process.stdin.flush()
+
+    def wait_end(self, seconds):
+        """Until the machine has powered off. Returns whether it did, as opposed to being reset, or
+        still running, or QEMU having failed."""
+        self.wait_for(r"(?!)", seconds, fatal_ends=False)
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return False
+        self.readers[1].join(timeout=10)
+        return self.process.returncode == 0 and self.ended == "guest-shutdown"
+
+    def how_it_ended(self):
+        if self.process.poll() is None:
+            return "still running after %d s" % (time.monotonic() - self.started)
+        return "QEMU status %d, %s" % (self.process.returncode, self.ended or "no shutdown event")
+
+    def close(self):
+        """Ends QEMU if it still runs and returns the seconds since it was started."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        seconds = time.monotonic() - self.started
+        for reader in self.readers:
+            reader.join(timeout=10)
+        self.log.close()
+        self.process.stdin.close()
+        self.process.stdout.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return seconds
+
+
+def missing(setup):
+    """Files a setup needs that are not there, for a message better than QEMU's."""
+    words = setup.command()
+    kernel = words[words.index("-kernel") + 1]
+    modules = words[words.index("-initrd") + 1].replace(",,", "").split(",")
+    return [path for path in [kernel] + [m.split(" ")[0] for m in modules] if not os.path.exists(path)]
