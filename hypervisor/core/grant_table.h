@@ -21,5 +21,7 @@ void grant_table_free(struct domain *d);
 /* Grow to at least nr frames; errno. Frames are shared with d (frame_share). */
 must_check int grant_table_grow(struct domain *d, uint32_t nr_frames);
 uint32_t grant_table_frames(const struct domain *d);
+/* The most it may grow to. */
+uint32_t grant_table_max_frames(const struct domain *d);
 mfn_t grant_table_frame_mfn(const struct domain *d, uint32_t index);
 /* The control domain's own way in: write entry `ref` (console, xenstore seeds). */
