@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: MIT
+/*
+ * See page_type.h. The frame's two words change by compare-and-swap because WRITABLE references
+ * come and go without the lock; everything about tables happens under the owner's mmu_lock
+ * (RANK_DOM_MMU), so no second validator ever has to be waited for.
+ */
+#include "pv/page_type.h"
+
+#include "base/assert.h"
+#include "core/hooks.h"
+#include "core/hypercall.h"
+#include "pv/descriptor.h"
+#include "pv/pte.h"
+
+static unsigned type_level(uint64_t type)
+{
+    return (unsigned)((type & TYPE_MASK) >> TYPE_SHIFT);
+}
+
+static bool is_table(uint64_t type)
+{
+    return type_level(type) >= 1 && type_level(type) <= 4;
+}
+
+/* ---- references of single entries ---- */
+
+static int l1_entry_get(uint64_t pte, struct domain *d, struct domain *foreign)
+{
+    mfn_t mfn = PTE_MFN(pte);
+    if (pte_frame_is_io(mfn)) {
+        return d->privileged && !arch_mmio_denied(mfn) ? 0 : -EINVAL;
+    }
+    struct frame *f = mfn_to_frame(mfn);
+    if (!frame_get(f, foreign)) {
+        return -EINVAL;
+    }
+    if ((pte & X86_PTE_RW) && frame_get_writable(f)) {
+        frame_put(f);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static void l1_entry_put(uint64_t pte)
+{
+    mfn_t mfn = PTE_MFN(pte);
+    if (pte_frame_is_io(mfn)) {
+        return;
+    }
+    struct frame *f = mfn_to_frame(mfn);
+    if (pte & X86_PTE_RW) {
+        frame_put_writable(f);
+    }
+    frame_put(f);
+}
+
+int page_type_entry_get(unsigned level, uint64_t *pte, struct domain *d, struct domain *foreign)
+{
+    if (!(*pte & X86_PTE_P)) {
+        return 0;
+    }
+    if (!pte_bits_ok(level, *pte, d)) {
+        return -EINVAL;
+    }
+    int rc = level == 1 ? l1_entry_get(*pte, d, foreign)
+                        : page_type_get(PTE_MFN(*pte), d, (uint64_t)(level - 1) << TYPE_SHIFT, NULL);
+    if (rc == 0) {
+        *pte = pte_adjust(level, *pte);
+    }
+    return rc;
+}
+
+void page_type_entry_put(unsigned level, uint64_t pte)
+{
+    if (!(pte & X86_PTE_P)) {
+        return;
+    }
+    if (level == 1) {
+        l1_entry_put(pte);
+    } else {
+        page_type_put(mfn_to_frame(PTE_MFN(pte)));
+    }
+}
+
+/* ---- validation ---- */
+
+/* Entries pt_done..511. 0, -ERESTART, or the error of the entry at pt_done. */
+static int validate_entries(struct frame *f, unsigned level)
+{
+    uint64_t *table = frame_to_virt(f);
+    for (unsigned i = f->pt_done; i < PT_ENTRIES; i++) {
+        if (pte_slot_reserved(level, i)) {
+            f->pt_done = (uint16_t)(i + 1);
+            continue;
+        }
+        uint64_t pte = read_once(table[i]), wish = pte;
+        int rc = page_type_entry_get(level, &pte, f->owner, f->owner);
+        if (rc) {
+            if (rc == -ERESTART) {
+                f->pt_flags |= PT_CHILD_PARTIAL;
+            }
+            return rc;
+        }
+        f->pt_flags &= (uint8_t)~PT_CHILD_PARTIAL;
+        f->pt_done = (uint16_t)(i + 1);
+        if (pte != wish) {
+            write_once(table[i], pte);
+        }
+        /* L1 tables are short enough to be checked in one go. */
+        if (level > 1 && i + 1 < PT_ENTRIES && (pte & X86_PTE_P) && hypercall_preempt_check()) {
+            return -ERESTART;
+        }
+    }
+    if (level == 4) {
+        arch_l4_install(table);
+    }
+    return 0;
+}
+
+/* Drop a type reference of a table, unless it is the last one: that one stays with the frame, which
+ * becomes PARTIAL. The count never shows 0 while entries still hold references. */
+static bool put_was_last(struct frame *f)
+{
+    uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
+    ASSERT(is_table(old) && (old & TYPE_COUNT_MASK) > 0);
+    if ((old & TYPE_COUNT_MASK) > 1) {
+        __atomic_fetch_sub(&f->type, 1, __ATOMIC_SEQ_CST);
+        return false;
+    }
+    f->pt_done = PT_ENTRIES;
+    f->pt_flags = 0;
+    __atomic_store_n(&f->type, (old & TYPE_MASK) | TYPE_PARTIAL | 1, __ATOMIC_SEQ_CST);
+    return true;
+}
+
+/* Drop entries pt_done-1 down to 0. False: interrupted, pt_done says where. */
+static bool drop_entries(struct frame *f, unsigned level)
+{
+    uint64_t *table = frame_to_virt(f);
+    if (f->pt_flags & PT_CHILD_PARTIAL) {
+        /* The entry at pt_done holds no reference, but its table may be standing half-done on our
+         * behalf. If somebody else has taken it up meanwhile it is no longer ours to touch. */
+        uint64_t pte = read_once(table[f->pt_done]);
+        if ((pte & X86_PTE_P) && mfn_valid(PTE_MFN(pte))) {
+            struct frame *child = mfn_to_frame(PTE_MFN(pte));
+            if (child->owner == f->owner && (read_once(child->type) & TYPE_PARTIAL) &&
+                type_level(child->type) == level - 1 && !page_type_dismantle(child)) {
+                return false;
+            }
+        }
+        f->pt_flags &= (uint8_t)~PT_CHILD_PARTIAL;
+    }
+    while (f->pt_done) {
+        unsigned i = f->pt_done - 1U;
+        uint64_t pte = read_once(table[i]);
+        if (pte_slot_reserved(level, i) || !(pte & X86_PTE_P)) {
+            f->pt_done = (uint16_t)i;
+            continue;
+        }
+        f->pt_done = (uint16_t)i;
+        if (level == 1) {
+            l1_entry_put(pte);
+            continue;
+        }
+        struct frame *child = mfn_to_frame(PTE_MFN(pte));
+        if (!put_was_last(child)) {
+            frame_put(child);
+        } else if (!page_type_dismantle(child)) {
+            /* The child keeps our two references and stands by itself. */
+            f->pt_flags |= PT_CHILD_PARTIAL;
+            return false;
+        }
+        if (f->pt_done && hypercall_preempt_check()) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool page_type_dismantle(struct frame *f)
+{
+    ASSERT(spin_is_mine(&f->owner->mmu_lock));
+    ASSERT(read_once(f->type) & TYPE_PARTIAL);
+    if (!drop_entries(f, type_level(f->type))) {
+        return false;
+    }
+    f->tlb_stamp = arch_tlb_clock();
+    /* ORDER: the stamp is in place before the count can be seen to be 0. */
+    __atomic_store_n(&f->type, f->type & TYPE_MASK, __ATOMIC_SEQ_CST);
+    frame_put(f);
+    return true;
+}
+
+static void defer(struct frame *f)
+{
+    struct vcpu *v = current_vcpu();
+    BUG_ON(v->mmu_deferred_count == ARRAY_SIZE(v->mmu_deferred));
+    v->mmu_deferred[v->mmu_deferred_count++] = f;
+}
+
+/* f has just become PARTIAL (or stays so): take it apart now, the rest later. */
+static void dismantle_or_defer(struct frame *f)
+{
+    if (!page_type_dismantle(f)) {
+        defer(f);
+    }
+}
+
+bool page_type_finish_deferred(struct vcpu *v)
+{
+    while (v->mmu_deferred_count) {
+        struct frame *f = v->mmu_deferred[v->mmu_deferred_count - 1];
+        /* SAFETY: a PARTIAL frame owns a general reference, and only this list (or a new get of the
+         * type, which clears PARTIAL) ends that state; a frame taken up again is left alone. The
+         * owner cannot disappear before its frames. */
+        struct domain *d = f->owner;
+        bool done = true;
+        spin_lock(&d->mmu_lock);
+        if (read_once(f->type) & TYPE_PARTIAL) {
+            done = page_type_dismantle(f);
+        }
+        spin_unlock(&d->mmu_lock);
+        if (!done) {
+            return false;
+        }
+        v->mmu_deferred_count--;
+    }
+    return true;
+}
+
+/* First reference of a type: the word says `type`, count 1, not validated. */
+static int validate(struct frame *f, uint64_t type)
+{
+    int rc = is_table(type) ? validate_entries(f, type_level(type))
+                            : descriptor_page_check(frame_to_virt(f));
+    if (rc == 0) {
+        __atomic_fetch_or(&f->type, TYPE_VALIDATED, __ATOMIC_SEQ_CST);
+        return 0;
+    }
+    if (!is_table(type)) {
+        __atomic_store_n(&f->type, type, __ATOMIC_SEQ_CST); /* count 0 */
+        frame_put(f);
+        return rc;
+    }
+    /* Preempted or refused: either way the frame stands by itself with what it holds. */
+    __atomic_fetch_or(&f->type, TYPE_PARTIAL, __ATOMIC_SEQ_CST);
+    if (rc != -ERESTART) {
+        dismantle_or_defer(f);
+    }
+    return rc;
+}
+
+/* Stale writable translations of the frame must be gone before its content is trusted. They may be
+ * on any CPU: foreign and granted mappings are not in the owner's mask. */
+static void flush_before_retype(const struct frame *f)
+{
+    cpumask_t mask = {{0}};
+    for (unsigned cpu = 0; cpu < arch_cpus_online(); cpu++) {
+        cpumask_set(&mask, cpu);
+    }
+    arch_tlb_filter(&mask, f->tlb_stamp);
+    if (!cpumask_empty(&mask)) {
+        arch_tlb_flush_mask(&mask, FLUSH_TLB, 0);
+    }
+}
+
+/* The caller holds a general reference, which success passes on to the type reference. */
+static int type_acquire(struct frame *f, uint64_t type)
+{
+    for (;;) {
+        uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
+        uint64_t count = old & TYPE_COUNT_MASK;
+        if (count == 0) {
+            uint64_t fresh = type | 1;
+            if (!__atomic_compare_exchange_n(&f->type, &old, fresh, false, __ATOMIC_SEQ_CST,
+                                             __ATOMIC_SEQ_CST)) {
+                continue;
+            }
+            flush_before_retype(f);
+            f->pt_done = 0;
+            f->pt_flags = 0;
+            return validate(f, type);
+        }
+        if ((old & TYPE_MASK) != type) {
+            frame_put(f);
+            return -EINVAL;
+        }
+        if (old & TYPE_PARTIAL) {
+            /* Continue, taking over the two references the state owned: ours is one too many. */
+            __atomic_fetch_and(&f->type, ~TYPE_PARTIAL, __ATOMIC_SEQ_CST);
+            frame_put(f);
+            return validate(f, type);
+        }
+        if (count == TYPE_COUNT_MASK) {
+            frame_put(f);
+            return -EINVAL;
+        }
+        if (__atomic_compare_exchange_n(&f->type, &old, old + 1, false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_SEQ_CST)) {
+            return 0;
+        }
+    }
+}
+
+int page_type_get(mfn_t mfn, struct domain *d, uint64_t type, struct frame **out)
+{
+    ASSERT(spin_is_mine(&d->mmu_lock));
+    struct frame *f = frame_get_from_mfn(mfn, d);
+    if (!f) {
+        return -EINVAL;
+    }
+    if (read_once(f->count) & FRAME_HYP) {
+        /* Shared info and grant frames are written by the hypervisor: never tables. */
+        frame_put(f);
+        return -EINVAL;
+    }
+    int rc = type_acquire(f, type);
+    if (rc == 0 && out) {
+        *out = f;
+    }
+    return rc;
+}
+
+void page_type_put(struct frame *f)
+{
+    ASSERT(spin_is_mine(&f->owner->mmu_lock));
+    if (is_table(read_once(f->type))) {
+        if (put_was_last(f)) {
+            dismantle_or_defer(f);
+        } else {
+            frame_put(f);
+        }
+        return;
+    }
+    uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
+    ASSERT((old & TYPE_MASK) == TYPE_SEGDESC && (old & TYPE_COUNT_MASK) > 0);
+    if ((old & TYPE_COUNT_MASK) == 1) {
+        f->tlb_stamp = arch_tlb_clock();
+        old &= TYPE_MASK;
+    } else {
+        old--;
+    }
+    __atomic_store_n(&f->type, old, __ATOMIC_SEQ_CST);
+    frame_put(f);
+}
+
+void pv_page_type_put(struct frame *f)
+{
+    struct domain *d = f->owner;
+    spin_lock(&d->mmu_lock);
+    page_type_put(f);
+    spin_unlock(&d->mmu_lock);
+}
+
+/* ---- pins ---- */
+
+int page_type_pin(mfn_t mfn, struct domain *d, uint64_t type)
+{
+    struct frame *f;
+    int rc = page_type_get(mfn, d, type, &f);
+    if (rc) {
+        return rc;
+    }
+    if (__atomic_fetch_or(&f->type, TYPE_PINNED, __ATOMIC_SEQ_CST) & TYPE_PINNED) {
+        page_type_put(f);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int page_type_unpin(mfn_t mfn, struct domain *d)
+{
+    struct frame *f = frame_get_from_mfn(mfn, d);
+    if (!f) {
+        return -EINVAL;
+    }
+    bool pinned = __atomic_fetch_and(&f->type, ~TYPE_PINNED, __ATOMIC_SEQ_CST) & TYPE_PINNED;
+    if (pinned) {
+        page_type_put(f);
+    }
+    frame_put(f);
+    return pinned ? 0 : -EINVAL;
+}

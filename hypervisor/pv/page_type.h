@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The type state machine of page tables and descriptor pages: how a frame becomes a table of some
+ * level (validation), stays one, and stops being one. This is what keeps a guest from writing its
+ * own page tables. All functions here need the mmu_lock of the domain that owns the frame.
+ *
+ *                 first get: flush, validate                last put: drop entries' references
+ *   NONE/WRITABLE ---------------------------> VALIDATED -----------------------------> count 0
+ *     (count 0)          |        ^                              |
+ *                  preempted      | next get, same type    preempted
+ *                        v        |                              v
+ *                       PARTIAL: entries [0, pt_done) hold references
+ *
+ * A PARTIAL frame stands by itself: it owns one type and one general reference. Whoever asks for
+ * the type next continues validation and takes the two over; whoever wants it gone continues
+ * taking it apart. The parent that caused it remembers so by PT_CHILD_PARTIAL.
+ */
+#pragma once
+
+#include "core/domain.h"
+
+/* Take a type and a general reference on d's frame: TYPE_L1 to TYPE_L4, TYPE_SEGDESC. Validates on
+ * the first one. *out may be NULL. Errors: -EINVAL (not d's frame, other use, bad content),
+ * -ERESTART (preempted: ask again). */
+must_check int page_type_get(mfn_t mfn, struct domain *d, uint64_t type, struct frame **out);
+/* Drop both references. The last one takes the table apart; what does not fit in this call is put
+ * on the current vCPU's mmu_deferred list. */
+void page_type_put(struct frame *f);
+
+/* Pin: the guest's own type reference. -EINVAL: already pinned or not possible; -ERESTART. */
+must_check int page_type_pin(mfn_t mfn, struct domain *d, uint64_t type);
+/* -EINVAL: not pinned. */
+must_check int page_type_unpin(mfn_t mfn, struct domain *d);
+
+/* Continue with what page_type_put left on the current vCPU's list, for a bounded while. True when
+ * the list is empty. Takes the locks itself. */
+bool page_type_finish_deferred(struct vcpu *v);
+
+/* References of one entry of a table of d at `level` (1: frames of `foreign`). get may adjust *pte
+ * (see pte_adjust). -ERESTART only for level > 1. */
+must_check int page_type_entry_get(unsigned level, uint64_t *pte, struct domain *d,
+                                   struct domain *foreign);
+void page_type_entry_put(unsigned level, uint64_t pte);
+
+/* Take a PARTIAL frame apart as far as this call may; true when it is done (both its references
+ * are gone). For domain death. */
+bool page_type_dismantle(struct frame *f);
