@@ -129,21 +129,23 @@ int device_check(struct xs_handle *xs, const struct vane_config *config, struct 
     return rc != 0 ? rc : net_check(config, err);
 }
 
-int device_begin(struct device_set *set, struct xs_handle *xs, uint32_t domid,
-                 const struct vane_config *config, struct err *err)
+void device_set_init(struct device_set *set, struct xs_handle *xs, const struct vane_config *config)
 {
-    int rc = 0;
-
-    set->xs = xs;
-    set->domid = domid;
-    set->config = config;
+    *set = (struct device_set){.xs = xs, .config = config};
     for (size_t i = 0; i < CONFIG_MAX_DISKS; i++) {
         set->loops[i] = -1;
     }
-    for (size_t i = 0; i < config->disk_count && rc == 0; i++) {
+}
+
+int device_begin(struct device_set *set, uint32_t domid, struct err *err)
+{
+    int rc = 0;
+
+    set->domid = domid;
+    for (size_t i = 0; i < set->config->disk_count && rc == 0; i++) {
         rc = disk_begin(set, i, err);
     }
-    for (size_t i = 0; i < config->net_count && rc == 0; i++) {
+    for (size_t i = 0; i < set->config->net_count && rc == 0; i++) {
         rc = net_begin(set, i, err);
     }
     return rc;

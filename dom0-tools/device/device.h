@@ -38,9 +38,12 @@ struct device_set {
  * Errors: ENOENT missing file, device or bridge; EBUSY disk in use; ENODEV no back end driver. */
 int device_check(struct xs_handle *xs, const struct vane_config *config, struct err *err);
 
-/* Starts the set-up. The set is valid, and to be ended, whatever is returned. */
-int device_begin(struct device_set *set, struct xs_handle *xs, uint32_t domid,
-                 const struct vane_config *config, struct err *err);
+/* Makes a set that holds nothing yet. */
+void device_set_init(struct device_set *set, struct xs_handle *xs,
+                     const struct vane_config *config);
+
+/* Starts the set-up for a domain. Whatever is returned, the set is to be ended. */
+int device_begin(struct device_set *set, uint32_t domid, struct err *err);
 
 /* Waits for the back ends and joins bridges. Errors: ETIMEDOUT, or what a back end reports. */
 int device_finish(struct device_set *set, struct err *err);

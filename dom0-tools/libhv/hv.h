@@ -23,6 +23,7 @@
 #include <xen/event_channel.h>
 #include <xen/grant_table.h>
 #include <xen/memory.h>
+#include <xen/sched.h>
 #include <xen/sysctl.h>
 #include <xen/version.h>
 

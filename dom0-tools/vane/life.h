@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest's life: from a configuration to a running domain, and back to nothing.
+ *
+ * What exists of a guest: the domain in the hypervisor, its nodes in the store, its devices, a
+ * process that watches it (the monitor). life_create() makes all but the monitor, or nothing;
+ * life_teardown() removes whatever is left of a domain, works from the store alone and may be
+ * called by anybody any number of times, so `vane destroy`, the monitor and a later `vane create`
+ * can all clean up after each other. Called by the commands in life.c.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <xenstore.h>
+
+#include "dom0-tools/base/err.h"
+#include "dom0-tools/builder/builder.h"
+#include "dom0-tools/config/config.h"
+#include "dom0-tools/libhv/hv.h"
+
+#define LIFE_RUN_DIR "/run/paravane"
+#define LIFE_LOG_DIR "/var/log/paravane"
+
+/* Open connections of a process. */
+struct life {
+    struct hv *hv;
+    struct xs_handle *xs;
+};
+
+/* --- life_domain.c ------------------------------------------------------------------------- */
+
+/* Connects to hypervisor and store. Errors: ENODEV and so on, in words for the user. */
+int life_open(struct life *life, struct err *err);
+void life_close(struct life *life);
+
+/* Finds a guest by name or number. Errors: ESRCH; EPERM for the control domain. */
+int life_find(struct life *life, const char *who, uint32_t *domid, struct err *err);
+
+/* Tests what can be tested without creating anything: name, memory, devices, actions. */
+int life_check(struct life *life, const struct vane_config *config,
+               const struct builder_image *image, struct err *err);
+
+/* Makes a paused domain of a configuration. On failure nothing is left. */
+int life_create(struct life *life, const struct vane_config *config,
+                const struct builder_image *image, uint32_t *domid, struct err *err);
+
+/* Removes all that is left of a domain and waits until its memory is free. */
+int life_teardown(struct life *life, uint32_t domid, struct err *err);
+
+/* --- life_nodes.c -------------------------------------------------------------------------- */
+
+/* Writes a new domain's nodes, claiming its name. Errors: EEXIST when name or uuid is taken. */
+int life_nodes_create(struct life *life, uint32_t domid, const struct vane_config *config,
+                      struct err *err);
+
+/* Adds what is known after building: rings and ports of store and console. */
+int life_nodes_connect(struct life *life, const struct builder_guest *guest, struct err *err);
+
+/* Removes a domain's nodes, its /vm entry too. */
+void life_nodes_remove(struct life *life, uint32_t domid);
+
+/* --- life_monitor.c ------------------------------------------------------------------------ */
+
+/* Starts the process that watches the domain and acts when it stops. It takes a copy of the
+ * configuration by being a copy of the caller. Errors: those of fork. */
+int life_monitor_start(const struct vane_config *config, uint32_t domid, struct err *err);
+
+/* --- life_console.c ------------------------------------------------------------------------ */
+
+/* Connects standard input and output to the guest's console until Ctrl-] or the guest's end. */
+int life_console(struct life *life, uint32_t domid, struct err *err);

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Creating and removing domains; see life.h.
+ *
+ * Locks are files under /run/paravane: `lock` is held from the checks until the new domain's name
+ * and disks stand in the store, where the next creator sees them; `domN.lock` by whoever takes
+ * domain N apart.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dom0-tools/device/device.h"
+#include "dom0-tools/device/node.h"
+#include "dom0-tools/vane/life.h"
+
+#define CONTROL_DOMID 0u
+#define EVTCHN_PORT_MAX 1023u
+#define FRAME_KIB 4u
+
+/* What the hypervisor needs for a domain besides its memory: structures, grant table, vCPUs. */
+#define OVERHEAD_FRAMES 256u
+#define OVERHEAD_FRAMES_PER_VCPU 8u
+
+/* A dead domain stays until everybody has dropped its pages; the store and the console daemon do so
+ * when they hear of its end. */
+#define GONE_TIMEOUT_MS 120000u
+
+int life_open(struct life *life, struct err *err)
+{
+    int rc = hv_open(&life->hv);
+
+    life->xs = NULL;
+    if (rc != 0) {
+        return err_set(
+            err, rc == -EACCES ? EACCES : ENODEV,
+            "no hypervisor to talk to (%s): is this the control domain, and are you root?",
+            strerror(-rc));
+    }
+    life->xs = xs_open(0);
+    if (life->xs == NULL) {
+        rc = err_set_errno(err, errno != 0 ? errno : ECONNREFUSED, "cannot reach the store daemon");
+        life_close(life);
+        return rc;
+    }
+    return 0;
+}
+
+void life_close(struct life *life)
+{
+    if (life->xs != NULL) {
+        xs_close(life->xs);
+    }
+    hv_close(life->hv);
+    life->xs = NULL;
+    life->hv = NULL;
+}
+
+/* Takes a lock file. Returns: its descriptor, to be closed. */
+static int lock_take(const char *path, struct err *err)
+{
+    int fd;
+
+    if (mkdir(LIFE_RUN_DIR, 0755) != 0 && errno != EEXIST) {
+        return err_set_errno(err, errno, "cannot make %s", LIFE_RUN_DIR);
+    }
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || flock(fd, LOCK_EX) != 0) {
+        int rc = err_set_errno(err, errno, "cannot lock %s", path);
+
+        if (fd >= 0) {
+            close(fd);
+        }
+        return rc;
+    }
+    return fd;
+}
+
+int life_find(struct life *life, const char *who, uint32_t *domid, struct err *err)
+{
+    struct xen_domctl_getdomaininfo info;
+    struct node root = node_at(life->xs, XBT_NULL, "/local/domain");
+    unsigned int count = 0;
+    char **ids;
+    char *end;
+    unsigned long number = strtoul(who, &end, 10);
+    bool found = false;
+
+    if (who[0] >= '0' && who[0] <= '9' && *end == '\0') {
+        found =
+            number < DOMID_FIRST_RESERVED && hv_domain_info(life->hv, (uint32_t)number, &info) == 0;
+        *domid = (uint32_t)number;
+    } else {
+        ids = node_list(&root, &count);
+        for (unsigned int i = 0; ids != NULL && i < count && !found; i++) {
+            struct node domain = node_at(life->xs, XBT_NULL, "/local/domain/%s", ids[i]);
+            char name[CONFIG_MAX_NAME_BYTES + 1];
+
+            *domid = (uint32_t)strtoul(ids[i], NULL, 10);
+            found = node_read(&domain, "name", name, sizeof(name)) == 0 && strcmp(name, who) == 0;
+        }
+        free(ids);
+    }
+    if (!found) {
+        return err_set(err, ESRCH, "there is no domain %s", who);
+    }
+    if (*domid == CONTROL_DOMID) {
+        return err_set(err, EPERM, "%s is the control domain", who);
+    }
+    return 0;
+}
+
+static uint64_t frames_of(uint64_t kib)
+{
+    return kib / FRAME_KIB;
+}
+
+static int check_actions(const struct vane_config *config, struct err *err)
+{
+    const enum vane_action actions[] = {config->on_poweroff, config->on_reboot, config->on_crash};
+
+    for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
+        if (actions[i] != VANE_ACTION_DESTROY && actions[i] != VANE_ACTION_RESTART &&
+            actions[i] != VANE_ACTION_PRESERVE) {
+            return err_set(err, EBADMSG, "the action %s is not supported",
+                           config_action_name(actions[i]));
+        }
+    }
+    return 0;
+}
+
+static int check_memory(struct life *life, const struct vane_config *config, struct err *err)
+{
+    uint64_t need = frames_of(config->current_memory_kib) + OVERHEAD_FRAMES +
+                    (uint64_t)config->vcpus * OVERHEAD_FRAMES_PER_VCPU;
+    struct xen_sysctl_physinfo info;
+    int rc = hv_physinfo(life->hv, &info);
+
+    if (rc != 0) {
+        return err_set_errno(err, -rc, "cannot ask the hypervisor for its free memory");
+    }
+    if (need > info.free_pages) {
+        return err_set(err, ENOMEM, "%llu MiB of memory are needed, %llu MiB are free",
+                       (unsigned long long)((need + 255) / 256),
+                       (unsigned long long)(info.free_pages / 256));
+    }
+    return 0;
+}
+
+/* A name that stands in the store without a domain behind it was left by a monitor that was killed:
+ * cleans up after it, so that the name can be used again. */
+static int check_name(struct life *life, const char *name, struct err *err)
+{
+    struct xen_domctl_getdomaininfo info;
+    struct err ignored = {0};
+    uint32_t domid;
+    int rc = life_find(life, name, &domid, &ignored);
+
+    if (rc == -ESRCH) {
+        return 0;
+    }
+    if (rc == 0 && hv_domain_info(life->hv, domid, &info) == -ESRCH) {
+        return life_teardown(life, domid, err);
+    }
+    return err_set(err, EEXIST, "the name %s is in use by domain %u", name, domid);
+}
+
+int life_check(struct life *life, const struct vane_config *config,
+               const struct builder_image *image, struct err *err)
+{
+    int rc = check_actions(config, err);
+
+    if (rc == 0) {
+        rc = check_name(life, config->name, err);
+    }
+    if (rc == 0) {
+        rc = builder_check(image, frames_of(config->current_memory_kib), err);
+    }
+    if (rc == 0) {
+        rc = check_memory(life, config, err);
+    }
+    if (rc == 0) {
+        rc = device_check(life->xs, config, err);
+    }
+    return rc;
+}
+
+/* The steps under the lock: domain, name and disks are claimed when this returns 0. */
+static int claim(struct life *life, const struct vane_config *config,
+                 const struct builder_image *image, struct device_set *devices, uint32_t *domid,
+                 struct err *err)
+{
+    struct hv_create create = {
+        .vcpu_count = config->vcpus,
+        .evtchn_port_max = EVTCHN_PORT_MAX,
+    };
+    int rc = life_check(life, config, image, err);
+
+    if (rc != 0) {
+        return rc;
+    }
+    memcpy(create.uuid, config->uuid, sizeof(create.uuid));
+    rc = hv_domain_create(life->hv, &create, domid);
+    if (rc != 0) {
+        return err_set_errno(err, -rc, "the hypervisor refuses to create a domain");
+    }
+    rc = life_nodes_create(life, *domid, config, err);
+    if (rc == 0) {
+        rc = device_begin(devices, *domid, err);
+    }
+    return rc;
+}
+
+/* The steps after that, which take time. */
+static int complete(struct life *life, const struct vane_config *config,
+                    const struct builder_image *image, struct device_set *devices, uint32_t domid,
+                    struct err *err)
+{
+    struct builder_guest guest = {
+        .domid = domid,
+        .frames = frames_of(config->current_memory_kib),
+        .max_frames = frames_of(config->memory_kib),
+        .vcpus = config->vcpus,
+        .cmdline = config->cmdline,
+        .store_domid = CONTROL_DOMID,
+        .console_domid = CONTROL_DOMID,
+    };
+    int rc = builder_build(life->hv, image, &guest, err);
+
+    if (rc == 0) {
+        rc = device_finish(devices, err);
+    }
+    if (rc == 0) {
+        rc = life_nodes_connect(life, &guest, err);
+    }
+    return rc;
+}
+
+int life_create(struct life *life, const struct vane_config *config,
+                const struct builder_image *image, uint32_t *domid, struct err *err)
+{
+    struct device_set devices;
+    uint32_t created = DOMID_INVALID;
+    struct err ignored = {0};
+    int lock = lock_take(LIFE_RUN_DIR "/lock", err);
+    int rc;
+
+    if (lock < 0) {
+        return lock;
+    }
+    device_set_init(&devices, life->xs, config);
+    rc = claim(life, config, image, &devices, &created, err);
+    close(lock);
+    if (rc == 0) {
+        rc = complete(life, config, image, &devices, created, err);
+    }
+    device_set_end(&devices);
+    if (rc != 0) {
+        if (created != DOMID_INVALID) {
+            life_teardown(life, created, &ignored);
+        }
+        return rc;
+    }
+    *domid = created;
+    return 0;
+}
+
+/* A domain whose end is awaited. */
+struct gone_wait {
+    struct life *life;
+    uint32_t domid;
+};
+
+static bool is_gone(void *context)
+{
+    const struct gone_wait *wait = context;
+    struct xen_domctl_getdomaininfo info;
+
+    return hv_domain_info(wait->life->hv, wait->domid, &info) == -ESRCH;
+}
+
+int life_teardown(struct life *life, uint32_t domid, struct err *err)
+{
+    struct gone_wait wait = {.life = life, .domid = domid};
+    char path[64];
+    int devices;
+    int lock;
+    int rc;
+
+    snprintf(path, sizeof(path), LIFE_RUN_DIR "/dom%u.lock", domid);
+    lock = lock_take(path, err);
+    if (lock < 0) {
+        return lock;
+    }
+    hv_domain_pause(life->hv, domid); /* fails when it is gone, which is as good */
+    devices = device_remove(life->xs, domid);
+    rc = hv_domain_destroy(life->hv, domid);
+    xs_release_domain(life->xs, domid); /* the store may have noticed by itself */
+    if (rc != 0 && rc != -ESRCH) {
+        rc = err_set_errno(err, -rc, "the hypervisor refuses to destroy domain %u", domid);
+    } else if (node_wait(life->xs, "@releaseDomain", is_gone, &wait, GONE_TIMEOUT_MS) != 0) {
+        rc = err_set(err, ETIMEDOUT, "domain %u is dead, but its memory is still in use", domid);
+    } else if (devices != 0) {
+        rc = err_set(err, ETIMEDOUT, "a back end of domain %u does not let go", domid);
+    } else {
+        rc = 0;
+    }
+    life_nodes_remove(life, domid);
+    unlink(path);
+    close(lock);
+    return rc;
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest's nodes in the store, as Linux's front ends and people expect them.
+ *
+ * The guest may read its own directory and write only where the protocol wants it to: control,
+ * data, drivers, feature, attr and error. Everything else belongs to the control domain, so what is
+ * read back from there later is what was written here.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "dom0-tools/device/node.h"
+#include "dom0-tools/vane/life.h"
+
+#define CONTROL_DOMID 0u
+
+/* A guest's name must be found by one look at each domain; more domains than ids cannot be. */
+struct create {
+    struct life *life;
+    uint32_t domid;
+    const struct vane_config *config;
+    struct err *err;
+};
+
+/* Nodes the guest owns; the empty ones are directories or values it fills. */
+static const char *const guest_owned[] = {
+    "control/shutdown",
+    "control/feature-poweroff",
+    "control/feature-reboot",
+    "control/feature-suspend",
+    "control/sysrq",
+    "data",
+    "drivers",
+    "feature",
+    "attr",
+    "error",
+};
+
+static void vm_path(const struct vane_config *config, char path[64])
+{
+    char uuid[37];
+
+    config_uuid_format(config->uuid, uuid);
+    snprintf(path, 64, "/vm/%s", uuid);
+}
+
+/* Refuses a name or uuid another domain has. */
+static int check_unique(const struct create *create, xs_transaction_t transaction)
+{
+    struct xs_handle *xs = create->life->xs;
+    struct node root = node_at(xs, transaction, "/local/domain");
+    struct node vm;
+    unsigned int count;
+    char **ids = node_list(&root, &count);
+    char path[64];
+    int rc = 0;
+
+    for (unsigned int i = 0; ids != NULL && i < count && rc == 0; i++) {
+        struct node domain = node_at(xs, transaction, "/local/domain/%s", ids[i]);
+        char name[CONFIG_MAX_NAME_BYTES + 1];
+
+        if (node_read(&domain, "name", name, sizeof(name)) == 0 &&
+            strcmp(name, create->config->name) == 0) {
+            rc = err_set(create->err, EEXIST, "the name %s is in use by domain %s", name, ids[i]);
+        }
+    }
+    free(ids);
+    if (rc != 0) {
+        return rc;
+    }
+    vm_path(create->config, path);
+    vm = node_at(xs, transaction, "%s", path);
+    if (node_exists(&vm)) {
+        return err_set(create->err, EEXIST, "the uuid %s is in use", path + strlen("/vm/"));
+    }
+    return 0;
+}
+
+static int write_vm(const struct create *create, xs_transaction_t transaction)
+{
+    const struct vane_config *config = create->config;
+    struct node vm;
+    char path[64];
+    int rc;
+
+    vm_path(config, path);
+    vm = node_at(create->life->xs, transaction, "%s", path);
+    rc = node_make(&vm, CONTROL_DOMID, create->domid);
+    if (rc == 0) {
+        rc = node_write(&vm, "name", "%s", config->name);
+    }
+    if (rc == 0) {
+        rc = node_write(&vm, "uuid", "%s", path + strlen("/vm/"));
+    }
+    if (rc == 0) {
+        rc = node_write(&vm, "start_time", "%lld", (long long)time(NULL));
+    }
+    if (rc == 0) {
+        rc = node_write(&vm, "on_poweroff", "%s", config_action_name(config->on_poweroff));
+    }
+    if (rc == 0) {
+        rc = node_write(&vm, "on_reboot", "%s", config_action_name(config->on_reboot));
+    }
+    if (rc == 0) {
+        rc = node_write(&vm, "on_crash", "%s", config_action_name(config->on_crash));
+    }
+    if (rc == 0) {
+        rc = node_write(&vm, "image/ostype", "linux");
+    }
+    if (rc == 0) {
+        rc = node_write(&vm, "image/kernel", "%s", config->kernel);
+    }
+    if (rc == 0 && config->ramdisk != NULL) {
+        rc = node_write(&vm, "image/ramdisk", "%s", config->ramdisk);
+    }
+    if (rc == 0) {
+        rc = node_write(&vm, "image/cmdline", "%s", config->cmdline);
+    }
+    return rc;
+}
+
+static int write_values(const struct create *create, const struct node *home)
+{
+    const struct vane_config *config = create->config;
+    char path[64];
+    int rc;
+
+    vm_path(config, path);
+    rc = node_write(home, "vm", "%s", path);
+    if (rc == 0) {
+        rc = node_write(home, "name", "%s", config->name);
+    }
+    if (rc == 0) {
+        rc = node_write(home, "domid", "%u", create->domid);
+    }
+    if (rc == 0) {
+        rc = node_write(home, "memory/static-max", "%llu", (unsigned long long)config->memory_kib);
+    }
+    if (rc == 0) {
+        rc = node_write(home, "memory/target", "%llu",
+                        (unsigned long long)config->current_memory_kib);
+    }
+    for (unsigned int i = 0; i < config->vcpus && rc == 0; i++) {
+        char name[32];
+
+        snprintf(name, sizeof(name), "cpu/%u/availability", i);
+        rc = node_write(home, name, "%s", i < config->current_vcpus ? "online" : "offline");
+    }
+    if (rc == 0) {
+        rc = node_write(home, "control/platform-feature-multiprocessor-suspend", "1");
+    }
+    if (rc == 0) {
+        rc = node_write(home, "control/platform-feature-xs_reset_watches", "1");
+    }
+    return rc;
+}
+
+static int create_body(xs_transaction_t transaction, void *context)
+{
+    const struct create *create = context;
+    struct xs_handle *xs = create->life->xs;
+    struct node home = node_at(xs, transaction, "/local/domain/%u", create->domid);
+    struct node device = node_at(xs, transaction, "%s/device", home.path);
+    int rc = check_unique(create, transaction);
+
+    if (rc != 0) {
+        return rc;
+    }
+    rc = node_make(&home, CONTROL_DOMID, create->domid);
+    if (rc == 0) {
+        rc = write_values(create, &home);
+    }
+    if (rc == 0) {
+        rc = node_make(&device, CONTROL_DOMID, create->domid);
+    }
+    for (size_t i = 0; i < sizeof(guest_owned) / sizeof(guest_owned[0]) && rc == 0; i++) {
+        struct node owned = node_at(xs, transaction, "%s/%s", home.path, guest_owned[i]);
+
+        rc = node_make(&owned, create->domid, create->domid);
+    }
+    if (rc == 0) {
+        rc = write_vm(create, transaction);
+    }
+    return rc != 0 ? err_set_errno(create->err, -rc, "cannot write store nodes") : 0;
+}
+
+int life_nodes_create(struct life *life, uint32_t domid, const struct vane_config *config,
+                      struct err *err)
+{
+    struct create create = {.life = life, .domid = domid, .config = config, .err = err};
+    int rc;
+
+    err->number = 0;
+    rc = node_transaction(life->xs, create_body, &create);
+    if (rc != 0 && err->number == 0) {
+        rc = err_set_errno(err, -rc, "cannot write store nodes");
+    }
+    return rc;
+}
+
+/* The rings' nodes. */
+struct connect {
+    struct life *life;
+    const struct builder_guest *guest;
+};
+
+static int connect_body(xs_transaction_t transaction, void *context)
+{
+    const struct connect *connect = context;
+    const struct builder_guest *guest = connect->guest;
+    struct node home = node_at(connect->life->xs, transaction, "/local/domain/%u", guest->domid);
+    int rc = node_write(&home, "store/port", "%u", guest->store_port);
+
+    if (rc == 0) {
+        rc = node_write(&home, "store/ring-ref", "%llu", (unsigned long long)guest->store_frame);
+    }
+    if (rc == 0) {
+        rc = node_write(&home, "console/port", "%u", guest->console_port);
+    }
+    if (rc == 0) {
+        rc =
+            node_write(&home, "console/ring-ref", "%llu", (unsigned long long)guest->console_frame);
+    }
+    if (rc == 0) {
+        rc = node_write(&home, "console/type", "xenconsoled");
+    }
+    if (rc == 0) {
+        rc = node_write(&home, "console/output", "pty");
+    }
+    if (rc == 0) {
+        rc = node_write(&home, "console/limit", "1048576");
+    }
+    return rc;
+}
+
+int life_nodes_connect(struct life *life, const struct builder_guest *guest, struct err *err)
+{
+    struct connect connect = {.life = life, .guest = guest};
+    int rc = node_transaction(life->xs, connect_body, &connect);
+
+    if (rc != 0) {
+        return err_set_errno(err, -rc, "cannot write store nodes");
+    }
+    if (!xs_introduce_domain(life->xs, guest->domid, guest->store_frame, guest->store_port)) {
+        return err_set_errno(err, errno, "the store does not accept the domain");
+    }
+    return 0;
+}
+
+void life_nodes_remove(struct life *life, uint32_t domid)
+{
+    struct node home = node_at(life->xs, XBT_NULL, "/local/domain/%u", domid);
+    char path[64];
+
+    if (node_read(&home, "vm", path, sizeof(path)) == 0 && strncmp(path, "/vm/", 4) == 0) {
+        struct node vm = node_at(life->xs, XBT_NULL, "%s", path);
+
+        node_prune(&vm, "");
+    }
+    node_remove(&home);
+}
