@@ -328,6 +328,10 @@ static long exchange_check(struct hypercall *hc, const struct xen_memory_exchang
         in_pages != out_pages) {
         return -EINVAL;
     }
+    /* A domain above its limit (it was lowered) could not be given anything back. */
+    if (read_once(hc->d->page_count) > read_once(hc->d->max_pages)) {
+        return -ENOMEM;
+    }
     return in_pages > EXCHANGE_PAGES_MAX ? -E2BIG : 0;
 }
 
@@ -351,9 +355,8 @@ long memop_exchange(struct hypercall *hc, struct xen_memory_exchange *arg)
     if (rc) {
         goto undo_steal;
     }
-    /* ABI: the guest cleared its mappings without flushing. Frames change hands here, so nothing
-     * may reach them any more through an old translation. */
-    arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);
+    /* ABI: the guest cleared its mappings without flushing. The frames' TLB stamps see to it that
+     * nobody gets them while an old translation is left. */
     chain_free(&stolen, 0);
     rc = exchange_commit(d, &arg->out, &fresh);
     if (rc == 0) {
