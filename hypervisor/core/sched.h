@@ -5,10 +5,13 @@
  */
 #pragma once
 
+#include "base/compiler.h"
 #include "base/list.h"
 #include "base/types.h"
 #include "core/timer.h"
+#include "pv-abi/abi.h"
 
+struct domain;
 struct vcpu;
 
 enum vcpu_pause_reason {
@@ -20,18 +23,21 @@ enum vcpu_pause_reason {
 /* Scheduler part of struct vcpu; under the run-queue lock of `pcpu` unless noted. */
 struct sched_unit {
     struct list queue;   /* on the run queue when runnable and not running */
-    uint64_t vruntime;   /* weighted ns used, relative to the queue's clock */
+    uint64_t vruntime;   /* weighted ns used, on the queue's clock; wraps */
     unsigned pcpu;       /* where it runs or waits */
     uint32_t pause_bits; /* atomic: enum vcpu_pause_reason; runnable when 0 */
-    bool running;        /* current on pcpu */
+    bool running;        /* current on pcpu, or its registers are still being saved there */
+    bool yielded;        /* others go first at the next pick */
     ns_t started;        /* when it was last given the pcpu */
     ns_t used_ns;        /* total, without the present slice */
     uint16_t weight;     /* 1..65535, default 256 */
     uint16_t cap;        /* percent of a pcpu, 0 none */
 };
 
+/* Prepare this pcpu's queue and idle vCPU; its timer queue must be there. */
 void sched_init_pcpu(unsigned cpu);
-/* Make a new vCPU known (paused with PAUSE_DOWN), or forget it (it must not run any more). */
+/* Make a new vCPU known (paused with PAUSE_DOWN and PAUSE_DOMAIN) on the pcpu with the fewest, or
+ * forget it (it must not run any more). */
 void sched_vcpu_init(struct vcpu *v);
 void sched_vcpu_destroy(struct vcpu *v);
 /* Set or clear one reason not to run. Setting does not wait: sched_vcpu_sync() does. */
@@ -45,7 +51,12 @@ void sched_kick(struct vcpu *v);
 bool sched_is_running(const struct vcpu *v);
 /* Wait until v, which is paused, has left its pcpu. v is not current. */
 void sched_vcpu_sync(struct vcpu *v);
+/* Let others that wait for this pcpu go first, once. */
 void sched_yield(void);
+/* Weight 1..65535 and cap of all vCPUs of d; -EINVAL. */
+must_check int sched_set_params(struct domain *d, unsigned weight, unsigned cap);
+/* v's runstate with the time of the present state added up to now. */
+void sched_get_runstate(const struct vcpu *v, vcpu_runstate_info_t *out);
 /* Pick the next vCPU of this pcpu and switch to it; called only by the exit path. */
 void sched_run(void);
 /* Time v has used, ns, including the present slice. */

@@ -5,24 +5,30 @@
  */
 #pragma once
 
-#include "base/list.h"
 #include "base/types.h"
 
 struct timer {
-    struct list node;     /* on a queue while armed */
-    ns_t deadline;        /* arch_now_ns() clock */
+    ns_t deadline; /* arch_now_ns() clock */
     void (*fn)(void *arg);
     void *arg;
-    unsigned cpu;         /* queue it is on */
+    unsigned cpu; /* queue it belongs to */
+    /* under that queue's lock: place in the heap while armed */
+    bool armed;
+    uint8_t rank; /* steps to the nearest free place below */
+    struct timer *parent, *left, *right;
 };
 
 void timer_init_pcpu(unsigned cpu);
 void timer_init(struct timer *t, void (*fn)(void *arg), void *arg, unsigned cpu);
 /* Arm (or re-arm) for an absolute time; a past deadline fires at the next chance. */
 void timer_set(struct timer *t, ns_t deadline);
-/* Disarm; the callback is not running and will not run when this returns. */
+/* Disarm; the callback is not running and will not run when this returns (it may be the caller). */
 void timer_stop(struct timer *t);
-/* Move a timer to the queue of another pcpu, keeping its deadline. */
+/* Move a timer to the queue of another pcpu, keeping its deadline. Not while others use it. */
 void timer_migrate(struct timer *t, unsigned cpu);
+static inline bool timer_is_armed(const struct timer *t)
+{
+    return t->armed;
+}
 /* Run what is due on this pcpu and program the hardware for the next one. */
 void timer_run(void);

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Work to do on the way out of the hypervisor: one word of bits a pcpu, set by interrupts and other
+ * CPUs, taken by the exit path. No lock; the bits are atomic. A bit that was set already has kicked
+ * its pcpu already.
+ */
+#include "core/deferred.h"
+
+#include "arch/arch.h"
+#include "base/config.h"
+
+static uint32_t pending[MAX_PCPUS];
+
+void deferred_raise(unsigned cpu, enum deferred_work work)
+{
+    uint32_t old = __atomic_fetch_or(&pending[cpu], (uint32_t)work, __ATOMIC_SEQ_CST);
+    if (!(old & work) && cpu != arch_cpu_id()) {
+        arch_kick_cpu(cpu);
+    }
+}
+
+bool deferred_pending(void)
+{
+    return __atomic_load_n(&pending[arch_cpu_id()], __ATOMIC_SEQ_CST) != 0;
+}
+
+uint32_t deferred_take(void)
+{
+    return __atomic_exchange_n(&pending[arch_cpu_id()], 0, __ATOMIC_SEQ_CST);
+}
+
+bool preempt_needed(void)
+{
+    arch_irq_window();
+    return deferred_pending();
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The fake machine of the unit tests: what a test may set, and what it may look at afterwards.
+ * machine.c fills in arch/arch.h, guest_memory.c the guest's address space, panic.c the end of the
+ * world, alloc_faults.c failing allocations, lifecycle.c start-up and the exit path.
+ */
+#pragma once
+
+#include <setjmp.h>
+
+#include "arch/arch.h"
+#include "core/domain.h"
+
+/* ---- machine ---- */
+
+#define HOST_FRAMES 8192 /* 32 MiB of RAM; the lowest 16 frames are reserved */
+#define HOST_LOG_MAX 256
+
+enum host_flush_kind { HOST_FLUSH_LOCAL, HOST_FLUSH_MASK };
+struct host_flush {
+    enum host_flush_kind kind;
+    unsigned flags;
+    vaddr_t va;
+    cpumask_t mask;
+};
+
+struct host_machine {
+    unsigned cpus;                    /* pcpus online, 1 by default */
+    ns_t now;                         /* arch_now_ns(); moves only when told */
+    uint64_t wallclock_sec;           /* battery clock */
+    ns_t timer_deadline[MAX_PCPUS];   /* last arch_timer_set() of each pcpu */
+    unsigned kicks[MAX_PCPUS];        /* arch_kick_cpu() calls */
+    unsigned idles, windows, relaxes; /* arch_idle(), arch_irq_window(), arch_relax() */
+    unsigned switches;                /* arch_context_switch() */
+    void (*on_relax)(void);           /* plays the other CPUs while one spins */
+    void (*on_window)(void);          /* interrupts that come in */
+
+    struct host_flush flush[HOST_LOG_MAX];
+    unsigned flush_count;
+    uint32_t tlb_clock;
+
+    unsigned ports_written; /* arch_out() calls; the last one: */
+    uint16_t last_port;
+    uint32_t last_value;
+    uint32_t port_in; /* what arch_in() returns */
+
+    uint8_t gsi_masked[MAX_PIRQS], gsi_bound[MAX_PIRQS], gsi_level[MAX_PIRQS];
+    unsigned msi_vectors;      /* allocated */
+    uint32_t acpi_sleep_state; /* last accepted arch_acpi_sleep() */
+
+    char console[65536]; /* what arch_console_put() got */
+    size_t console_bytes;
+    const char *console_input; /* what arch_console_get() returns, byte by byte */
+
+    uint64_t fs_base, gs_base_kernel, gs_base_user;
+    uint64_t debugreg[8];
+    uint64_t xcr0;
+    bool ts;
+
+    /* Guest accesses and allocations that fail: 1 fails the next one, 0 none. Counted down. */
+    unsigned fault_in_access, fault_in_alloc;
+    /* Guest bytes read more than once since host_fetch_reset(). */
+    unsigned double_fetches;
+};
+extern struct host_machine host;
+
+/* Bring the machine and the portable core up, once in a process. */
+void host_start(unsigned cpus);
+/* Between cases: forget logs and injected faults, no guest current. Time goes on. */
+void host_reset(void);
+/* Let time pass; timer interrupts of all pcpus come in. */
+void host_advance(ns_t ns);
+/* What the exit path does on this pcpu: deferred work, scheduling. Returns who runs then. */
+struct vcpu *host_exit_path(void);
+/* Play pcpu `cpu` from now on. */
+void host_play(unsigned cpu);
+/* Forget guest bytes fetched so far. */
+void host_fetch_reset(void);
+
+/* ---- guest memory: a window every vCPU sees at the same addresses, plus, when the current vCPU
+ * has page tables, what these map ---- */
+
+#define HOST_GUEST_BASE 0x0000100000000000UL
+#define HOST_GUEST_BYTES (4UL << 20)
+/* Never mapped. */
+#define HOST_BAD_ADDR 0x0000200000000000UL
+
+/* Carve `bytes` out of the window, cleared; the window is emptied by host_reset(). */
+vaddr_t host_guest_alloc(size_t bytes);
+void *host_guest_ptr(vaddr_t va);
+/* Copy a value into the window and return its guest address. */
+vaddr_t host_guest_put(const void *src, size_t bytes);
+
+/* ---- the end of the world ---- */
+
+/* True if running the statements stopped in panic(), arch_halt() or arch_reboot(). */
+enum host_end { HOST_RUNNING, HOST_PANIC, HOST_HALT, HOST_REBOOT };
+extern jmp_buf host_end_jump;
+extern bool host_end_armed;
+extern char host_panic_message[256];
+#define HOST_ENDS_IN(end, ...)                                                                     \
+    __extension__({                                                                                \
+        host_end_armed = true;                                                                     \
+        int how_ = setjmp(host_end_jump);                                                          \
+        if (how_ == 0) {                                                                           \
+            __VA_ARGS__;                                                                           \
+        }                                                                                          \
+        host_end_armed = false;                                                                    \
+        how_ == (int)(end);                                                                        \
+    })

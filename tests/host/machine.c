@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: MIT
+/*
+ * arch/arch.h on the fake machine: memory is an array, the clock moves when told, and everything a
+ * processor would be asked to do is written down in `host` for the test to look at.
+ */
+#include <string.h>
+
+#include "base/assert.h"
+#include "host.h"
+
+struct host_machine host = {.cpus = 1};
+_Thread_local unsigned host_cpu;
+struct vcpu *host_current[MAX_PCPUS];
+struct cpu_user_regs host_regs[MAX_PCPUS];
+uint64_t host_tsc;
+
+static uint8_t ram[HOST_FRAMES][PAGE_SIZE] __attribute__((aligned(4096)));
+static uint64_t m2p[HOST_FRAMES];
+uint8_t *host_ram = ram[0];
+uint64_t *host_m2p = m2p;
+
+/* ---- processors and interrupts ---- */
+
+void arch_irq_window(void)
+{
+    host.windows++;
+    if (host.on_window) {
+        host.on_window();
+    }
+}
+
+void arch_idle(void)
+{
+    host.idles++;
+}
+
+void arch_relax(void)
+{
+    /* One thread plays all CPUs: a wait that nobody ends would last for ever. */
+    static unsigned spins;
+    host.relaxes++;
+    if (host.on_relax) {
+        spins = 0;
+        host.on_relax();
+    } else if (++spins > 100000000) {
+        panic("spinning for ever");
+    }
+}
+
+void arch_kick_cpu(unsigned cpu)
+{
+    BUG_ON(cpu >= host.cpus);
+    host.kicks[cpu]++;
+}
+
+void arch_timer_set(ns_t deadline)
+{
+    host.timer_deadline[host_cpu] = deadline;
+}
+
+ns_t arch_now_ns(void)
+{
+    return __atomic_load_n(&host.now, __ATOMIC_RELAXED);
+}
+
+uint64_t arch_wallclock_sec(void)
+{
+    return host.wallclock_sec;
+}
+
+const struct arch_tsc_scale *arch_tsc_scale(void)
+{
+    /* 1 GHz: one tick is one nanosecond, mul is 2^31 with a left shift of one. */
+    static const struct arch_tsc_scale scale = {
+        .khz = 1000000, .mul = 0x80000000u, .shift = 1, .tsc_at_zero = 12345};
+    return &scale;
+}
+
+/* ---- translation ---- */
+
+static void log_flush(struct host_flush flush)
+{
+    host.tlb_clock++;
+    if (host.flush_count < HOST_LOG_MAX) {
+        host.flush[host.flush_count++] = flush;
+    }
+}
+
+void arch_tlb_flush_local(unsigned flags, vaddr_t va)
+{
+    log_flush((struct host_flush){.kind = HOST_FLUSH_LOCAL, .flags = flags, .va = va});
+}
+
+void arch_tlb_flush_mask(const cpumask_t *mask, unsigned flags, vaddr_t va)
+{
+    log_flush(
+        (struct host_flush){.kind = HOST_FLUSH_MASK, .flags = flags, .va = va, .mask = *mask});
+}
+
+uint32_t arch_tlb_clock(void)
+{
+    return host.tlb_clock;
+}
+
+void arch_tlb_filter(cpumask_t *mask, uint32_t stamp)
+{
+    if (host.tlb_clock > stamp) {
+        memset(mask, 0, sizeof(*mask));
+    }
+}
+
+void arch_load_page_tables(const struct vcpu *v)
+{
+    (void)v;
+}
+
+void arch_l4_install(uint64_t *l4)
+{
+    for (unsigned slot = 256; slot < 272; slot++) {
+        l4[slot] = 0;
+    }
+}
+
+unsigned arch_maddr_bits(void)
+{
+    return 40;
+}
+
+bool arch_has_nx(void)
+{
+    return true;
+}
+
+/* ---- switching vCPUs ---- */
+
+void arch_context_switch(struct vcpu *prev, struct vcpu *next)
+{
+    BUG_ON(prev != host_current[host_cpu]);
+    host.switches++;
+    prev->regs = host_regs[host_cpu];
+    host_regs[host_cpu] = next->regs;
+    host_current[host_cpu] = next;
+}
+
+void arch_vcpu_sync(struct vcpu *v)
+{
+    if (v == current_vcpu()) {
+        v->regs = host_regs[host_cpu];
+    }
+}
+
+void arch_load_gdt(const struct vcpu *v)
+{
+    (void)v;
+}
+
+void arch_load_ldt(const struct vcpu *v)
+{
+    (void)v;
+}
+
+void arch_ldt_map_page(const struct vcpu *v, unsigned page)
+{
+    (void)v, (void)page;
+}
+
+void arch_set_segment_base(unsigned which, uint64_t base)
+{
+    if (which == SEGBASE_FS) {
+        host.fs_base = base;
+    } else if (which == SEGBASE_GS_USER) {
+        host.gs_base_user = base;
+    } else {
+        host.gs_base_kernel = base;
+    }
+}
+
+uint64_t arch_get_segment_base(unsigned which)
+{
+    return which == SEGBASE_FS        ? host.fs_base
+           : which == SEGBASE_GS_USER ? host.gs_base_user
+                                      : host.gs_base_kernel;
+}
+
+void arch_load_user_gs(uint16_t sel)
+{
+    (void)sel;
+}
+
+void arch_set_ts(bool on)
+{
+    host.ts = on;
+}
+
+void arch_set_cr4(const struct vcpu *v)
+{
+    (void)v;
+}
+
+void arch_set_debugreg(unsigned reg, uint64_t value)
+{
+    host.debugreg[reg] = value;
+}
+
+uint64_t arch_get_debugreg(unsigned reg)
+{
+    return host.debugreg[reg];
+}
+
+void arch_xsetbv(uint64_t xcr0)
+{
+    host.xcr0 = xcr0;
+}
+
+size_t arch_fpu_bytes(void)
+{
+    return 832;
+}
+
+void arch_fpu_init(void *area)
+{
+    memset(area, 0, arch_fpu_bytes());
+}
+
+void arch_swap_gs(void)
+{
+    uint64_t kernel = host.gs_base_kernel;
+    host.gs_base_kernel = host.gs_base_user;
+    host.gs_base_user = kernel;
+}
+
+/* ---- processor identification and model-specific registers ---- */
+
+void arch_cpuid(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
+{
+    *out = (struct cpuid_regs){.eax = leaf, .ecx = subleaf};
+}
+
+bool arch_rdmsr_safe(uint32_t msr, uint64_t *value)
+{
+    (void)msr;
+    *value = 0;
+    return false;
+}
+
+bool arch_wrmsr_safe(uint32_t msr, uint64_t value)
+{
+    (void)msr, (void)value;
+    return false;
+}
+
+uint64_t arch_xcr0_mask(void)
+{
+    return 7;
+}
+
+/* ---- ports, devices ---- */
+
+uint32_t arch_in(uint16_t port, unsigned bytes)
+{
+    host.last_port = port;
+    return bytes == 4 ? host.port_in : host.port_in & ((1u << (8 * bytes)) - 1);
+}
+
+void arch_out(uint16_t port, unsigned bytes, uint32_t value)
+{
+    (void)bytes;
+    host.ports_written++;
+    host.last_port = port;
+    host.last_value = value;
+}
+
+volatile void *arch_ioremap(maddr_t base, size_t bytes)
+{
+    static uint8_t device[PAGE_SIZE];
+    (void)base;
+    return bytes <= sizeof(device) ? device : NULL;
+}
+
+/* ---- physical interrupts: 24 lines, 8 MSI vectors ---- */
+
+#define GSIS 24
+#define MSI_VECTORS 8
+
+unsigned arch_gsi_count(void)
+{
+    return GSIS;
+}
+
+int arch_gsi_setup(unsigned gsi, bool level, bool low)
+{
+    (void)low;
+    if (gsi >= GSIS) {
+        return -EINVAL;
+    }
+    host.gsi_level[gsi] = level;
+    host.gsi_masked[gsi] = true;
+    return 0;
+}
+
+int arch_gsi_bind(unsigned gsi)
+{
+    if (gsi >= GSIS) {
+        return -EINVAL;
+    }
+    host.gsi_bound[gsi] = true;
+    return 0;
+}
+
+void arch_gsi_unbind(unsigned gsi)
+{
+    host.gsi_bound[gsi] = false;
+}
+
+void arch_gsi_mask(unsigned gsi)
+{
+    host.gsi_masked[gsi] = true;
+}
+
+void arch_gsi_unmask(unsigned gsi)
+{
+    host.gsi_masked[gsi] = false;
+}
+
+bool arch_gsi_is_level(unsigned gsi)
+{
+    return host.gsi_level[gsi];
+}
+
+int arch_msi_vector_alloc(unsigned token)
+{
+    (void)token;
+    return host.msi_vectors < MSI_VECTORS ? (int)(0x40 + host.msi_vectors++) : -ENOSPC;
+}
+
+void arch_msi_vector_free(int vector)
+{
+    BUG_ON(vector < 0x40 || host.msi_vectors == 0);
+    host.msi_vectors--;
+}
+
+void arch_msi_message(int vector, uint64_t *address, uint32_t *data)
+{
+    *address = 0xfee00000;
+    *data = (uint32_t)vector;
+}
+
+/* ---- machine ---- */
+
+void arch_console_put(const char *s, size_t bytes)
+{
+    bytes = MIN(bytes, sizeof(host.console) - 1 - host.console_bytes);
+    memcpy(host.console + host.console_bytes, s, bytes);
+    host.console_bytes += bytes;
+    host.console[host.console_bytes] = '\0';
+}
+
+int arch_console_get(void)
+{
+    if (!host.console_input || !*host.console_input) {
+        return -1;
+    }
+    return (unsigned char)*host.console_input++;
+}
+
+int arch_acpi_sleep(unsigned state, uint32_t pm1a, uint32_t pm1b)
+{
+    (void)pm1a, (void)pm1b;
+    if (state != 5) {
+        return -EINVAL;
+    }
+    host.acpi_sleep_state = state;
+    return 0;
+}
+
+#define RESERVED_FRAMES 16
+
+static const struct arch_e820 map[] = {
+    {0, RESERVED_FRAMES *PAGE_SIZE, 2},
+    {RESERVED_FRAMES * PAGE_SIZE, (HOST_FRAMES - RESERVED_FRAMES) * PAGE_SIZE, 1},
+    {0xf0000000, 0x10000000, 2},
+};
+
+unsigned arch_e820_count(void)
+{
+    return ARRAY_SIZE(map);
+}
+
+const struct arch_e820 *arch_e820(unsigned index)
+{
+    return &map[index];
+}
+
+bool arch_mmio_denied(mfn_t mfn)
+{
+    return mfn == 0xfee00;
+}
+
+bool arch_frame_is_hyp(mfn_t mfn)
+{
+    return mfn < RESERVED_FRAMES;
+}
+
+unsigned arch_cpus_online(void)
+{
+    return host.cpus;
+}
+
+unsigned arch_cpus_present(void)
+{
+    return host.cpus;
+}
+
+maddr_t arch_acpi_rsdp(void)
+{
+    return 0xf5000;
+}
+
+unsigned arch_free_range_count(void)
+{
+    return 1;
+}
+
+void arch_free_range(unsigned index, mfn_t *first, uint64_t *count)
+{
+    BUG_ON(index);
+    *first = RESERVED_FRAMES;
+    *count = HOST_FRAMES - RESERVED_FRAMES;
+}
+
+mfn_t arch_max_mfn(void)
+{
+    return HOST_FRAMES;
+}
+
+bool arch_mfn_has_frame(mfn_t mfn)
+{
+    return mfn < HOST_FRAMES;
+}
+
+bool arch_mfn_is_ram(mfn_t mfn)
+{
+    return mfn >= RESERVED_FRAMES && mfn < HOST_FRAMES;
+}

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+# Unit tests of the hypervisor: base, core, pv and the pure files of boot compiled natively under
+# sanitizers into an archive, tests/host in the place of arch/x86_64, one program for each
+# tests/unit/test_*.c that includes "host.h" or "suite.h".
+HVU := $(B)/unit
+HVU_SRC := $(filter-out hypervisor/base/string.c, \
+             $(wildcard $(addprefix hypervisor/,base/*.c core/*.c pv/*.c)) \
+             $(wildcard hypervisor/boot/cmdline.c hypervisor/boot/elf.c))
+HVU_HOST := $(wildcard tests/host/*.c) tests/unit/suite.c
+HVU_TESTS := $(shell grep -lE '"(host|suite).h"' tests/unit/test_*.c)
+HVU_PROGRAMS := $(HVU_TESTS:tests/unit/%.c=$(HVU)/%)
+
+HVU_CFLAGS = $(HOST_CFLAGS) -O1 $(SAN_CFLAGS) -DDEBUG_BUILD -MMD -MP -Itests/host -Itests/unit \
+             -Ihypervisor
+HVU_WRAP := -Wl,--wrap=page_alloc,--wrap=frame_alloc_hyp,--wrap=frame_alloc_domain
+
+HVU_OBJ := $(HVU_SRC:%.c=$(HVU)/%.o)
+HVU_HOST_OBJ := $(HVU_HOST:%.c=$(HVU)/%.o)
+HVU_TEST_OBJ := $(HVU_TESTS:%.c=$(HVU)/%.o)
+
+UNIT_TESTS += $(HVU_PROGRAMS)
+
+$(HVU_OBJ) $(HVU_HOST_OBJ) $(HVU_TEST_OBJ): $(HVU)/%.o: %.c tests/unit/build.mk
+	@mkdir -p $(@D)
+	$(CC) $(HVU_CFLAGS) -c -o $@ $<
+
+# An archive, so that a test links only what it reaches.
+$(HVU)/libhv.a: $(HVU_OBJ)
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(HVU_PROGRAMS): $(HVU)/%: $(HVU)/tests/unit/%.o $(HVU_HOST_OBJ) $(HVU)/libhv.a
+	$(CC) $(HVU_CFLAGS) $(HVU_WRAP) -o $@ $< $(HVU_HOST_OBJ) $(HVU)/libhv.a -lcunit
+
+-include $(HVU_OBJ:.o=.d) $(HVU_HOST_OBJ:.o=.d) $(HVU_TEST_OBJ:.o=.d)
