@@ -383,3 +383,20 @@ bool frame_steal(struct domain *d, struct frame *f)
     }
     return stolen;
 }
+
+struct frame *frame_list_next(struct domain *d, const struct frame *f)
+{
+    struct frame *found = NULL;
+    spin_lock(&d->pages_lock);
+    uint32_t link = f ? f->next : d->page_list;
+    while (link != INVALID_LINK && !found) {
+        struct frame *next = mfn_to_frame(link);
+        link = next->next;
+        /* Fails for a frame whose last reference has just gone and that waits for our lock. */
+        if (frame_get(next, d)) {
+            found = next;
+        }
+    }
+    spin_unlock(&d->pages_lock);
+    return found;
+}

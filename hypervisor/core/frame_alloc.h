@@ -33,6 +33,9 @@ void frame_free(struct frame *f);
 must_check bool frame_steal(struct domain *d, struct frame *f);
 /* Give an ownerless allocated frame to d. */
 must_check int frame_assign(struct domain *d, struct frame *f, unsigned order);
+/* Walk d's page list: the frame after `f` (NULL: the first) with a general reference taken, NULL at
+ * the end. The caller holds a reference on f, which keeps it on the list. */
+struct frame *frame_list_next(struct domain *d, const struct frame *f);
 
 uint64_t frame_free_count(void);
 uint64_t frame_total_count(void);

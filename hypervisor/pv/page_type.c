@@ -209,7 +209,8 @@ static void dismantle_or_defer(struct frame *f)
 bool page_type_finish_deferred(struct vcpu *v)
 {
     while (v->mmu_deferred_count) {
-        struct frame *f = v->mmu_deferred[v->mmu_deferred_count - 1];
+        /* Off the list while we work on it: an entry there is a reason to stop. */
+        struct frame *f = v->mmu_deferred[--v->mmu_deferred_count];
         /* SAFETY: a PARTIAL frame owns a general reference, and only this list (or a new get of the
          * type, which clears PARTIAL) ends that state; a frame taken up again is left alone. The
          * owner cannot disappear before its frames. */
@@ -221,9 +222,9 @@ bool page_type_finish_deferred(struct vcpu *v)
         }
         spin_unlock(&d->mmu_lock);
         if (!done) {
+            defer(f);
             return false;
         }
-        v->mmu_deferred_count--;
     }
     return true;
 }
@@ -270,6 +271,10 @@ static int type_acquire(struct frame *f, uint64_t type)
     for (;;) {
         uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
         uint64_t count = old & TYPE_COUNT_MASK;
+        if (old & TYPE_LOCKED) {
+            arch_relax(); /* somebody is between two steps of giving up the old use */
+            continue;
+        }
         if (count == 0) {
             uint64_t fresh = type | 1;
             if (!__atomic_compare_exchange_n(&f->type, &old, fresh, false, __ATOMIC_SEQ_CST,

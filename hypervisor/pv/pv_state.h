@@ -69,6 +69,8 @@ struct pv_domain {
     } e820[PV_E820_MAX];    /* set by the builder through XENMEM_set_memory_map */
     unsigned e820_count;
     struct pv_pirq pirq[PV_PIRQ_MAX]; /* under irq_lock */
+    struct frame *relinquish_cursor; /* domain death: a frame of the list, referenced */
+    unsigned relinquish_pass;
     uint32_t cf8;           /* latched PCI configuration address, under pci_lock */
     uint8_t cmos_index;
 };

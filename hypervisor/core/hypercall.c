@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Dispatch of hypercalls from the table, argument registers, continuations, and the common part of
+ * sub-operations: who may call, on which domain. No locks.
+ */
+#include "core/hypercall.h"
+
+#include "base/assert.h"
+#include "core/deferred.h"
+#include "core/handlers.h"
+#include "core/subop.h"
+
+const char *hypercall_name(uint64_t nr)
+{
+    switch (nr) {
+#define CALL(nr, name, nargs, handler, doc)                                                        \
+    case nr:                                                                                       \
+        return #name;
+#include "pv-abi/hypercalls.def"
+#undef CALL
+    default:
+        return "?";
+    }
+}
+
+long hypercall_dispatch(struct hypercall *hc)
+{
+    /* Direct calls from a switch: a number given by a guest indexes nothing. */
+    switch (hc->nr) {
+#define CALL(nr, name, nargs, handler, doc)                                                        \
+    case nr:                                                                                       \
+        return handler(hc);
+#include "pv-abi/hypercalls.def"
+#undef CALL
+    default:
+        return -ENOSYS;
+    }
+}
+
+void hypercall_from_regs(struct cpu_user_regs *regs)
+{
+    struct vcpu *v = current_vcpu();
+    struct hypercall hc = {
+        .v = v,
+        .d = v->domain,
+        .nr = regs->rax,
+        .arg = {regs->rdi, regs->rsi, regs->rdx, regs->r10, regs->r8, regs->r9},
+    };
+    long rc = hypercall_dispatch(&hc);
+    spin_assert_none_held();
+    if (hc.registers_replaced) {
+        return;
+    }
+    if (rc == -ERESTART) {
+        /* ABI: the guest executes the same `syscall` again with what is left to do; events are
+         * delivered in between. */
+        regs->rdi = hc.arg[0];
+        regs->rsi = hc.arg[1];
+        regs->rdx = hc.arg[2];
+        regs->r10 = hc.arg[3];
+        regs->r8 = hc.arg[4];
+        regs->r9 = hc.arg[5];
+        regs->rip -= 2;
+        regs->entry_vector = 0;
+        return;
+    }
+    regs->rax = (uint64_t)rc;
+}
+
+/* A window costs little, but not nothing: it is opened on every 8th question. Between two questions
+ * at most one level-1 table is checked. */
+#define PREEMPT_STRIDE 8
+static uint32_t preempt_questions[MAX_PCPUS];
+
+bool hypercall_preempt_check(void)
+{
+    if (current_vcpu()->mmu_deferred_count) {
+        return true;
+    }
+    return preempt_questions[arch_cpu_id()]++ % PREEMPT_STRIDE == 0 && preempt_needed();
+}
+
+/* ---- sub-operations ---- */
+
+long subop_enter(struct hypercall *hc, enum subop_who who, domid_t id)
+{
+    if (who == WHO_CONTROL && !hc->d->privileged) {
+        return -EPERM;
+    }
+    if (who == WHO_ANY || who == WHO_CONTROL || id == DOMID_SELF || id == hc->d->id) {
+        domain_get_held(hc->d);
+        hc->target = hc->d;
+        return 0;
+    }
+    if (who == WHO_TARGET && !hc->d->privileged) {
+        return -EPERM;
+    }
+    hc->target = domain_get(id);
+    return hc->target ? 0 : -ESRCH;
+}
+
+void subop_leave(struct hypercall *hc)
+{
+    domain_put(hc->target);
+    hc->target = NULL;
+}

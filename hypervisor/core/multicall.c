@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+/*
+ * multicall: several hypercalls in one entry. Each entry gets its own result; a failed one does not
+ * stop the rest. Nesting is refused; iret ends the batch, since the registers it leaves belong to
+ * another context. No locks.
+ */
+#include "core/guest_access.h"
+#include "core/handlers.h"
+
+long hc_multicall(struct hypercall *hc)
+{
+    vaddr_t list = hc->arg[0];
+    uint64_t count = hc->arg[1];
+    if (hc->in_multicall) {
+        return -EINVAL;
+    }
+    for (; count; count--, list += sizeof(struct multicall_entry)) {
+        struct multicall_entry entry;
+        if (guest_read(&entry, list, sizeof(entry))) {
+            return -EFAULT;
+        }
+        struct hypercall inner = {
+            .v = hc->v, .d = hc->d, .nr = entry.op, .in_multicall = true,
+            .arg = {entry.args[0], entry.args[1], entry.args[2], entry.args[3], entry.args[4],
+                    entry.args[5]},
+        };
+        long rc = hypercall_dispatch(&inner);
+        if (inner.registers_replaced) {
+            /* SAFETY: the caller's page tables may have changed with the mode; nothing of the batch
+             * is touched again. */
+            hc->registers_replaced = true;
+            return 0;
+        }
+        if (rc == -ERESTART) {
+            for (unsigned i = 0; i < 6; i++) {
+                entry.args[i] = inner.arg[i];
+            }
+            if (guest_write(list, &entry, sizeof(entry))) {
+                return -EFAULT;
+            }
+            hc->arg[0] = list;
+            hc->arg[1] = count;
+            return -ERESTART;
+        }
+        uint64_t result = (uint64_t)rc;
+        if (guest_write(list + offsetof(struct multicall_entry, result), &result, sizeof(result))) {
+            return -EFAULT;
+        }
+        if (count > 1 && hypercall_preempt_check()) {
+            hc->arg[0] = list + sizeof(struct multicall_entry);
+            hc->arg[1] = count - 1;
+            return -ERESTART;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A vCPU's paravirtual state as a whole: made, set from a guest context, read back, dropped; and the
+ * end of a domain's page tables. Works on vCPUs that do not run (or, reading, on the current one).
+ * Lock: mmu_lock where references change.
+ */
+#include "base/assert.h"
+#include "base/string.h"
+#include "core/domain.h"
+#include "core/frame_alloc.h"
+#include "core/hooks.h"
+#include "core/hypercall.h"
+#include "core/log.h"
+#include "pv/descriptor.h"
+#include "pv/misc.h"
+#include "pv/page_type.h"
+#include "pv/trap.h"
+
+int pv_vcpu_init(struct vcpu *v)
+{
+    v->pv.fpu = page_alloc();
+    if (!v->pv.fpu) {
+        return -ENOMEM;
+    }
+    arch_fpu_init(v->pv.fpu);
+    v->pv.xcr0 = arch_xcr0_mask() ? 1 : 0;
+    v->pv.debugreg[6] = 0xffff0ff0;
+    v->pv.debugreg[7] = 0x400;
+    v->pv.pending_trap = -1;
+    return 0;
+}
+
+void pv_vcpu_free(struct vcpu *v)
+{
+    if (v->pv.fpu) {
+        page_free(v->pv.fpu);
+        v->pv.fpu = NULL;
+    }
+}
+
+static void drop_base(struct vcpu *v, struct frame **slot)
+{
+    struct frame *f = *slot;
+    *slot = NULL;
+    if (f) {
+        pv_page_type_put(f);
+    }
+    (void)v;
+}
+
+long pv_vcpu_release(struct vcpu *v)
+{
+    descriptor_drop_gdt(v);
+    descriptor_drop_ldt(v);
+    drop_base(v, &v->pv.l4_user);
+    drop_base(v, &v->pv.l4);
+    v->initialised = false;
+    return hypercall_preempt_check() ? -ERESTART : 0;
+}
+
+/* First pass: pins and half-done tables. Second: the domain's own references. */
+static bool relinquish_frame(struct domain *d, struct frame *f, unsigned pass)
+{
+    bool done = true;
+    if (pass == 1) {
+        (void)!frame_drop_allocation(f);
+        return true;
+    }
+    spin_lock(&d->mmu_lock);
+    if (read_once(f->type) & TYPE_PARTIAL) {
+        done = page_type_dismantle(f);
+    } else if (read_once(f->type) & TYPE_PINNED) {
+        (void)!page_type_unpin(frame_to_mfn(f), d);
+    }
+    spin_unlock(&d->mmu_lock);
+    return done;
+}
+
+long pv_domain_relinquish(struct domain *d)
+{
+    for (; d->pv.relinquish_pass < 2; d->pv.relinquish_pass++) {
+        struct frame *f = d->pv.relinquish_cursor;
+        if (!f) {
+            f = frame_list_next(d, NULL);
+        }
+        while (f) {
+            if (hypercall_preempt_check() || !relinquish_frame(d, f, d->pv.relinquish_pass)) {
+                d->pv.relinquish_cursor = f;
+                return -ERESTART;
+            }
+            struct frame *next = frame_list_next(d, f);
+            frame_put(f);
+            f = next;
+        }
+        d->pv.relinquish_cursor = NULL;
+        if (hypercall_preempt_check()) {
+            d->pv.relinquish_pass++;
+            return -ERESTART;
+        }
+    }
+    return 0;
+}
+
+/* ---- guest contexts ---- */
+
+static bool context_ok(const struct vcpu_guest_context *c)
+{
+    bool ok = trap_address_ok(c->user_regs.rip) && is_canonical(c->user_regs.rsp) &&
+              is_canonical(c->fs_base) && is_canonical(c->gs_base_kernel) &&
+              is_canonical(c->gs_base_user) && c->gdt_ents <= GDT_RESERVED_FIRST &&
+              c->ldt_ents <= 8192 && !(c->ldt_base & ~PAGE_MASK) &&
+              (!c->ldt_ents || trap_address_ok(c->ldt_base));
+    ok = ok && trap_address_ok(c->event_callback_eip) && trap_address_ok(c->failsafe_callback_eip) &&
+         trap_address_ok(c->syscall_callback_eip);
+    for (unsigned i = 0; ok && i < 256; i++) {
+        ok = trap_address_ok(c->trap_ctxt[i].address);
+    }
+    return ok;
+}
+
+static mfn_t kernel_l4(const struct vcpu_guest_context *c)
+{
+    return xen_cr3_to_pfn(c->ctrlreg[3]);
+}
+
+static mfn_t user_l4(const struct vcpu_guest_context *c)
+{
+    return c->ctrlreg[1] & 1 ? xen_cr3_to_pfn(c->ctrlreg[1]) : 0;
+}
+
+/* Both base pointers or neither. */
+static int take_page_tables(struct vcpu *v, const struct vcpu_guest_context *c)
+{
+    struct domain *d = v->domain;
+    struct frame *l4 = NULL, *user = NULL;
+    spin_lock(&d->mmu_lock);
+    int rc = page_type_get(kernel_l4(c), d, TYPE_L4, &l4);
+    if (rc == 0 && user_l4(c)) {
+        rc = page_type_get(user_l4(c), d, TYPE_L4, &user);
+        if (rc) {
+            page_type_put(l4);
+        }
+    }
+    spin_unlock(&d->mmu_lock);
+    if (rc == 0) {
+        v->pv.l4 = l4;
+        v->pv.l4_user = user;
+    }
+    return rc;
+}
+
+static void load_registers(struct vcpu *v, const struct vcpu_guest_context *c)
+{
+    struct pv_vcpu *pv = &v->pv;
+    v->regs = c->user_regs;
+    v->regs.entry_vector = 0;
+    v->regs.error_code = 0;
+    v->regs.cs = trap_fix_code_selector(c->user_regs.cs);
+    v->regs.ss = trap_fix_code_selector(c->user_regs.ss);
+    pv->iopl = (uint8_t)(c->user_regs.rflags >> 12 & 3);
+    v->regs.rflags = trap_fix_flags(c->user_regs.rflags);
+    pv->kernel_mode = c->flags & VGCF_in_kernel;
+    pv->kernel_ss = trap_fix_code_selector((uint16_t)c->kernel_ss);
+    pv->kernel_sp = c->kernel_sp;
+    for (unsigned i = 0; i < 256; i++) {
+        pv->trap[i] = c->trap_ctxt[i];
+        pv->trap[i].vector = (uint8_t)i;
+        pv->trap[i].cs = trap_fix_code_selector(c->trap_ctxt[i].cs);
+    }
+    pv->event = (struct pv_callback){c->event_callback_eip, true};
+    pv->failsafe = (struct pv_callback){c->failsafe_callback_eip,
+                                        c->flags & VGCF_failsafe_disables_events};
+    pv->syscall = (struct pv_callback){c->syscall_callback_eip,
+                                       c->flags & VGCF_syscall_disables_events};
+    pv->fs_base = c->fs_base;
+    pv->gs_base_kernel = c->gs_base_kernel;
+    pv->gs_base_user = c->gs_base_user;
+    pv->ldt_base = c->ldt_base;
+    pv->ldt_entries = c->ldt_ents;
+    arch_fpu_init(pv->fpu);
+    if (c->flags & VGCF_i387_valid) {
+        memcpy(pv->fpu, &c->fpu_ctxt, sizeof(c->fpu_ctxt));
+        /* MXCSR bits the processor does not know would make loading it fault. */
+        ((uint32_t *)pv->fpu)[6] &= 0xffff;
+    }
+    pv->ts = c->ctrlreg[0] & X86_CR0_TS;
+    for (unsigned i = 0; i < 8; i++) {
+        if (i != 4 && i != 5 && c->debugreg[i]) {
+            (void)!misc_set_debugreg(v, i, c->debugreg[i]);
+        }
+    }
+}
+
+long pv_context_set(struct vcpu *v, const struct vcpu_guest_context *c)
+{
+    mfn_t gdt[GUEST_GDT_FRAMES];
+    if (!context_ok(c) || v == current_vcpu()) {
+        return -EINVAL;
+    }
+    for (unsigned i = 0; i < GUEST_GDT_FRAMES; i++) {
+        gdt[i] = c->gdt_frames[i];
+    }
+    if (v->initialised) {
+        /* ABI: a resumed domain gets the registers it stopped with, never other page tables. */
+        if (!v->pv.l4 || frame_to_mfn(v->pv.l4) != kernel_l4(c) ||
+            (v->pv.l4_user ? frame_to_mfn(v->pv.l4_user) : 0) != user_l4(c)) {
+            return -EOPNOTSUPP;
+        }
+    } else {
+        int rc = take_page_tables(v, c);
+        if (rc) {
+            return rc;
+        }
+    }
+    int rc = descriptor_set_gdt(v, gdt, c->gdt_ents);
+    if (rc) {
+        if (!v->initialised) {
+            drop_base(v, &v->pv.l4_user);
+            drop_base(v, &v->pv.l4);
+        }
+        return rc;
+    }
+    descriptor_drop_ldt(v);
+    load_registers(v, c);
+    if (v->id == 0) {
+        const uint64_t known = 1U << VMASST_TYPE_writable_pagetables |
+                               1U << VMASST_TYPE_pae_extended_cr3 |
+                               1U << VMASST_TYPE_architectural_iopl |
+                               1U << VMASST_TYPE_runstate_update_flag;
+        v->domain->pv.vm_assist = (uint32_t)(c->vm_assist & known);
+    }
+    v->initialised = true;
+    return 0;
+}
+
+void pv_context_get(struct vcpu *v, struct vcpu_guest_context *c)
+{
+    struct pv_vcpu *pv = &v->pv;
+    memset(c, 0, sizeof(*c));
+    c->flags = VGCF_i387_valid | (pv->kernel_mode ? VGCF_in_kernel : 0) |
+               (pv->failsafe.mask_events ? VGCF_failsafe_disables_events : 0) |
+               (pv->syscall.mask_events ? VGCF_syscall_disables_events : 0) |
+               (read_once(v->sched.pause_bits) & PAUSE_DOWN ? 0 : VGCF_online);
+    memcpy(&c->fpu_ctxt, pv->fpu, sizeof(c->fpu_ctxt));
+    c->user_regs = v->regs;
+    c->user_regs.rflags |= (uint64_t)pv->iopl << 12;
+    if (pv->kernel_mode) {
+        c->user_regs.cs &= 0xfffc; /* ABI: kernel mode shows as RPL 0 */
+    }
+    for (unsigned i = 0; i < 256; i++) {
+        c->trap_ctxt[i] = pv->trap[i];
+    }
+    c->ldt_base = pv->ldt_base;
+    c->ldt_ents = pv->ldt_entries;
+    c->gdt_ents = pv->gdt_entries;
+    for (unsigned i = 0; i < GUEST_GDT_FRAMES; i++) {
+        c->gdt_frames[i] = pv->gdt[i] ? frame_to_mfn(pv->gdt[i]) : 0;
+    }
+    c->kernel_ss = pv->kernel_ss;
+    c->kernel_sp = pv->kernel_sp;
+    c->ctrlreg[0] = X86_CR0_PG | X86_CR0_WP | X86_CR0_PE | (pv->ts ? X86_CR0_TS : 0);
+    c->ctrlreg[4] = pv->cr4;
+    if (pv->l4) {
+        c->ctrlreg[3] = xen_pfn_to_cr3(frame_to_mfn(pv->l4));
+    }
+    if (pv->l4_user) {
+        c->ctrlreg[1] = xen_pfn_to_cr3(frame_to_mfn(pv->l4_user)) | 1;
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        c->debugreg[i] = pv->debugreg[i];
+    }
+    c->event_callback_eip = pv->event.address;
+    c->failsafe_callback_eip = pv->failsafe.address;
+    c->syscall_callback_eip = pv->syscall.address;
+    c->vm_assist = v->domain->pv.vm_assist;
+    c->fs_base = pv->fs_base;
+    c->gs_base_kernel = pv->gs_base_kernel;
+    c->gs_base_user = pv->gs_base_user;
+}

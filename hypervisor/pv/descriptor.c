@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Segment descriptors: which ones a guest may have, its GDT frames, and its LDT, whose pages are
+ * checked and mapped one by one as the processor first touches them. Descriptor pages carry
+ * TYPE_SEGDESC, so a guest changes them only through update_descriptor. Lock: mmu_lock.
+ */
+#include "pv/descriptor.h"
+
+#include "base/assert.h"
+#include "core/guest_access.h"
+#include "core/handlers.h"
+#include "core/log.h"
+#include "pv/mmu_update.h"
+#include "pv/page_type.h"
+#include "pv/pte.h"
+
+#define DESC_P (1UL << 47)
+#define DESC_S (1UL << 44) /* code or data, not a system descriptor */
+#define DESC_DPL (3UL << 45)
+#define DESC_CODE (1UL << 43)
+#define DESC_CONFORMING (1UL << 42) /* code: conforming; data: grows down */
+
+bool descriptor_check(uint64_t *desc)
+{
+    uint64_t value = *desc;
+    if (!(value & DESC_P)) {
+        return true;
+    }
+    /* Call gates, task gates, TSS and LDT descriptors would let the processor change privilege or
+     * tables behind our back. */
+    if (!(value & DESC_S)) {
+        return false;
+    }
+    /* SAFETY: with DPL 3 a segment gives no more than the CPL the guest has anyway. A conforming
+     * segment keeps the caller's CPL, so it is harmless too. */
+    *desc = value | DESC_DPL;
+    return true;
+}
+
+int descriptor_page_check(uint64_t *page)
+{
+    for (unsigned i = 0; i < PAGE_SIZE / 8; i++) {
+        uint64_t desc = read_once(page[i]), fixed = desc;
+        if (!descriptor_check(&fixed)) {
+            return -EINVAL;
+        }
+        if (fixed != desc) {
+            write_once(page[i], fixed);
+        }
+    }
+    return 0;
+}
+
+static void put_all(struct frame **frames, unsigned count, struct domain *d)
+{
+    spin_lock(&d->mmu_lock);
+    for (unsigned i = 0; i < count; i++) {
+        if (frames[i]) {
+            page_type_put(frames[i]);
+            frames[i] = NULL;
+        }
+    }
+    spin_unlock(&d->mmu_lock);
+}
+
+void descriptor_drop_gdt(struct vcpu *v)
+{
+    v->pv.gdt_entries = 0;
+    put_all(v->pv.gdt, GUEST_GDT_FRAMES, v->domain);
+}
+
+void descriptor_drop_ldt(struct vcpu *v)
+{
+    v->pv.ldt_entries = 0;
+    if (v == current_vcpu()) {
+        /* The window must let go of the frames before the references do. */
+        struct frame *pages[LDT_PAGES];
+        for (unsigned i = 0; i < LDT_PAGES; i++) {
+            pages[i] = v->pv.ldt[i];
+            v->pv.ldt[i] = NULL;
+        }
+        arch_load_ldt(v);
+        put_all(pages, LDT_PAGES, v->domain);
+    } else {
+        put_all(v->pv.ldt, LDT_PAGES, v->domain);
+    }
+}
+
+int descriptor_set_gdt(struct vcpu *v, const mfn_t *frames, unsigned entries)
+{
+    unsigned count = DIV_ROUND_UP(entries, 512);
+    struct frame *fresh[GUEST_GDT_FRAMES] = {NULL}, *old[GUEST_GDT_FRAMES];
+    struct domain *d = v->domain;
+    int rc = 0;
+    if (entries > GDT_RESERVED_FIRST) {
+        return -EINVAL;
+    }
+    spin_lock(&d->mmu_lock);
+    for (unsigned i = 0; i < count && rc == 0; i++) {
+        rc = page_type_get(frames[i], d, TYPE_SEGDESC, &fresh[i]);
+    }
+    spin_unlock(&d->mmu_lock);
+    if (rc) {
+        put_all(fresh, count, d);
+        return rc;
+    }
+    for (unsigned i = 0; i < GUEST_GDT_FRAMES; i++) {
+        old[i] = v->pv.gdt[i];
+        v->pv.gdt[i] = fresh[i];
+    }
+    v->pv.gdt_entries = entries;
+    if (v == current_vcpu()) {
+        arch_load_gdt(v);
+    }
+    put_all(old, GUEST_GDT_FRAMES, d);
+    return 0;
+}
+
+long hc_set_gdt(struct hypercall *hc)
+{
+    mfn_t frames[GUEST_GDT_FRAMES];
+    uint64_t entries = hc->arg[1];
+    if (entries > GDT_RESERVED_FIRST) {
+        return -EINVAL;
+    }
+    if (guest_read(frames, hc->arg[0], DIV_ROUND_UP(entries, 512) * sizeof(mfn_t))) {
+        return -EFAULT;
+    }
+    int rc = descriptor_set_gdt(hc->v, frames, (unsigned)entries);
+    if (rc) {
+        log_guest(hc->d, "set_gdt of %lu entries refused (%d)", entries, rc);
+    }
+    return rc;
+}
+
+long hc_update_descriptor(struct hypercall *hc)
+{
+    maddr_t address = hc->arg[0];
+    uint64_t desc = hc->arg[1];
+    if ((address & 7) || !descriptor_check(&desc)) {
+        return -EINVAL;
+    }
+    struct frame *f = frame_get_from_mfn(address >> PAGE_SHIFT, hc->d);
+    if (!f) {
+        return -EINVAL;
+    }
+    uint64_t *slot = (uint64_t *)frame_to_virt(f) + (address & ~PAGE_MASK) / 8;
+    int rc = 0;
+    /* A descriptor page keeps its type while we write: its type changes only under this lock. */
+    spin_lock(&hc->d->mmu_lock);
+    uint64_t type = read_once(f->type);
+    if ((type & TYPE_MASK) == TYPE_SEGDESC && (type & TYPE_COUNT_MASK)) {
+        write_once(*slot, desc);
+    } else if ((rc = frame_get_writable(f)) == 0) {
+        write_once(*slot, desc);
+        frame_put_writable(f);
+    } else {
+        rc = -EINVAL;
+    }
+    spin_unlock(&hc->d->mmu_lock);
+    frame_put(f);
+    return rc;
+}
+
+bool descriptor_ldt_fault(struct vcpu *v, unsigned page)
+{
+    struct domain *d = v->domain;
+    vaddr_t va = v->pv.ldt_base + (vaddr_t)page * PAGE_SIZE;
+    struct frame *f = NULL;
+    if (page >= DIV_ROUND_UP(v->pv.ldt_entries, 512U) || v->pv.ldt[page]) {
+        return false;
+    }
+    spin_lock(&d->mmu_lock);
+    struct frame *l1 = mmu_find_l1(v, va);
+    if (l1) {
+        uint64_t pte = read_once(((uint64_t *)frame_to_virt(l1))[PT_INDEX(va, 1)]);
+        if (!(pte & X86_PTE_P) || pte_frame_is_io(PTE_MFN(pte)) ||
+            page_type_get(PTE_MFN(pte), d, TYPE_SEGDESC, &f)) {
+            f = NULL;
+        }
+    }
+    spin_unlock(&d->mmu_lock);
+    if (!f) {
+        return false;
+    }
+    v->pv.ldt[page] = f;
+    arch_ldt_map_page(v, page);
+    return true;
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The crossing between guest and hypervisor: what a `syscall` means, and everything that has to
+ * happen before a guest runs again. No locks are held at either end.
+ */
+#include "arch/upcalls.h"
+#include "base/lock.h"
+#include "core/console.h"
+#include "core/deferred.h"
+#include "core/hypercall.h"
+#include "core/pirq.h"
+#include "pv/callback.h"
+#include "pv/page_type.h"
+#include "pv/trap.h"
+
+void upcall_syscall(struct cpu_user_regs *regs)
+{
+    struct vcpu *v = current_vcpu();
+    if (!v->pv.kernel_mode) {
+        callback_syscall(v, regs, false);
+        return;
+    }
+    if (!is_canonical(regs->rip)) {
+        /* SAFETY: SYSRET to such an address faults in the hypervisor on some processors. */
+        regs->entry_vector = 0;
+    }
+    hypercall_from_regs(regs);
+}
+
+void upcall_syscall_compat(struct cpu_user_regs *regs)
+{
+    struct vcpu *v = current_vcpu();
+    regs->entry_vector = 0;
+    if (v->pv.kernel_mode) {
+        regs->rax = (uint64_t)-ENOSYS; /* there are no 32-bit guest kernels */
+    } else {
+        callback_syscall(v, regs, true);
+    }
+}
+
+void upcall_timer(void)
+{
+    deferred_raise(arch_cpu_id(), DEFER_TIMER);
+}
+
+void upcall_kick(void)
+{
+    /* Nothing to do: being here, this CPU looks at its deferred work on the way out. */
+}
+
+void upcall_irq(unsigned token)
+{
+    irq_upcall_dispatch(token);
+}
+
+void upcall_console_input(void)
+{
+    deferred_raise(arch_cpu_id(), DEFER_CONSOLE);
+}
+
+static void do_deferred_work(void)
+{
+    uint32_t work = deferred_take();
+    if (work & DEFER_TIMER) {
+        timer_run();
+    }
+    if (work & DEFER_CONSOLE) {
+        console_rx_work();
+    }
+    if ((work & DEFER_SCHED) || read_once(current_vcpu()->sched.pause_bits)) {
+        sched_run();
+    }
+}
+
+void upcall_exit(void)
+{
+    for (;;) {
+        do_deferred_work();
+        struct vcpu *v = current_vcpu();
+        if (deferred_pending()) {
+            continue;
+        }
+        if (vcpu_is_idle(v)) {
+            arch_idle();
+            continue;
+        }
+        if (!page_type_finish_deferred(v)) {
+            arch_irq_window();
+            continue;
+        }
+        callback_deliver(v);
+        if (!deferred_pending() && !read_once(v->sched.pause_bits)) {
+            break;
+        }
+    }
+    spin_assert_none_held();
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Granted frames in the current vCPU's page tables. An entry made here holds references like any
+ * other level-1 entry, so taking page tables apart needs to know nothing of grants. Lock: mmu_lock
+ * of the mapping domain.
+ */
+#include "core/hooks.h"
+#include "pv/mmu_update.h"
+#include "pv/page_type.h"
+#include "pv/pte.h"
+
+/* The level-1 table and slot of host_addr, with a general reference on the table. */
+static struct frame *find_slot(struct vcpu *v, uint64_t host_addr, bool contains_pte,
+                               unsigned *index)
+{
+    struct frame *f;
+    if (contains_pte) {
+        if (host_addr & 7) {
+            return NULL;
+        }
+        f = frame_get_from_mfn(host_addr >> PAGE_SHIFT, v->domain);
+        *index = (unsigned)(host_addr & ~PAGE_MASK) / 8;
+    } else {
+        f = mmu_find_l1(v, host_addr);
+        *index = PT_INDEX(host_addr, 1);
+        if (f && !frame_get(f, v->domain)) {
+            f = NULL;
+        }
+    }
+    if (f && mmu_table_level(f) != 1) {
+        frame_put(f);
+        f = NULL;
+    }
+    return f;
+}
+
+int pv_grant_map(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t mfn, bool writable,
+                 uint64_t avail)
+{
+    struct domain *d = v->domain;
+    unsigned index;
+    int rc = -EINVAL;
+    uint64_t pte = mfn << PAGE_SHIFT | X86_PTE_P | X86_PTE_US | X86_PTE_A | X86_PTE_D |
+                   (writable ? X86_PTE_RW : 0) | (arch_has_nx() ? X86_PTE_NX : 0) |
+                   (avail & (X86_PTE_AVAIL | X86_PTE_AVAIL_HIGH));
+    spin_lock(&d->mmu_lock);
+    struct frame *l1 = find_slot(v, host_addr, contains_pte, &index);
+    if (l1) {
+        rc = mmu_entry_set(l1, index, pte, d, mfn_to_frame(mfn)->owner, false);
+        frame_put(l1);
+    }
+    spin_unlock(&d->mmu_lock);
+    return rc;
+}
+
+int pv_grant_unmap(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t mfn, bool writable)
+{
+    struct domain *d = v->domain;
+    unsigned index;
+    int rc = -EINVAL;
+    spin_lock(&d->mmu_lock);
+    struct frame *l1 = find_slot(v, host_addr, contains_pte, &index);
+    if (l1) {
+        uint64_t pte = read_once(((uint64_t *)frame_to_virt(l1))[index]);
+        if ((pte & X86_PTE_P) && PTE_MFN(pte) == mfn && !!(pte & X86_PTE_RW) == writable) {
+            rc = mmu_entry_set(l1, index, 0, d, d, false);
+        }
+        frame_put(l1);
+    }
+    if (rc == 0) {
+        if (contains_pte) {
+            arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);
+        } else {
+            arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_ONE, host_addr);
+        }
+    }
+    spin_unlock(&d->mmu_lock);
+    return rc;
+}

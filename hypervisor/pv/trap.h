@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Delivery into a guest: exceptions, events and system calls become bounce frames on the guest
+ * kernel's stack. All functions work on the current vCPU and its live registers.
+ */
+#pragma once
+
+#include "core/domain.h"
+
+/* Deliver an exception through the virtual IDT now. cr2 only for #PF. No handler or a frame that
+ * cannot be written: the domain crashes. */
+void trap_inject(struct vcpu *v, unsigned vector, uint32_t error);
+void trap_inject_page_fault(struct vcpu *v, vaddr_t cr2, uint32_t error);
+
+/* Build the frame and redirect the registers to `address`. error: pointer to an error code or NULL;
+ * extra: failsafe's four selectors or NULL. False: the domain was crashed. */
+must_check bool trap_bounce(struct vcpu *v, vaddr_t address, uint16_t cs, bool mask_events,
+                            const uint32_t *error, const uint64_t *selectors);
+
+/* Change between the guest's kernel and user mode: page tables, GS, bookkeeping. */
+void trap_enter_kernel_mode(struct vcpu *v);
+void trap_enter_user_mode(struct vcpu *v);
+
+/* Selectors a guest may load as cs or ss: RPL 3, never the hypervisor's own. */
+uint16_t trap_fix_code_selector(uint16_t sel);
+/* Flags the guest may have in hardware: IF on; IOPL, NT, VM off. */
+static inline uint64_t trap_fix_flags(uint64_t flags)
+{
+    flags &= ~(X86_EFLAGS_IOPL | X86_EFLAGS_VM | X86_EFLAGS_NT | X86_EFLAGS_VIF | X86_EFLAGS_VIP);
+    return (flags & 0x3fffff) | X86_EFLAGS_IF | X86_EFLAGS_FIXED;
+}
+/* An address a guest may be sent to: canonical, not in the hypervisor's range. */
+static inline bool trap_address_ok(vaddr_t va)
+{
+    return is_canonical(va) && (va < HYP_VIRT_START || va >= HYP_VIRT_END);
+}
