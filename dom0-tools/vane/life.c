@@ -264,7 +264,7 @@ const struct vane_command vane_commands_life[] = {
                    "and the name are tested first; when anything fails, nothing of the guest "
                    "remains.\n\n"
                    "A background process acts when the guest stops, as on_poweroff, on_reboot and "
-                   "on_crash say; its log is /var/log/paravane/vane-NAME.log.",
+                   "on_crash say; its log is /var/log/paravane/NAME.monitor.",
         .min_operands = 1,
         .max_operands = 1,
         .options = create_options,

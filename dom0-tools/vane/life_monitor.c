@@ -6,7 +6,7 @@
  * then does what the configuration says for the reason: destroy, restart or preserve. When somebody
  * else destroys the domain it makes sure that nothing is left, and ends. It holds nothing a guest
  * needs: killing it costs the automatic action, no more.
- * Its log is /var/log/paravane/vane-NAME.log.
+ * Its log is /var/log/paravane/NAME.monitor.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -206,7 +206,7 @@ static int detach(const char *name)
     if (mkdir(LIFE_LOG_DIR, 0755) != 0 && errno != EEXIST) {
         return -errno;
     }
-    snprintf(path, sizeof(path), LIFE_LOG_DIR "/vane-%s.log", name);
+    snprintf(path, sizeof(path), LIFE_LOG_DIR "/%s.monitor", name);
     log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0644);
     if (null < 0 || log < 0) {
         return -errno;
