@@ -24,4 +24,3 @@ uint32_t grant_table_frames(const struct domain *d);
 /* The most it may grow to. */
 uint32_t grant_table_max_frames(const struct domain *d);
 mfn_t grant_table_frame_mfn(const struct domain *d, uint32_t index);
-/* The control domain's own way in: write entry `ref` (console, xenstore seeds). */

@@ -57,25 +57,26 @@ void subop_leave(struct hypercall *hc);
         return rc;                                                                                 \
     }
 
-/* Array form: uarg and count are lvalues of the caller, updated for a continuation. The handler
- * reports through the element; a negative return stops the array with that error. */
+/* Array form: the array is at hc->arg[1] and has hc->arg[2] elements left; both move on with each, so
+ * they are right for a continuation. The handler reports through the element; a negative return
+ * stops the array with that error. */
 #define SUBOP_CASE_EACH(nr, name, type, handler, doc)                                              \
     case nr:                                                                                       \
-        for (; count; count--, uarg += sizeof(type)) {                                             \
+        while (hc->arg[2]) {                                                                       \
             type arg;                                                                              \
-            long rc = guest_read(&arg, uarg, sizeof(arg));                                         \
+            long rc = guest_read(&arg, hc->arg[1], sizeof(arg));                                   \
             if (rc == 0) {                                                                         \
                 rc = handler(hc, &arg);                                                            \
             }                                                                                      \
             if (rc == 0) {                                                                         \
-                rc = guest_write(uarg, &arg, sizeof(arg));                                         \
+                rc = guest_write(hc->arg[1], &arg, sizeof(arg));                                   \
             }                                                                                      \
             if (rc) {                                                                              \
                 return rc;                                                                         \
             }                                                                                      \
-            if (count > 1 && hypercall_preempt_check()) {                                          \
-                uarg += sizeof(type);                                                              \
-                count--;                                                                           \
+            hc->arg[1] += sizeof(arg);                                                             \
+            hc->arg[2]--;                                                                          \
+            if (hc->arg[2] && hypercall_preempt_check()) {                                         \
                 return -ERESTART;                                                                  \
             }                                                                                      \
         }                                                                                          \
