@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Builds the control domain: memory, kernel and initrd, page tables, start information, first
+ * registers. Runs once at start-up, before any guest, so it takes locks only where the functions it
+ * calls want them.
+ *
+ * Pseudo-physical layout (all frames backed; the part up to v_end is mapped at virt_base):
+ *   ... kernel | start info | page tables | boot stack | slack up to v_end | initrd | p2m | p2m's tables
+ */
+#include "boot/dom0.h"
+
+#include "base/assert.h"
+#include "base/format.h"
+#include "base/string.h"
+#include "boot/cmdline.h"
+#include "boot/elf.h"
+#include "core/domain.h"
+#include "core/frame_alloc.h"
+#include "core/hooks.h"
+#include "core/log.h"
+#include "pv/hypercall_page.h"
+#include "pv/page_type.h"
+#include "pv/trap.h"
+
+#define MIB (1UL << 20)
+#define TABLE_FLAGS (X86_PTE_P | X86_PTE_RW | X86_PTE_US | X86_PTE_A | X86_PTE_D)
+#define PAGE_RW TABLE_FLAGS
+#define PAGE_RO (TABLE_FLAGS & ~X86_PTE_RW)
+#define BUILD_ORDER_MAX 10 /* chunks of 4 MiB at most */
+
+struct build {
+    struct domain *d;
+    struct elf_image elf;
+    const struct boot_module *kernel, *initrd;
+    uint64_t page_count;
+    /* pfns */
+    pfn_t start_info, tables, table_count, stack, v_end, initrd_first, initrd_count;
+    pfn_t p2m_first, p2m_count, p2m_table_count;
+    mfn_t *frames; /* mfn of every pfn, while building */
+};
+
+/* ---- layout ---- */
+
+/* Tables of the initial mapping of `pages` pages at virt_base. */
+static uint64_t tables_for(const struct build *b, uint64_t pages)
+{
+    uint64_t start = b->elf.virt_base, end = start + pages * PAGE_SIZE - 1, n = 1;
+    for (unsigned level = 2; level <= 4; level++) {
+        n += (end >> PT_SHIFT(level)) - (start >> PT_SHIFT(level)) + 1;
+    }
+    return n;
+}
+
+static void lay_out(struct build *b)
+{
+    pfn_t next = DIV_ROUND_UP(b->elf.high_paddr, PAGE_SIZE);
+    b->start_info = next++;
+    b->tables = next;
+    b->table_count = 4;
+    for (;;) {
+        pfn_t stack = b->tables + b->table_count;
+        /* ABI: the mapping ends on 4 MiB and leaves 512 KiB of room behind the stack. */
+        b->v_end = ROUND_UP((stack + 1) * PAGE_SIZE + 512 * 1024, 4 * MIB) / PAGE_SIZE;
+        uint64_t need = tables_for(b, b->v_end);
+        if (need <= b->table_count) {
+            b->stack = stack;
+            break;
+        }
+        b->table_count = need;
+    }
+    next = b->v_end;
+    if (b->initrd) {
+        b->initrd_first = next;
+        b->initrd_count = DIV_ROUND_UP(b->initrd->bytes, PAGE_SIZE);
+        next += b->initrd_count;
+    }
+    b->p2m_first = next;
+    b->p2m_count = DIV_ROUND_UP(b->page_count, PT_ENTRIES);
+    uint64_t start = b->elf.init_p2m, end = start + b->p2m_count * PAGE_SIZE - 1;
+    b->p2m_table_count = 0;
+    for (unsigned level = 2; level <= 4; level++) {
+        b->p2m_table_count += (end >> PT_SHIFT(level)) - (start >> PT_SHIFT(level)) + 1;
+    }
+    next += b->p2m_count + b->p2m_table_count;
+    if (next > b->page_count) {
+        panic("dom0: %lu MiB do not hold kernel and initrd (%lu MiB needed); raise dom0_mem=",
+              b->page_count >> 8, (next >> 8) + 1);
+    }
+}
+
+/* ---- memory ---- */
+
+static uint64_t dom0_pages(void)
+{
+    uint64_t free = frame_free_count();
+    uint64_t want = cmdline.dom0_mem / PAGE_SIZE;
+    if (!want) {
+        /* Half of the machine leaves room for guests without ballooning; a small machine gives
+         * most of itself. */
+        want = MAX(free / 2, MIN(free - free / 8, 512 * MIB / PAGE_SIZE));
+        want = MIN(want, 4096 * MIB / PAGE_SIZE);
+    }
+    uint64_t reserve = 8 * MIB / PAGE_SIZE;
+    if (want + reserve > free) {
+        uint64_t give = free - MIN(free, reserve);
+        printk("dom0_mem: %lu MiB wanted, %lu MiB given\n", want >> 8, give >> 8);
+        want = give;
+    }
+    return want;
+}
+
+/* Frames in big pieces, in order of pfn. */
+static void populate(struct build *b)
+{
+    unsigned order = BUILD_ORDER_MAX;
+    for (pfn_t pfn = 0; pfn < b->page_count;) {
+        while (order && (1UL << order) > b->page_count - pfn) {
+            order--;
+        }
+        struct frame *f = frame_alloc_domain(b->d, order, 0);
+        if (!f) {
+            if (order == 0) {
+                panic("dom0: out of memory at %lu of %lu pages", pfn, b->page_count);
+            }
+            order--;
+            continue;
+        }
+        mfn_t mfn = frame_to_mfn(f);
+        for (unsigned i = 0; i < 1U << order; i++, pfn++) {
+            b->frames[pfn] = mfn + i;
+            m2p_set(mfn + i, pfn);
+        }
+    }
+}
+
+static mfn_t pfn_to_mfn(const struct build *b, pfn_t pfn)
+{
+    BUG_ON(pfn >= b->page_count);
+    return b->frames[pfn];
+}
+
+static void *pfn_to_virt(const struct build *b, pfn_t pfn)
+{
+    return mfn_to_virt(pfn_to_mfn(b, pfn));
+}
+
+/* Copy into pseudo-physical memory. */
+static void put_bytes(const struct build *b, uint64_t paddr, const uint8_t *src, uint64_t bytes)
+{
+    while (bytes) {
+        uint64_t offset = paddr & ~PAGE_MASK, n = MIN(bytes, PAGE_SIZE - offset);
+        memcpy((uint8_t *)pfn_to_virt(b, paddr >> PAGE_SHIFT) + offset, src, n);
+        paddr += n;
+        src += n;
+        bytes -= n;
+    }
+}
+
+static const uint8_t *module_data(const struct boot_module *m)
+{
+    return (const uint8_t *)mfn_to_virt(m->start >> PAGE_SHIFT) + (m->start & ~PAGE_MASK);
+}
+
+/* ---- page tables ---- */
+
+struct table_pool {
+    pfn_t next, end;
+};
+
+/* The slot of va at `level` under l4, making tables on the way. */
+static uint64_t *table_slot(const struct build *b, struct table_pool *pool, uint64_t *l4, vaddr_t va)
+{
+    uint64_t *table = l4;
+    for (unsigned level = 4; level > 1; level--) {
+        uint64_t *slot = &table[PT_INDEX(va, level)];
+        if (!*slot) {
+            BUG_ON(pool->next == pool->end);
+            *slot = pfn_to_mfn(b, pool->next++) << PAGE_SHIFT | TABLE_FLAGS;
+        }
+        table = mfn_to_virt(PTE_MFN(*slot));
+    }
+    return &table[PT_INDEX(va, 1)];
+}
+
+static void make_tables(const struct build *b)
+{
+    struct table_pool pool = {b->tables + 1, b->tables + b->table_count};
+    uint64_t *l4 = pfn_to_virt(b, b->tables);
+    for (pfn_t pfn = 0; pfn < b->v_end; pfn++) {
+        bool is_table = pfn >= b->tables && pfn < b->tables + b->table_count;
+        *table_slot(b, &pool, l4, b->elf.virt_base + pfn * PAGE_SIZE) =
+            pfn_to_mfn(b, pfn) << PAGE_SHIFT | (is_table ? PAGE_RO : PAGE_RW);
+    }
+    struct table_pool p2m_pool = {b->p2m_first + b->p2m_count,
+                                  b->p2m_first + b->p2m_count + b->p2m_table_count};
+    for (pfn_t i = 0; i < b->p2m_count; i++) {
+        *table_slot(b, &p2m_pool, l4, b->elf.init_p2m + i * PAGE_SIZE) =
+            pfn_to_mfn(b, b->p2m_first + i) << PAGE_SHIFT | PAGE_RW;
+    }
+}
+
+/* Check our own work like a guest's, and load it. */
+static void adopt_tables(const struct build *b, struct vcpu *v)
+{
+    mfn_t l4 = pfn_to_mfn(b, b->tables);
+    int rc;
+    do {
+        spin_lock(&b->d->mmu_lock);
+        rc = page_type_pin(l4, b->d, TYPE_L4);
+        spin_unlock(&b->d->mmu_lock);
+    } while (rc == -ERESTART);
+    if (rc == 0) {
+        spin_lock(&b->d->mmu_lock);
+        rc = page_type_get(l4, b->d, TYPE_L4, &v->pv.l4);
+        spin_unlock(&b->d->mmu_lock);
+    }
+    BUG_ON(rc);
+}
+
+/* ---- contents ---- */
+
+static void load_image(const struct build *b)
+{
+    for (unsigned i = 0; i < b->elf.segment_count; i++) {
+        const struct elf_segment *s = &b->elf.segment[i];
+        put_bytes(b, s->paddr, s->data, s->file_bytes); /* the rest is clear already */
+    }
+    if (b->elf.hypercall_page) {
+        hypercall_page_fill(
+            pfn_to_virt(b, (b->elf.hypercall_page - b->elf.virt_base) >> PAGE_SHIFT));
+    }
+    if (b->initrd) {
+        put_bytes(b, b->initrd_first * PAGE_SIZE, module_data(b->initrd), b->initrd->bytes);
+    }
+}
+
+static void write_p2m(const struct build *b)
+{
+    for (pfn_t i = 0; i < b->p2m_count; i++) {
+        uint64_t *page = pfn_to_virt(b, b->p2m_first + i);
+        for (unsigned j = 0; j < PT_ENTRIES; j++) {
+            pfn_t pfn = i * PT_ENTRIES + j;
+            page[j] = pfn < b->page_count ? pfn_to_mfn(b, pfn) : INVALID_MFN;
+        }
+    }
+}
+
+static void write_start_info(const struct build *b)
+{
+    start_info_t *si = pfn_to_virt(b, b->start_info);
+    memcpy(si->magic, "xen-3.0-x86_64", sizeof("xen-3.0-x86_64"));
+    si->nr_pages = b->page_count;
+    si->shared_info = frame_to_mfn(b->d->shared_frame) << PAGE_SHIFT;
+    si->flags = SIF_PRIVILEGED | SIF_INITDOMAIN;
+    si->pt_base = b->elf.virt_base + b->tables * PAGE_SIZE;
+    si->nr_pt_frames = b->table_count;
+    si->mfn_list = b->elf.init_p2m;
+    si->first_p2m_pfn = b->p2m_first;
+    si->nr_p2m_frames = b->p2m_count + b->p2m_table_count;
+    if (b->initrd) {
+        si->flags |= SIF_MOD_START_PFN;
+        si->mod_start = b->initrd_first;
+        si->mod_len = b->initrd->bytes;
+    }
+    size_t n = MIN(strlen(b->kernel->cmdline), sizeof(si->cmd_line) - 1);
+    memcpy(si->cmd_line, b->kernel->cmdline, n);
+    si->cmd_line[n] = 0;
+    maddr_t rsdp = arch_acpi_rsdp();
+    if (rsdp && (rsdp < 0xe0000 || rsdp >= 0x100000) && n + 32 < sizeof(si->cmd_line)) {
+        /* Linux looks in the ROM area only. */
+        (void)format((char *)si->cmd_line + n, sizeof(si->cmd_line) - n, " acpi_rsdp=0x%lx", rsdp);
+    }
+}
+
+static void start_vcpu(const struct build *b, struct vcpu *v)
+{
+    memset(&v->regs, 0, sizeof(v->regs));
+    v->regs.rip = b->elf.entry;
+    v->regs.rsp = b->elf.virt_base + (b->stack + 1) * PAGE_SIZE;
+    v->regs.rsi = b->elf.virt_base + b->start_info * PAGE_SIZE;
+    v->regs.rflags = X86_EFLAGS_IF | X86_EFLAGS_FIXED;
+    v->regs.cs = SEL_GUEST_CS64;
+    v->regs.ss = SEL_GUEST_DS;
+    v->pv.kernel_ss = SEL_GUEST_DS;
+    v->pv.kernel_sp = v->regs.rsp;
+    v->pv.kernel_mode = true;
+    for (unsigned i = 0; i < b->d->max_vcpus && i < XEN_LEGACY_MAX_VCPUS; i++) {
+        b->d->shared_info->vcpu_info[i].evtchn_upcall_mask = 1;
+    }
+    v->initialised = true;
+    sched_resume(v, PAUSE_DOWN);
+    domain_unpause(b->d);
+}
+
+static void free_module(const struct boot_module *m)
+{
+    mfn_t first = DIV_ROUND_UP(m->start, PAGE_SIZE), end = (m->start + m->bytes) >> PAGE_SHIFT;
+    if (end > first) {
+        frame_alloc_add(first, end - first);
+    }
+}
+
+static void check_kernel(struct build *b)
+{
+    const uint8_t *image = module_data(b->kernel);
+    if (b->kernel->bytes > 0x206 && memcmp(image + 0x202, "HdrS", 4) == 0) {
+        panic("dom0: the kernel is a compressed bzImage; unpack it first:\n"
+              "  vane unpack-kernel /boot/vmlinuz vmlinux\nand load vmlinux instead");
+    }
+    const char *wrong = elf_parse(image, b->kernel->bytes, &b->elf);
+    if (wrong) {
+        panic("dom0: bad kernel image: %s", wrong);
+    }
+    if (!b->elf.can_be_control) {
+        panic("dom0: this kernel cannot be a control domain");
+    }
+    if (!b->elf.init_p2m || !b->elf.mod_start_pfn) {
+        panic("dom0: the kernel has no INIT_P2M or MOD_START_PFN note (too old)");
+    }
+}
+
+void dom0_build(const struct boot_info *info)
+{
+    struct build b = {0};
+    if (info->module_count == 0) {
+        panic("no control-domain kernel: load one as the first module");
+    }
+    b.kernel = &info->module[0];
+    b.initrd = info->module_count > 1 ? &info->module[1] : NULL;
+    check_kernel(&b);
+
+    unsigned vcpus = cmdline.dom0_max_vcpus ? (unsigned)cmdline.dom0_max_vcpus
+                                            : arch_cpus_online();
+    struct domain_limits limits = {.max_vcpus = MIN(vcpus, MAX_VCPUS),
+                                   .max_evtchn_port = MAX_EVTCHNS - 1,
+                                   .max_grant_frames = MAX_GRANT_FRAMES,
+                                   .max_maptrack_frames = MAX_MAPTRACK_FRAMES};
+    int rc = domain_create(0, &limits, true, &b.d);
+    if (rc) {
+        panic("dom0: cannot be created (%d)", rc);
+    }
+    b.page_count = dom0_pages();
+    b.d->max_pages = b.page_count;
+    lay_out(&b);
+
+    /* A plain array of all frame numbers, for the time of building. */
+    unsigned order = 0;
+    while ((PAGE_SIZE << order) < b.page_count * sizeof(mfn_t)) {
+        order++;
+    }
+    struct frame *list = frame_alloc_hyp(order, 0);
+    if (!list) {
+        panic("dom0: no memory for its frame list");
+    }
+    b.frames = frame_to_virt(list);
+    populate(&b);
+    load_image(&b);
+    make_tables(&b);
+    write_p2m(&b);
+    write_start_info(&b);
+    printk("dom0: %lu MiB, %u vcpus, kernel to %lx, entry %lx\n", b.page_count >> 8,
+           b.d->max_vcpus, b.elf.high_paddr, b.elf.entry);
+    adopt_tables(&b, b.d->vcpu[0]);
+    start_vcpu(&b, b.d->vcpu[0]);
+    frame_free_hyp(list, order);
+    for (unsigned i = 0; i < info->module_count; i++) {
+        free_module(&info->module[i]);
+    }
+    b.d->max_pages = ~0UL >> PAGE_SHIFT;
+}

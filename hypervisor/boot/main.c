@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+/* The start-up sequence of the portable part, as one readable list of calls. */
+#include "arch/upcalls.h"
+#include "boot/boot_info.h"
+#include "boot/cmdline.h"
+#include "boot/dom0.h"
+#include "core/deferred.h"
+#include "core/domain.h"
+#include "core/frame_alloc.h"
+#include "core/log.h"
+
+noreturn void exit_start(void); /* arch: leave for the current vCPU on a fresh stack */
+
+noreturn void upcall_boot(const struct boot_info *info)
+{
+    frame_alloc_init();
+    for (unsigned cpu = 0; cpu < arch_cpus_online(); cpu++) {
+        timer_init_pcpu(cpu);
+        sched_init_pcpu(cpu);
+    }
+    domain_init();
+    dom0_build(info);
+    printk("%lu MiB free for guests; starting the control domain\n", frame_free_count() >> 8);
+    deferred_raise(arch_cpu_id(), DEFER_SCHED);
+    exit_start();
+}
