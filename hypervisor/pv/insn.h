@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Instruction decode: bytes to a small struct. Knows the privileged instructions guests execute,
+ * port I/O, and the stores a guest kernel makes to its page tables; anything else is refused.
+ * Decoding has no side effects and reads no state but the registers it is given.
+ */
+#pragma once
+
+#include "base/compiler.h"
+#include "base/types.h"
+#include "pv-abi/abi.h"
+
+#define INSN_BYTES_MAX 15
+#define INSN_NO_REG 0xff
+#define INSN_REG_RIP 0xfe
+
+struct insn {
+    uint8_t bytes; /* length */
+    bool two_byte; /* opcode follows 0f */
+    uint8_t opcode;
+    uint8_t operand; /* bytes of the operand: 1, 2, 4, 8 */
+    uint8_t address; /* bytes of addresses: 4, 8 */
+    uint8_t rep;     /* 0, 0xf2 or 0xf3 */
+    bool lock, has_rex, rex_w;
+    bool has_modrm, is_mem;
+    uint8_t segment;            /* 0 or the prefix of fs (64) or gs (65) */
+    uint8_t modrm, reg, rm;     /* register numbers with their REX bits; rm when !is_mem */
+    uint8_t base, index, scale; /* memory operand: register numbers or INSN_NO_REG, INSN_REG_RIP */
+    int64_t disp;
+    int64_t imm; /* immediate, sign-extended */
+};
+
+/* Decode. mode64: a 64-bit code segment; in 32-bit ones only instructions without memory operand
+ * are known. Returns 0, -ENODATA when `count` bytes are not enough, -EINVAL when unknown. */
+must_check int insn_decode(const uint8_t *bytes, unsigned count, bool mode64, struct insn *out);
+/* Fetch from the current guest at regs->rip, only as many bytes as needed (the page after the
+ * instruction is not touched), and decode. -EFAULT, -EINVAL. */
+must_check int insn_fetch(const struct cpu_user_regs *regs, bool mode64, struct insn *out);
+
+/* Registers by number (0 rax ... 15 r15). */
+uint64_t insn_reg(const struct cpu_user_regs *regs, unsigned nr);
+/* Write `bytes` bytes of a register as instructions do: 4 clear the upper half, 1 and 2 keep the
+ * rest. has_rex selects spl..dil instead of ah..bh for 1-byte numbers 4 to 7. */
+void insn_reg_write(struct cpu_user_regs *regs, unsigned nr, unsigned bytes, bool has_rex,
+                    uint64_t value);
+/* Linear address of the memory operand; segment bases are not applied. */
+vaddr_t insn_address(const struct insn *insn, const struct cpu_user_regs *regs);
+
+enum insn_store_op {
+    STORE_MOV,
+    STORE_XCHG,
+    STORE_CMPXCHG,
+    STORE_AND,
+    STORE_OR,
+    STORE_XOR,
+    STORE_BTS,
+    STORE_BTR,
+    STORE_BTC,
+};
+
+/* A store to memory, with everything taken from the registers. */
+struct insn_store {
+    enum insn_store_op op;
+    vaddr_t address; /* of the bytes stored to (bit instructions: of the word with the bit) */
+    uint8_t bytes;   /* width: 1, 2, 4, 8 */
+    uint8_t reg;     /* XCHG: register that gets the old value */
+    bool has_rex;
+    uint64_t source; /* value stored or combined; bit instructions: number of the bit */
+    uint8_t insn_bytes;
+};
+
+/* Fetch and decode the store at regs->rip of 64-bit code. -EFAULT, -EINVAL not such a store. */
+must_check int insn_decode_store(const struct cpu_user_regs *regs, struct insn_store *out);
+/* The value to store where `old` is (both zero-extended from s->bytes); false: nothing is stored
+ * (a compare-exchange that does not match). */
+must_check bool insn_store_value(const struct insn_store *s, const struct cpu_user_regs *regs,
+                                 uint64_t old, uint64_t *value);
+/* The store has been done (or not, see above) where `old` was: set registers and flags, advance
+ * rip.
+ */
+void insn_store_finish(const struct insn_store *s, struct cpu_user_regs *regs, uint64_t old);
