@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+/*
+ * console_io and the way of typed characters. The control domain's output goes to the serial port
+ * as it is; a guest's only as limited log lines, when the command line asks for them. Input for the
+ * control domain waits in a small ring; when that is full, further characters are lost.
+ *
+ * Lock: input_lock (RANK_CONSOLE), for the ring and the focus. Never held while printing or while a
+ * key is acted upon.
+ */
+#include "core/console.h"
+
+#include "arch/arch.h"
+#include "base/lock.h"
+#include "base/string.h"
+#include "boot/cmdline.h"
+#include "core/console_keys.h"
+#include "core/guest_access.h"
+#include "core/handlers.h"
+#include "core/log.h"
+
+#define SWITCH_CHAR 0x01 /* Ctrl-A */
+#define SWITCH_PRESSES 3
+#define INPUT_BYTES 1024
+#define CHUNK_BYTES 128
+
+static struct spinlock input_lock = SPINLOCK_INIT(RANK_CONSOLE);
+/* under input_lock */
+static char input[INPUT_BYTES];
+static uint32_t input_start, input_end; /* free-running; [start, end) wait to be read */
+static bool to_hypervisor;
+static unsigned switch_presses; /* held back until it is clear what they mean */
+
+/* ---- output ---- */
+
+/* A guest's text: printable characters only, a log line for each line or chunk. */
+static void write_for_guest(struct domain *d, char *text)
+{
+    char *line = text;
+    for (char *c = text;; c++) {
+        if (*c == '\n' || *c == '\0') {
+            bool last = *c == '\0';
+            *c = '\0';
+            if (c != line) {
+                log_guest(d, "%s", line);
+            }
+            if (last) {
+                return;
+            }
+            line = c + 1;
+        } else if (*c < ' ' || *c > '~') {
+            *c = *c == '\t' || *c == '\r' ? ' ' : '?';
+        }
+    }
+}
+
+static long console_write(struct hypercall *hc)
+{
+    if (!hc->d->privileged && strcmp(cmdline.loglvl, "all")) {
+        return -EPERM;
+    }
+    hc->arg[1] = (uint32_t)hc->arg[1];
+    while (hc->arg[1]) {
+        char text[CHUNK_BYTES + 1];
+        size_t bytes = MIN(hc->arg[1], CHUNK_BYTES);
+        long rc = guest_read(text, hc->arg[2], bytes);
+        if (rc) {
+            return rc;
+        }
+        if (hc->d->privileged) {
+            log_raw(text, bytes);
+        } else {
+            text[bytes] = '\0';
+            write_for_guest(hc->d, text);
+        }
+        hc->arg[1] -= bytes;
+        hc->arg[2] += bytes;
+        if (hc->arg[1] && hypercall_preempt_check()) {
+            return -ERESTART;
+        }
+    }
+    return 0;
+}
+
+/* ---- input ---- */
+
+static size_t input_take(char *to, size_t bytes)
+{
+    size_t count = 0;
+    spin_lock(&input_lock);
+    while (count < bytes && input_start != input_end) {
+        to[count++] = input[input_start++ % INPUT_BYTES];
+    }
+    spin_unlock(&input_lock);
+    return count;
+}
+
+static long console_read(struct hypercall *hc)
+{
+    if (!hc->d->privileged) {
+        return -EPERM;
+    }
+    uint32_t wanted = (uint32_t)hc->arg[1];
+    vaddr_t to = hc->arg[2];
+    uint32_t done = 0;
+    while (done < wanted) {
+        char text[CHUNK_BYTES];
+        size_t count = input_take(text, MIN(wanted - done, CHUNK_BYTES));
+        if (!count) {
+            break;
+        }
+        /* What was taken for an address that cannot be written is lost, as on a real line. */
+        long rc = guest_write(to + done, text, count);
+        if (rc) {
+            return rc;
+        }
+        done += (uint32_t)count;
+    }
+    return done;
+}
+
+static void input_add_locked(char c)
+{
+    if (input_end - input_start < INPUT_BYTES) {
+        input[input_end++ % INPUT_BYTES] = c;
+    }
+}
+
+enum typed { TYPED_NOTHING, TYPED_INPUT, TYPED_KEY, TYPED_SWITCH };
+
+/* Where one character goes. Presses of the switch character that turn out not to be a switch go
+ * where the character after them goes; as keys of the hypervisor they mean nothing. */
+static enum typed typed_locked(char c)
+{
+    if (c == SWITCH_CHAR) {
+        if (++switch_presses < SWITCH_PRESSES) {
+            return TYPED_NOTHING;
+        }
+        switch_presses = 0;
+        to_hypervisor = !to_hypervisor;
+        return TYPED_SWITCH;
+    }
+    unsigned held_back = switch_presses;
+    switch_presses = 0;
+    if (to_hypervisor) {
+        return TYPED_KEY;
+    }
+    while (held_back--) {
+        input_add_locked(SWITCH_CHAR);
+    }
+    input_add_locked(c);
+    return TYPED_INPUT;
+}
+
+bool console_input_is_hypervisor(void)
+{
+    return read_once(to_hypervisor);
+}
+
+void console_rx_work(void)
+{
+    bool notify = false;
+    /* A line that never pauses must not keep this CPU for ever: as much as the ring holds at most,
+     * the next interrupt brings us back. */
+    for (unsigned i = 0; i < INPUT_BYTES; i++) {
+        int c = arch_console_get();
+        if (c < 0) {
+            break;
+        }
+        spin_lock(&input_lock);
+        enum typed typed = typed_locked((char)c);
+        spin_unlock(&input_lock);
+        if (typed == TYPED_INPUT) {
+            notify = true;
+        } else if (typed == TYPED_KEY) {
+            console_keys_handle((char)c);
+        } else if (typed == TYPED_SWITCH) {
+            printk("*** input now goes to %s (Ctrl-A three times to change)\n",
+                   console_input_is_hypervisor() ? "the hypervisor" : "the control domain");
+        }
+    }
+    if (notify && dom_control) {
+        evtchn_send_global_virq(dom_control, VIRQ_CONSOLE);
+    }
+}
+
+long hc_console_io(struct hypercall *hc)
+{
+    switch ((uint32_t)hc->arg[0]) {
+    case CONSOLEIO_write:
+        return console_write(hc);
+    case CONSOLEIO_read:
+        return console_read(hc);
+    default:
+        return hc->d->privileged ? -ENOSYS : -EPERM;
+    }
+}

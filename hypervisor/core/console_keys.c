@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What the hypervisor shows when somebody asks at its console. Figures of domains are read without
+ * their locks: a picture for a person, and it must come out even when a lock is stuck.
+ */
+#include "core/console_keys.h"
+
+#include "core/domain.h"
+#include "core/frame_alloc.h"
+#include "core/grant_table.h"
+#include "core/log.h"
+
+static const char *state_name(const struct domain *d)
+{
+    switch (read_once(d->state)) {
+    case DOM_ALIVE:
+        return d->shut_down ? "shut down" : "alive";
+    case DOM_DYING:
+        return "dying";
+    case DOM_DEAD:
+        return "dead";
+    }
+    return "?";
+}
+
+static void for_each_domain(void (*show)(const struct domain *d))
+{
+    struct domain *d = domain_get_next(0);
+    while (d) {
+        show(d);
+        domid_t next = d->id + 1;
+        domain_put(d);
+        d = domain_get_next(next);
+    }
+}
+
+static void show_vcpus(const struct domain *d)
+{
+    for (unsigned i = 0; i < d->max_vcpus; i++) {
+        const struct vcpu *v = d->vcpu[i];
+        if (v) {
+            printk("  vcpu %u: pcpu %u%s, pause bits %x, used %lu ms, upcall %s\n", i,
+                   v->sched.pcpu, v->sched.running ? " running" : "", v->sched.pause_bits,
+                   (unsigned long)(sched_used_ns(v) / NS_PER_MS),
+                   v->info && evtchn_upcall_wanted(v) ? "wanted" : "idle");
+        }
+    }
+}
+
+static void show_domain(const struct domain *d)
+{
+    printk("domain %u%s: %s, refs %u, paused %u, pages %lu of %lu, grant frames %u, ports %u\n",
+           (unsigned)d->id, d->privileged ? " (control)" : "", state_name(d), d->refs,
+           d->pause_count, d->page_count, d->max_pages, d->grant ? grant_table_frames(d) : 0,
+           d->evtchn.used);
+    show_vcpus(d);
+}
+
+static void show_registers(const struct domain *d)
+{
+    for (unsigned i = 0; i < d->max_vcpus; i++) {
+        const struct vcpu *v = d->vcpu[i];
+        if (!v || !v->initialised) {
+            continue;
+        }
+        bool here = v == current_vcpu();
+        if (sched_is_running(v) && !here) {
+            printk("domain %u vcpu %u: running on pcpu %u\n", (unsigned)d->id, i, v->sched.pcpu);
+            continue;
+        }
+        const struct cpu_user_regs *r = here ? guest_regs() : &v->regs;
+        printk("domain %u vcpu %u: %s mode\n", (unsigned)d->id, i,
+               v->pv.kernel_mode ? "kernel" : "user");
+        printk("  rip %016lx rsp %016lx rflags %08lx cs %x ss %x\n", r->rip, r->rsp, r->rflags,
+               r->cs, r->ss);
+        printk("  rax %016lx rbx %016lx rcx %016lx rdx %016lx\n", r->rax, r->rbx, r->rcx, r->rdx);
+        printk("  rsi %016lx rdi %016lx rbp %016lx r8  %016lx\n", r->rsi, r->rdi, r->rbp, r->r8);
+        printk("  r9  %016lx r10 %016lx r11 %016lx r12 %016lx\n", r->r9, r->r10, r->r11, r->r12);
+        printk("  r13 %016lx r14 %016lx r15 %016lx\n", r->r13, r->r14, r->r15);
+    }
+}
+
+static void show_memory(void)
+{
+    printk("memory: %lu of %lu frames free\n", frame_free_count(), frame_total_count());
+}
+
+static void show_help(void)
+{
+    printk("keys: h help, q domains and vCPUs, d registers of vCPUs, m memory, R reboot\n");
+}
+
+void console_keys_handle(char key)
+{
+    switch (key) {
+    case 'h':
+        show_help();
+        break;
+    case 'q':
+        show_memory();
+        for_each_domain(show_domain);
+        break;
+    case 'd':
+        for_each_domain(show_registers);
+        break;
+    case 'm':
+        show_memory();
+        break;
+    case 'R':
+        printk("restart asked for at the console\n");
+        arch_reboot();
+    case '\r':
+    case '\n':
+        break;
+    default:
+        printk("no such key; h for help\n");
+        break;
+    }
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+/*
+ * xen_version: which ABI this is and what of it is offered. Guests look for exactly the strings and
+ * bits given here; what is ours shows only in the texts a person reads. No state but the command
+ * line, which start-up sets once; no lock.
+ */
+#include "core/version.h"
+
+#include "arch/layout.h"
+#include "base/format.h"
+#include "base/string.h"
+#include "core/guest_access.h"
+#include "core/handlers.h"
+
+static xen_commandline_t command_line;
+
+void version_set_cmdline(const char *line)
+{
+    (void)format(command_line, sizeof(command_line), "%s", line);
+}
+
+/* Fixed-size text fields of the ABI, padded with zeros: nothing else of ours goes along. */
+static long write_text(vaddr_t to, const char *text, size_t bytes)
+{
+    char field[sizeof(xen_commandline_t)] = "";
+    (void)format(field, bytes, "%s", text);
+    return guest_write(to, field, bytes);
+}
+
+static long compile_info(vaddr_t to)
+{
+    struct xen_compile_info info;
+    memset(&info, 0, sizeof(info));
+    (void)format(info.compiler, sizeof(info.compiler), "%s", __VERSION__);
+    (void)format(info.compile_by, sizeof(info.compile_by), "paravane");
+    return guest_write(to, &info, sizeof(info));
+}
+
+static uint32_t features(const struct domain *d)
+{
+    uint32_t bits = 1u << XENFEAT_mmu_pt_update_preserve_ad | 1u << XENFEAT_gnttab_map_avail_bits |
+                    1u << XENFEAT_not_direct_mapped;
+    if (read_once(d->pv.vm_assist) & (1u << VMASST_TYPE_pae_extended_cr3)) {
+        bits |= 1u << XENFEAT_pae_pgdir_above_4gb;
+    }
+    if (d->privileged) {
+        bits |= 1u << XENFEAT_dom0;
+    }
+    return bits;
+}
+
+static long get_features(const struct hypercall *hc, vaddr_t arg)
+{
+    struct xen_feature_info info;
+    long rc = guest_read(&info, arg, sizeof(info));
+    if (rc) {
+        return rc;
+    }
+    if (info.submap_idx != 0) {
+        return -EINVAL;
+    }
+    info.submap = features(hc->d);
+    return guest_write(arg, &info, sizeof(info));
+}
+
+long hc_xen_version(struct hypercall *hc)
+{
+    vaddr_t arg = hc->arg[1];
+    switch ((uint32_t)hc->arg[0]) {
+    case XENVER_version:
+        return PARAVANE_XEN_MAJOR << 16 | PARAVANE_XEN_MINOR;
+    case XENVER_extraversion:
+        return write_text(arg, "-paravane", sizeof(xen_extraversion_t));
+    case XENVER_compile_info:
+        return compile_info(arg);
+    case XENVER_capabilities:
+        /* ABI: tools look for this word, with the space that ends it. */
+        return write_text(arg, "xen-3.0-x86_64 ", sizeof(xen_capabilities_info_t));
+    case XENVER_changeset:
+        return write_text(arg, "paravane", sizeof(xen_changeset_info_t));
+    case XENVER_platform_parameters: {
+        const struct xen_platform_parameters p = {.virt_start = HYP_VIRT_START};
+        return guest_write(arg, &p, sizeof(p));
+    }
+    case XENVER_get_features:
+        return get_features(hc, arg);
+    case XENVER_pagesize:
+        return PAGE_SIZE;
+    case XENVER_guest_handle:
+        return guest_write(arg, hc->d->handle, sizeof(hc->d->handle));
+    case XENVER_commandline:
+        /* It may name the machine's devices: not for guests. */
+        return write_text(arg, hc->d->privileged ? command_line : "<denied>",
+                          sizeof(xen_commandline_t));
+    case XENVER_build_id:
+        return hc->d->privileged ? -ENODATA : -EPERM;
+    default:
+        return -ENOSYS;
+    }
+}
