@@ -12,9 +12,14 @@ BEGIN {
     gsub(/" "/, "", row);
     sub(/^OPT\(/, "", row);
     sub(/\)[ ]*$/, "", row);
-    n = split(row, field, /, */);
-    doc = substr(row, index(row, field[4]));
+    match(row, /^[^,]*, *[^,]*, */);
+    split(substr(row, 1, RLENGTH), field, /, */);
+    row = substr(row, RLENGTH + 1);
+    match(row, /^("[^"]*"|[^,]*), */);
+    fallback = substr(row, 1, RLENGTH);
+    doc = substr(row, RLENGTH + 1);
+    sub(/, *$/, "", fallback);
+    gsub(/"/, "", fallback);
     gsub(/^"|"$/, "", doc);
-    gsub(/"/, "", field[3]);
-    printf "%-16s %-6s %-10s %s\n", field[1], tolower(field[2]), field[3], doc;
+    printf "%-16s %-6s %-10s %s\n", field[1], tolower(field[2]), fallback, doc;
 }

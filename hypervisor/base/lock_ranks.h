@@ -18,5 +18,6 @@ enum lock_rank {
     RANK_TIMERS = 80,     /* one pcpu's timer queue */
     RANK_HEAP = 90,       /* frame allocator */
     RANK_PCI = 95,        /* configuration-space address latch */
+    RANK_IOAPIC = 97,     /* I/O APIC registers and interrupt vectors */
     RANK_CONSOLE = 100,   /* log ring and serial port */
 };

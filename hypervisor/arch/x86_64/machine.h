@@ -19,9 +19,25 @@ void traps_init_cpu(unsigned cpu);
 /* Point this CPU's LDTR at its LDT window, `entries` long; 0: no LDT. */
 void ldt_descriptor_set(unsigned cpu, unsigned entries);
 
+/* memmap.c */
+/* Sort out the loader's memory map; free ranges are then RAM without image, modules, first MiB. */
+void memmap_init(const struct boot_info *info);
+/* Whole RAM frames [*first, *end) of entry `index` of arch_e820(); false when it has none. */
+bool memmap_ram(unsigned index, mfn_t *first, mfn_t *end);
+/* Start-up allocator: highest free frames that end at or below frame `limit`; align is a power of
+ * two. Panics when there are none. */
+mfn_t memmap_alloc(uint64_t frames, uint64_t align, mfn_t limit);
+
+/* boot.S: call fn on the stack that starts at sp; there is no way back. */
+noreturn void jump_to_stack(void *sp, void (*fn)(void));
+
 /* mmu.c */
 /* Build the final page tables and leave the early ones; fills free ranges. */
 void mmu_init(const struct boot_info *info);
+/* The free ranges are about to be handed out: page tables come from the reserve from now on. */
+void mmu_init_done(void);
+/* Take away write access to the stub page through the direct map, once it is written. */
+void percpu_stub_seal(unsigned cpu);
 /* Map the per-CPU block of `cpu`: stacks with guard page, GDT tail pages, stub page, TSS page. */
 void percpu_map(unsigned cpu);
 /* The page behind the read-execute stub page of `cpu`, writable through the direct map. */
@@ -36,16 +52,30 @@ noreturn void switch_to_percpu_stack(unsigned cpu, void (*fn)(void));
 
 /* irq.c: called by entry code for vectors 32..255 with interrupts off, guest or hypervisor. */
 void irq_dispatch(unsigned vector);
+/* Silence the two 8259s. Before apic_init_cpu(), which cuts them off: an interrupt they had already
+ * raised would otherwise stay pending for ever. */
+void irq_mask_old_controllers(void);
 void irq_init(void);
+/* Route the serial port's interrupt, or have the timer interrupt poll the port. */
+void irq_init_uart(void);
+enum { VECTOR_TIMER = 0xf0, VECTOR_KICK = 0xf1, VECTOR_FLUSH = 0xf2, VECTOR_APIC_ERROR = 0xfe,
+       VECTOR_SPURIOUS = 0xff };
 
 /* apic.c */
 void apic_init_cpu(void);
 void apic_eoi(void);
 void apic_timer_oneshot(uint64_t delta_ns);
 void apic_send_ipi(unsigned cpu, unsigned vector);
+/* No timer interrupt any more. */
+void apic_timer_stop(void);
+void apic_error(void);
 void apic_spurious(void);
+/* Machine address of the local APICs' registers; the id of this CPU's. */
+maddr_t apic_base(void);
+uint32_t apic_id(void);
 
 /* acpi.c */
+/* Find the tables (from rsdp, or by search when 0) and fill acpi_facts. */
 void acpi_init(maddr_t rsdp);
 struct acpi_facts {
     maddr_t rsdp, lapic, hpet;
@@ -60,6 +90,8 @@ struct acpi_facts {
         bool used, level, low;
         uint8_t gsi;
     } isa[16];
+    bool has_8259;
+    uint8_t century; /* CMOS register, 0 none */
     uint16_t pm1a_cnt, pm1b_cnt, pm_timer;
     bool pm_timer_32bit;
     uint16_t reset_port;
@@ -74,13 +106,34 @@ struct acpi_facts {
 };
 extern struct acpi_facts acpi_facts;
 
-/* tlb.c: this CPU has just flushed everything (CR3 was written). */
-void tlb_note_flush(void);
+/* tlb.c */
+/* Around every write of CR3, which flushes all but global entries: the time of the flush is taken
+ * before it and recorded after it. */
+uint32_t tlb_flush_begin(void);
+void tlb_flush_end(uint32_t time);
+/* Flush all entries of this CPU, global ones too: the hypervisor's own mappings changed. */
+void tlb_flush_all_local(void);
+/* Do what other CPUs asked of this one. */
+void tlb_service(void);
 
-/* clock.c, uart.c, cpu.c */
+/* clock.c */
+/* Find the TSC's frequency and start arch_now_ns(). */
 void clock_init(void);
-void uart_early_init(const char *cmdline);
+/* Busy-wait; before clock_init() it returns at once. */
+void clock_delay_ms(uint64_t ms);
+
+/* uart.c */
+/* Set the serial port up: mode like "115200,8n1". */
+void uart_early_init(const char *mode);
+bool uart_present(void);
+bool uart_has_input(void);
+void uart_irq_enable(void);
+
+/* cpu.c */
+/* Control registers, EFER, PAT of this CPU; on the first one also feature detection. */
 void cpu_init(unsigned cpu);
+/* Log what was found. */
+void cpu_report(void);
 enum cpu_feature { CPU_NX, CPU_SMEP, CPU_SMAP, CPU_FSGSBASE, CPU_XSAVE, CPU_PGE, CPU_X2APIC, CPU_1GB, CPU_RDTSCP };
 bool cpu_has(enum cpu_feature f);
 

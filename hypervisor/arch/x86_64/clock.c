@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Time: the TSC, scaled to nanoseconds exactly as guests scale it (pvclock), its frequency measured
+ * at start-up against the best reference there is; the timer interrupt; the battery clock. The TSCs
+ * of all CPUs are taken to be the same. Constant after clock_init(); no lock.
+ */
+#include "base/assert.h"
+#include "core/log.h"
+#include "machine.h"
+
+#define MEASURE_NS (50 * NS_PER_MS)
+#define SAMPLE_TRIES 12
+#define FS_PER_NS 1000000UL
+#define HPET_PERIOD 1 /* index of a 32-bit register */
+#define HPET_CONFIG 4
+#define HPET_COUNTER 60
+#define HPET_PERIOD_FS_MAX 100000000U
+#define PM_TIMER_PERIOD_FS 279365114U
+#define PIT_PERIOD_FS 838095345U
+#define PIT_CHANNEL2 0x42
+#define PIT_COMMAND 0x43
+#define PIT_GATE 0x61
+#define CMOS_INDEX 0x70
+#define CMOS_DATA 0x71
+
+/* A counter that goes up at a known rate. */
+struct reference {
+    const char *name;
+    uint32_t (*read)(void);
+    uint32_t mask;
+    uint64_t period_fs;
+};
+
+static struct arch_tsc_scale scale;
+static volatile uint32_t *hpet;
+
+const struct arch_tsc_scale *arch_tsc_scale(void)
+{
+    return &scale;
+}
+
+ns_t arch_now_ns(void)
+{
+    uint64_t delta = arch_rdtsc() - scale.tsc_at_zero;
+    delta = scale.shift < 0 ? delta >> -scale.shift : delta << scale.shift;
+    return (ns_t)((unsigned __int128)delta * scale.mul >> 32);
+}
+
+void clock_delay_ms(uint64_t ms)
+{
+    ns_t end = arch_now_ns() + (ns_t)ms * NS_PER_MS;
+    while (scale.mul && arch_now_ns() < end) {
+        __asm__ volatile("pause");
+    }
+}
+
+void arch_timer_set(ns_t deadline)
+{
+    if (deadline == INT64_MAX) {
+        apic_timer_stop();
+        return;
+    }
+    ns_t now = arch_now_ns();
+    apic_timer_oneshot(deadline > now ? (uint64_t)(deadline - now) : 0);
+}
+
+/* ---- references ---- */
+
+static uint32_t hpet_read(void)
+{
+    return hpet[HPET_COUNTER];
+}
+
+static uint32_t pm_timer_read(void)
+{
+    return arch_in(acpi_facts.pm_timer, 4);
+}
+
+static uint32_t pit_read(void)
+{
+    arch_out(PIT_COMMAND, 1, 0x80); /* latch channel 2 */
+    uint32_t low = arch_in(PIT_CHANNEL2, 1);
+    return ~(low | arch_in(PIT_CHANNEL2, 1) << 8);
+}
+
+static bool runs(const struct reference *r)
+{
+    uint32_t start = r->read();
+    for (unsigned i = 0; i < 100000; i++) {
+        if (r->read() != start) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool use_hpet(struct reference *r)
+{
+    hpet = acpi_facts.hpet ? arch_ioremap(acpi_facts.hpet, 1024) : NULL;
+    if (!hpet || !hpet[HPET_PERIOD] || hpet[HPET_PERIOD] > HPET_PERIOD_FS_MAX) {
+        return false;
+    }
+    hpet[HPET_CONFIG] |= 1;
+    *r = (struct reference){"HPET", hpet_read, 0xffffffff, hpet[HPET_PERIOD]};
+    return runs(r);
+}
+
+static bool use_pm_timer(struct reference *r)
+{
+    if (!acpi_facts.pm_timer) {
+        return false;
+    }
+    uint32_t mask = acpi_facts.pm_timer_32bit ? 0xffffffff : 0xffffff;
+    *r = (struct reference){"PM timer", pm_timer_read, mask, PM_TIMER_PERIOD_FS};
+    return runs(r);
+}
+
+static bool use_pit(struct reference *r)
+{
+    arch_out(PIT_GATE, 1, (arch_in(PIT_GATE, 1) & ~2u) | 1); /* count, but no sound */
+    arch_out(PIT_COMMAND, 1, 0xb0); /* channel 2, both bytes, count down once */
+    arch_out(PIT_CHANNEL2, 1, 0xff);
+    arch_out(PIT_CHANNEL2, 1, 0xff);
+    *r = (struct reference){"PIT", pit_read, 0xffff, PIT_PERIOD_FS};
+    return runs(r);
+}
+
+/* ---- measurement ---- */
+
+/* Read both counters together: of several tries the one that took the least time, so that an
+ * interruption of the machine below us does not count. */
+static void sample(const struct reference *r, uint64_t *tsc, uint32_t *ticks)
+{
+    uint64_t best = ~0UL;
+    for (unsigned i = 0; i < SAMPLE_TRIES; i++) {
+        uint64_t before = arch_rdtsc();
+        uint32_t value = r->read();
+        uint64_t took = arch_rdtsc() - before;
+        if (took < best) {
+            best = took;
+            *tsc = before + took / 2;
+            *ticks = value;
+        }
+    }
+}
+
+static uint64_t measure_khz(const struct reference *r)
+{
+    uint64_t tsc0, tsc1, elapsed_ns;
+    uint32_t ticks0, ticks1;
+    sample(r, &tsc0, &ticks0);
+    do {
+        sample(r, &tsc1, &ticks1);
+        elapsed_ns = ((ticks1 - ticks0) & r->mask) * r->period_fs / FS_PER_NS;
+    } while (elapsed_ns < MEASURE_NS);
+    return (tsc1 - tsc0) * 1000000 / elapsed_ns;
+}
+
+/* ns = ((ticks << shift) * mul) >> 32 with mul using all of its 32 bits. */
+static void set_scale(uint64_t khz)
+{
+    uint64_t num = 1000000, den = khz;
+    scale.khz = khz;
+    for (; num >= den; den <<= 1) {
+        scale.shift++;
+    }
+    for (; num * 2 < den; num <<= 1) {
+        scale.shift--;
+    }
+    scale.tsc_at_zero = arch_rdtsc();
+    scale.mul = (uint32_t)((num << 32) / den);
+}
+
+void clock_init(void)
+{
+    struct reference r;
+    if (!use_hpet(&r) && !use_pm_timer(&r) && !use_pit(&r)) {
+        panic("no HPET, PM timer or PIT to measure the TSC with");
+    }
+    uint64_t khz = measure_khz(&r);
+    if (khz < 1000) {
+        panic("the TSC does not run");
+    }
+    set_scale(khz);
+    printk("Clock: TSC at %lu.%03lu MHz, measured by %s\n", khz / 1000, khz % 1000, r.name);
+}
+
+/* ---- battery clock ---- */
+
+static uint8_t cmos_read(uint8_t reg)
+{
+    arch_out(CMOS_INDEX, 1, reg);
+    return (uint8_t)arch_in(CMOS_DATA, 1);
+}
+
+enum { SECOND, MINUTE, HOUR, DAY, MONTH, YEAR, CENTURY, CMOS_FIELDS };
+
+static void cmos_read_all(uint8_t field[CMOS_FIELDS])
+{
+    static const uint8_t reg[] = {0, 2, 4, 7, 8, 9};
+    for (unsigned polls = 0; polls < 100000 && (cmos_read(10) & 0x80); polls++) {
+        __asm__ volatile("pause");
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(reg); i++) {
+        field[i] = cmos_read(reg[i]);
+    }
+    field[CENTURY] = acpi_facts.century ? cmos_read(acpi_facts.century) : 0;
+}
+
+/* Days since 1970-01-01 of a date of the Gregorian calendar; years start in March here, so that the
+ * leap day is the last one. */
+static uint64_t days_from_date(uint64_t year, uint64_t month, uint64_t day)
+{
+    if (month <= 2) {
+        year--;
+        month += 12;
+    }
+    return 365 * year + year / 4 - year / 100 + year / 400 + (153 * (month - 3) + 2) / 5 + day - 1 -
+           719468;
+}
+
+uint64_t arch_wallclock_sec(void)
+{
+    uint8_t field[CMOS_FIELDS], again[CMOS_FIELDS];
+    cmos_read_all(field);
+    for (unsigned tries = 0; tries < 10; tries++) {
+        cmos_read_all(again);
+        bool same = true;
+        for (unsigned i = 0; i < CMOS_FIELDS; i++) {
+            same = same && field[i] == again[i];
+            field[i] = again[i];
+        }
+        if (same) {
+            break;
+        }
+    }
+    uint8_t mode = cmos_read(11);
+    bool afternoon = !(mode & 2) && (field[HOUR] & 0x80);
+    field[HOUR] &= mode & 2 ? 0xff : 0x7f;
+    for (unsigned i = 0; i < CMOS_FIELDS && !(mode & 4); i++) {
+        field[i] = (uint8_t)((field[i] >> 4) * 10 + (field[i] & 15));
+    }
+    uint64_t hour = mode & 2 ? field[HOUR] : field[HOUR] % 12 + (afternoon ? 12u : 0u);
+    uint64_t century = field[CENTURY] >= 19 && field[CENTURY] <= 29 ? field[CENTURY] : 20;
+    uint64_t days = days_from_date(century * 100 + field[YEAR], field[MONTH], field[DAY]);
+    return ((days * 24 + hour) * 60 + field[MINUTE]) * 60 + field[SECOND];
+}

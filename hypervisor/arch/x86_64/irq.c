@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Physical interrupts: hands out vectors, programs the I/O APICs and sorts arriving vectors to
+ * timer, IPIs, serial port and the lines and messages the control domain has asked for. All device
+ * interrupts go to the first CPU. Lock: irq_lock (RANK_IOAPIC); handlers are called without it.
+ *
+ *   vectors  0x20..0x2f  the old controllers', masked: only spurious ones can arrive
+ *            0x30..0xef  devices, without 0x80 and 0x82 (software interrupts of guests)
+ *            0xf0..0xff  timer, IPIs, errors
+ */
+#include "arch/upcalls.h"
+#include "base/lock.h"
+#include "core/log.h"
+#include "machine.h"
+
+#define VECTOR_DEVICE_FIRST 0x30
+#define VECTOR_DEVICE_LAST 0xef
+#define GSIS_MAX 256
+#define ISA_IRQS 16
+#define UART_IRQ 4
+
+#define IOAPIC_VERSION 1
+#define IOAPIC_ENTRY(pin) (0x10 + 2 * (pin))
+#define RTE_LOW (1u << 13)
+#define RTE_LEVEL (1u << 15)
+#define RTE_MASKED (1u << 16)
+
+#define PIC1 0x20
+#define PIC2 0xa0
+
+enum use { USE_FREE, USE_GSI, USE_MSI, USE_UART };
+
+static struct spinlock irq_lock = SPINLOCK_INIT(RANK_IOAPIC);
+
+/* under irq_lock; read without it by irq_dispatch(), whose vector stays as it is until an
+ * interrupt window after its release */
+static struct vector_state {
+    uint8_t use; /* enum use */
+    uint16_t token;
+} vectors[256];
+
+static struct gsi_state {
+    volatile uint32_t *ioapic; /* NULL: there is no such line */
+    uint8_t pin;
+    uint8_t vector; /* 0: not bound */
+    bool level, low, masked;
+} gsis[GSIS_MAX];
+
+static unsigned gsi_count;    /* constant after irq_init() */
+static unsigned ioapic_pages; /* likewise */
+static uint8_t uart_vector;   /* 0: the port is polled */
+
+/* ---- I/O APIC ---- */
+
+static uint32_t ioapic_read(volatile uint32_t *ioapic, unsigned reg)
+{
+    ioapic[0] = reg;
+    return ioapic[4];
+}
+
+static void ioapic_write(volatile uint32_t *ioapic, unsigned reg, uint32_t value)
+{
+    ioapic[0] = reg;
+    ioapic[4] = value;
+}
+
+static void write_entry_locked(const struct gsi_state *g)
+{
+    uint32_t low = g->vector | (g->level ? RTE_LEVEL : 0) | (g->low ? RTE_LOW : 0) |
+                   (g->masked || !g->vector ? RTE_MASKED : 0);
+    /* ORDER: mask before the destination changes, unmask after. */
+    ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin), low | RTE_MASKED);
+    ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin) + 1, apic_id() << 24);
+    ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin), low);
+}
+
+static struct gsi_state *find_gsi(unsigned gsi)
+{
+    return gsi < gsi_count && gsis[gsi].ioapic ? &gsis[gsi] : NULL;
+}
+
+unsigned arch_gsi_count(void)
+{
+    return gsi_count;
+}
+
+bool arch_gsi_is_level(unsigned gsi)
+{
+    const struct gsi_state *g = find_gsi(gsi);
+    return g && g->level;
+}
+
+static int vector_alloc_locked(enum use use, unsigned token)
+{
+    for (unsigned v = VECTOR_DEVICE_FIRST; v <= VECTOR_DEVICE_LAST; v++) {
+        if (vectors[v].use == USE_FREE && v != 0x80 && v != 0x82) {
+            vectors[v] = (struct vector_state){.use = (uint8_t)use, .token = (uint16_t)token};
+            return (int)v;
+        }
+    }
+    return -ENOSPC;
+}
+
+int arch_gsi_setup(unsigned gsi, bool level, bool low)
+{
+    struct gsi_state *g = find_gsi(gsi);
+    if (!g) {
+        return -EINVAL;
+    }
+    spin_lock(&irq_lock);
+    int rc = g->vector ? -EBUSY : 0;
+    if (!rc) {
+        g->level = level;
+        g->low = low;
+        g->masked = true;
+        write_entry_locked(g);
+    }
+    spin_unlock(&irq_lock);
+    return rc;
+}
+
+/* Leaves the line masked. */
+static int bind_locked(unsigned gsi, enum use use)
+{
+    struct gsi_state *g = find_gsi(gsi);
+    if (!g) {
+        return -EINVAL;
+    }
+    if (g->vector) {
+        return -EBUSY;
+    }
+    int vector = vector_alloc_locked(use, gsi);
+    if (vector < 0) {
+        return vector;
+    }
+    g->vector = (uint8_t)vector;
+    g->masked = true;
+    write_entry_locked(g);
+    return 0;
+}
+
+int arch_gsi_bind(unsigned gsi)
+{
+    spin_lock(&irq_lock);
+    int rc = bind_locked(gsi, USE_GSI);
+    spin_unlock(&irq_lock);
+    return rc;
+}
+
+void arch_gsi_unbind(unsigned gsi)
+{
+    struct gsi_state *g = find_gsi(gsi);
+    if (!g) {
+        return;
+    }
+    spin_lock(&irq_lock);
+    if (g->vector && vectors[g->vector].use == USE_GSI) {
+        vectors[g->vector].use = USE_FREE;
+        g->vector = 0;
+        g->masked = true;
+        write_entry_locked(g);
+    }
+    spin_unlock(&irq_lock);
+}
+
+static void set_mask(unsigned gsi, bool masked)
+{
+    struct gsi_state *g = find_gsi(gsi);
+    if (!g) {
+        return;
+    }
+    spin_lock(&irq_lock);
+    if (g->vector && g->masked != masked) {
+        g->masked = masked;
+        uint32_t low = ioapic_read(g->ioapic, IOAPIC_ENTRY(g->pin)) & ~RTE_MASKED;
+        ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin), low | (masked ? RTE_MASKED : 0));
+    }
+    spin_unlock(&irq_lock);
+}
+
+void arch_gsi_mask(unsigned gsi)
+{
+    set_mask(gsi, true);
+}
+
+void arch_gsi_unmask(unsigned gsi)
+{
+    set_mask(gsi, false);
+}
+
+/* ---- messages ---- */
+
+int arch_msi_vector_alloc(unsigned token)
+{
+    spin_lock(&irq_lock);
+    int rc = vector_alloc_locked(USE_MSI, token);
+    spin_unlock(&irq_lock);
+    return rc;
+}
+
+void arch_msi_vector_free(int vector)
+{
+    spin_lock(&irq_lock);
+    if (vector >= VECTOR_DEVICE_FIRST && vector <= VECTOR_DEVICE_LAST &&
+        vectors[vector].use == USE_MSI) {
+        vectors[vector].use = USE_FREE;
+    }
+    spin_unlock(&irq_lock);
+}
+
+void arch_msi_message(int vector, uint64_t *address, uint32_t *data)
+{
+    *address = 0xfee00000UL | (uint64_t)acpi_facts.apic_id[0] << 12;
+    *data = (uint32_t)vector;
+}
+
+/* ---- arrival ---- */
+
+static void dispatch_device(unsigned vector)
+{
+    struct vector_state state = vectors[vector];
+    if (state.use == USE_GSI && gsis[state.token].level) {
+        /* The device holds the line until its driver has run: keep it from coming right back. */
+        arch_gsi_mask(state.token);
+    }
+    apic_eoi();
+    switch (state.use) {
+    case USE_GSI:
+    case USE_MSI:
+        upcall_irq(state.token);
+        break;
+    case USE_UART:
+        upcall_console_input();
+        break;
+    default:
+        log_guest(NULL, "interrupt at vector %02x, which nobody uses\n", vector);
+        break;
+    }
+}
+
+void irq_dispatch(unsigned vector)
+{
+    switch (vector) {
+    case VECTOR_TIMER:
+        apic_eoi();
+        if (!uart_vector && uart_has_input()) {
+            upcall_console_input();
+        }
+        upcall_timer();
+        break;
+    case VECTOR_KICK:
+        apic_eoi();
+        upcall_kick();
+        break;
+    case VECTOR_FLUSH:
+        apic_eoi();
+        tlb_service();
+        break;
+    case VECTOR_APIC_ERROR:
+        apic_error();
+        apic_eoi();
+        break;
+    case VECTOR_SPURIOUS:
+        apic_spurious();
+        break;
+    default:
+        if (vector >= VECTOR_DEVICE_FIRST) {
+            dispatch_device(vector);
+        }
+        break;
+    }
+}
+
+void arch_irq_window(void)
+{
+    /* STI delays interrupts by one instruction, hence the NOP. */
+    __asm__ volatile("sti; nop; cli" : : : "memory");
+}
+
+void arch_idle(void)
+{
+    __asm__ volatile("sti; hlt; cli" : : : "memory");
+}
+
+void arch_kick_cpu(unsigned cpu)
+{
+    if (cpu != arch_cpu_id()) {
+        apic_send_ipi(cpu, VECTOR_KICK);
+    }
+}
+
+/* ---- start-up ---- */
+
+void irq_mask_old_controllers(void)
+{
+    static const uint8_t words[][3] = {{PIC1, 0x20, 4}, {PIC2, 0x28, 2}};
+    for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
+        uint16_t port = words[i][0];
+        arch_out(port, 1, 0x11); /* initialise, four words */
+        arch_out(port + 1, 1, words[i][1]);
+        arch_out(port + 1, 1, words[i][2]);
+        arch_out(port + 1, 1, 1);
+        arch_out(port + 1, 1, 0xff);
+    }
+}
+
+static void add_ioapic(unsigned index)
+{
+    volatile uint32_t *ioapic = arch_ioremap(acpi_facts.ioapic[index].base, PAGE_SIZE);
+    if (!ioapic) {
+        printk("I/O APIC %u cannot be mapped\n", index);
+        return;
+    }
+    unsigned pins = (ioapic_read(ioapic, IOAPIC_VERSION) >> 16 & 0xff) + 1;
+    unsigned first = acpi_facts.ioapic[index].gsi_base;
+    for (unsigned pin = 0; pin < pins && first + pin < GSIS_MAX; pin++) {
+        struct gsi_state *g = &gsis[first + pin];
+        *g = (struct gsi_state){.ioapic = ioapic, .pin = (uint8_t)pin, .masked = true};
+        g->level = g->low = first + pin >= ISA_IRQS; /* PCI's usual; ISA's is edge, high */
+        gsi_count = MAX(gsi_count, first + pin + 1);
+    }
+    ioapic_pages++;
+}
+
+void irq_init(void)
+{
+    for (unsigned i = 0; i < acpi_facts.ioapic_count; i++) {
+        add_ioapic(i);
+    }
+    for (unsigned i = 0; i < ISA_IRQS; i++) {
+        struct gsi_state *g = find_gsi(acpi_facts.isa[i].gsi);
+        if (acpi_facts.isa[i].used && g) {
+            g->level = acpi_facts.isa[i].level;
+            g->low = acpi_facts.isa[i].low;
+        }
+    }
+    for (unsigned gsi = 0; gsi < gsi_count; gsi++) {
+        if (gsis[gsi].ioapic) {
+            write_entry_locked(&gsis[gsi]);
+        }
+    }
+    printk("Interrupts: %u lines of %u I/O APICs\n", gsi_count, ioapic_pages);
+}
+
+void irq_init_uart(void)
+{
+    unsigned gsi = acpi_facts.isa[UART_IRQ].used ? acpi_facts.isa[UART_IRQ].gsi : UART_IRQ;
+    if (!uart_present()) {
+        return;
+    }
+    spin_lock(&irq_lock);
+    int rc = bind_locked(gsi, USE_UART);
+    spin_unlock(&irq_lock);
+    if (rc) {
+        printk("Serial port: no interrupt, input is polled\n");
+        return;
+    }
+    uart_vector = gsis[gsi].vector;
+    arch_gsi_unmask(gsi);
+    uart_irq_enable();
+}
+
+bool arch_mmio_denied(mfn_t mfn)
+{
+    /* Local APIC and the window in which writes become interrupts: the MiB from fee00000. */
+    if ((mfn >= 0xfee00 && mfn <= 0xfeeff) || mfn == apic_base() >> PAGE_SHIFT) {
+        return true;
+    }
+    for (unsigned i = 0; i < acpi_facts.ioapic_count; i++) {
+        if (mfn == acpi_facts.ioapic[i].base >> PAGE_SHIFT) {
+            return true;
+        }
+    }
+    return arch_frame_is_hyp(mfn);
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The machine's memory map and, during start-up, the allocator that hands out frames of it: sorted
+ * ranges of free RAM, taken from the top. When the portable frame allocator starts it gets what is
+ * left. RAM that is in no range, in no boot module and above 1 MiB is the hypervisor's for good.
+ * Single-threaded while it changes, constant afterwards.
+ */
+#include "asm.h"
+#include "base/assert.h"
+#include "base/string.h"
+#include "machine.h"
+
+#define RANGES_MAX 256
+#define LOW_FRAMES 0x100 /* the first MiB belongs to firmware and start-up of CPUs */
+#define E820_RAM 1
+
+struct range {
+    mfn_t first, end;
+};
+
+static struct arch_e820 map[2 * BOOT_E820_MAX];
+static unsigned map_count;
+static struct range ranges[RANGES_MAX];
+static unsigned range_count;
+static struct range modules[BOOT_MODULES_MAX];
+static unsigned module_count;
+static mfn_t max_mfn;
+
+/* ---- the map ---- */
+
+static void insert_sorted(uint64_t *points, unsigned *count, uint64_t value)
+{
+    unsigned i = *count;
+    for (; i > 0 && points[i - 1] > value; i--) {
+        points[i] = points[i - 1];
+    }
+    points[i] = value;
+    (*count)++;
+}
+
+/* What all entries together say about [start, end), inside which no entry begins or ends; 0:
+ * nothing. Where they differ, anything else wins over RAM. */
+static uint32_t type_of(const struct boot_info *info, uint64_t start, uint64_t end)
+{
+    uint32_t type = 0;
+    for (unsigned i = 0; i < info->e820_count; i++) {
+        const struct boot_e820 *e = &info->e820[i];
+        if (e->start <= start && end <= e->start + e->bytes && (!type || e->type != E820_RAM)) {
+            type = MAX(type, e->type ? e->type : 2);
+        }
+    }
+    return type;
+}
+
+/* Sort the loader's map and take overlaps out: cut at every boundary and judge each piece. */
+static void build_map(const struct boot_info *info)
+{
+    static uint64_t points[2 * BOOT_E820_MAX];
+    unsigned count = 0;
+    for (unsigned i = 0; i < info->e820_count; i++) {
+        const struct boot_e820 *e = &info->e820[i];
+        if (e->bytes && e->start + e->bytes > e->start) {
+            insert_sorted(points, &count, e->start);
+            insert_sorted(points, &count, e->start + e->bytes);
+        }
+    }
+    for (unsigned i = 0; i + 1 < count; i++) {
+        uint64_t bytes = points[i + 1] - points[i];
+        uint32_t type = bytes ? type_of(info, points[i], points[i + 1]) : 0;
+        struct arch_e820 *last = map_count ? &map[map_count - 1] : NULL;
+        if (!type) {
+            continue;
+        }
+        if (last && last->type == type && last->start + last->bytes == points[i]) {
+            last->bytes += bytes;
+        } else {
+            map[map_count++] = (struct arch_e820){points[i], bytes, type};
+        }
+    }
+}
+
+unsigned arch_e820_count(void)
+{
+    return map_count;
+}
+
+const struct arch_e820 *arch_e820(unsigned index)
+{
+    return &map[index];
+}
+
+/* Whole frames of a RAM entry that the direct map can hold; false when there are none. */
+bool memmap_ram(unsigned index, mfn_t *first, mfn_t *end)
+{
+    const struct arch_e820 *e = &map[index];
+    *first = DIV_ROUND_UP(e->start, PAGE_SIZE);
+    *end = MIN((e->start + e->bytes) >> PAGE_SHIFT, DIRECTMAP_BYTES >> PAGE_SHIFT);
+    return e->type == E820_RAM && *first < *end;
+}
+
+bool arch_mfn_is_ram(mfn_t mfn)
+{
+    mfn_t first, end;
+    for (unsigned i = 0; i < map_count; i++) {
+        if (memmap_ram(i, &first, &end) && mfn >= first && mfn < end) {
+            return true;
+        }
+    }
+    return false;
+}
+
+mfn_t arch_max_mfn(void)
+{
+    return max_mfn;
+}
+
+/* ---- free ranges ---- */
+
+static void remove_range_entry(unsigned i)
+{
+    memmove(&ranges[i], &ranges[i + 1], (range_count - i - 1) * sizeof(ranges[0]));
+    range_count--;
+}
+
+/* Cut [first, end) out of range i, which contains it. Without room for a second piece the smaller
+ * one is given up. */
+static void cut(unsigned i, mfn_t first, mfn_t end)
+{
+    struct range below = {ranges[i].first, first}, above = {end, ranges[i].end};
+    if (below.first == below.end && above.first == above.end) {
+        remove_range_entry(i);
+    } else if (above.first == above.end) {
+        ranges[i] = below;
+    } else if (below.first == below.end) {
+        ranges[i] = above;
+    } else if (range_count == RANGES_MAX) {
+        ranges[i] = above.end - above.first > below.end - below.first ? above : below;
+    } else {
+        memmove(&ranges[i + 1], &ranges[i], (range_count - i) * sizeof(ranges[0]));
+        range_count++;
+        ranges[i] = below;
+        ranges[i + 1] = above;
+    }
+}
+
+/* Take whatever of [first, end) is free out of the ranges. */
+static void reserve(mfn_t first, mfn_t end)
+{
+    for (unsigned i = range_count; i-- > 0;) {
+        mfn_t from = MAX(first, ranges[i].first), to = MIN(end, ranges[i].end);
+        if (from < to) {
+            cut(i, from, to);
+        }
+    }
+}
+
+static mfn_t image_mfn(const char *symbol)
+{
+    return ((uint64_t)symbol - HYP_IMAGE_START + HYP_LOAD_PHYS) >> PAGE_SHIFT;
+}
+
+void memmap_init(const struct boot_info *info)
+{
+    build_map(info);
+    mfn_t first, end;
+    for (unsigned i = 0; i < map_count; i++) {
+        if (memmap_ram(i, &first, &end)) {
+            max_mfn = MAX(max_mfn, end);
+            if (range_count < RANGES_MAX) {
+                ranges[range_count++] = (struct range){first, end};
+            }
+        }
+    }
+    reserve(0, LOW_FRAMES);
+    reserve(image_mfn(__image_start), image_mfn(__image_end));
+    for (unsigned i = 0; i < info->module_count; i++) {
+        const struct boot_module *m = &info->module[i];
+        first = m->start >> PAGE_SHIFT;
+        end = DIV_ROUND_UP(m->start + m->bytes, PAGE_SIZE);
+        modules[module_count++] = (struct range){first, end};
+        reserve(first, end);
+    }
+}
+
+mfn_t memmap_alloc(uint64_t frames, uint64_t align, mfn_t limit)
+{
+    for (unsigned i = range_count; i-- > 0;) {
+        mfn_t top = MIN(ranges[i].end, limit);
+        if (top < frames) {
+            continue;
+        }
+        mfn_t first = (top - frames) & ~(align - 1);
+        if (first >= ranges[i].first) {
+            cut(i, first, first + frames);
+            return first;
+        }
+    }
+    panic("not enough memory: %lu frames wanted below frame %lx", frames, limit);
+}
+
+unsigned arch_free_range_count(void)
+{
+    return range_count;
+}
+
+void arch_free_range(unsigned index, mfn_t *first, uint64_t *count)
+{
+    *first = ranges[index].first;
+    *count = ranges[index].end - ranges[index].first;
+}
+
+static bool in_ranges(const struct range *list, unsigned count, mfn_t mfn)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (mfn >= list[i].first && mfn < list[i].end) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool arch_frame_is_hyp(mfn_t mfn)
+{
+    return mfn >= LOW_FRAMES && arch_mfn_is_ram(mfn) && !in_ranges(ranges, range_count, mfn) &&
+           !in_ranges(modules, module_count, mfn);
+}

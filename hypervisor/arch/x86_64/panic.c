@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The last words: message, registers, backtrace with names from the table that the second link
+ * puts in, then restart or stop as the command line says. Uses nothing that could fail again; a
+ * panic within the panic stops at once.
+ */
+#include "asm.h"
+#include "base/assert.h"
+#include "boot/cmdline.h"
+#include "core/log.h"
+#include "machine.h"
+
+#define FRAMES_MAX 32
+#define STACK_WORDS 16
+
+/* From scripts/symbols.awk: sorted by offset. */
+extern const struct symbol {
+    uint32_t offset; /* from the start of the image */
+    uint32_t name;   /* in symbol_names */
+} symbol_table[];
+extern const uint64_t symbol_count;
+extern const char symbol_names[];
+
+static bool panicking;
+
+static void print_code_address(uint64_t rip)
+{
+    uint64_t offset = rip - HYP_IMAGE_START;
+    uint64_t low = 0, high = symbol_count;
+    while (low < high) {
+        uint64_t mid = (low + high) / 2;
+        if (symbol_table[mid].offset <= offset) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    if (low && rip >= (uint64_t)__image_start && rip < (uint64_t)__text_end) {
+        const struct symbol *s = &symbol_table[low - 1];
+        printk("  %016lx %s+0x%lx\n", rip, symbol_names + s->name, offset - s->offset);
+    } else {
+        printk("  %016lx\n", rip);
+    }
+}
+
+/* The word at `address` may be read: it is in the stack block this CPU runs on. */
+static bool on_stack(uint64_t address)
+{
+    uint64_t block = (uint64_t)__builtin_frame_address(0) & ~(STACK_BYTES - 1UL);
+    uint64_t offset = address - block;
+    bool guard = block >= PERCPU_START && offset >> PAGE_SHIFT == PERCPU_GUARD_PAGE;
+    return !(address & 7) && offset < STACK_BYTES && !guard;
+}
+
+void backtrace_from(uint64_t rbp, uint64_t rip)
+{
+    printk("Backtrace:\n");
+    print_code_address(rip);
+    for (unsigned i = 0; i < FRAMES_MAX && on_stack(rbp) && on_stack(rbp + 8); i++) {
+        const uint64_t *frame = (const uint64_t *)rbp;
+        if (!frame[1]) {
+            break;
+        }
+        print_code_address(frame[1]);
+        if (frame[0] <= rbp) {
+            break; /* frames only lead upwards */
+        }
+        rbp = frame[0];
+    }
+}
+
+void print_regs(const struct cpu_user_regs *regs)
+{
+    uint64_t cr0, cr2, cr3, cr4;
+    __asm__("mov %%cr0, %0" : "=r"(cr0));
+    __asm__("mov %%cr2, %0" : "=r"(cr2));
+    __asm__("mov %%cr3, %0" : "=r"(cr3));
+    __asm__("mov %%cr4, %0" : "=r"(cr4));
+    printk("vector %u error %04x cs:rip %04x:%016lx rflags %08lx\n", regs->entry_vector,
+           regs->error_code, regs->cs, regs->rip, regs->rflags);
+    printk("rax %016lx rbx %016lx rcx %016lx\n", regs->rax, regs->rbx, regs->rcx);
+    printk("rdx %016lx rsi %016lx rdi %016lx\n", regs->rdx, regs->rsi, regs->rdi);
+    printk("rbp %016lx rsp %04x:%016lx\n", regs->rbp, regs->ss, regs->rsp);
+    printk("r8  %016lx r9  %016lx r10 %016lx\n", regs->r8, regs->r9, regs->r10);
+    printk("r11 %016lx r12 %016lx r13 %016lx\n", regs->r11, regs->r12, regs->r13);
+    printk("r14 %016lx r15 %016lx\n", regs->r14, regs->r15);
+    printk("cr0 %08lx cr2 %016lx cr3 %016lx cr4 %08lx\n", cr0, cr2, cr3, cr4);
+}
+
+static void print_stack(uint64_t rsp)
+{
+    printk("Stack from %016lx:\n", rsp);
+    for (unsigned i = 0; i < STACK_WORDS && on_stack(rsp + 8 * i); i++) {
+        printk("%s%016lx%s", i % 4 ? " " : "  ", ((const uint64_t *)rsp)[i],
+               i % 4 == 3 || !on_stack(rsp + 8 * (i + 1)) || i + 1 == STACK_WORDS ? "\n" : "");
+    }
+}
+
+static void begin(void)
+{
+    if (__atomic_test_and_set(&panicking, __ATOMIC_SEQ_CST)) {
+        arch_halt();
+    }
+    log_panic_mode();
+}
+
+static noreturn void finish(void)
+{
+    if (cmdline.noreboot) {
+        printk("Stopped, as the option noreboot says.\n");
+        arch_halt();
+    }
+    printk("Restarting in %lu seconds.\n", cmdline.panic);
+    clock_delay_ms(cmdline.panic * 1000);
+    arch_reboot();
+}
+
+void panic(const char *fmt, ...)
+{
+    begin();
+    va_list ap;
+    va_start(ap, fmt);
+    printk("\n");
+    printk("PANIC on CPU %u: ", arch_cpu_id());
+    vprintk(fmt, ap);
+    printk("\n");
+    va_end(ap);
+    uint64_t caller = *(const uint64_t *)__builtin_frame_address(0);
+    backtrace_from(caller, (uint64_t)__builtin_return_address(0));
+    finish();
+}
+
+void panic_regs(const struct cpu_user_regs *regs, const char *what)
+{
+    begin();
+    printk("\n");
+    printk("PANIC on CPU %u: %s\n", arch_cpu_id(), what);
+    print_regs(regs);
+    print_stack(regs->rsp);
+    backtrace_from(regs->rbp, regs->rip);
+    finish();
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The first C code: brings the machine up in order and leaves for upcall_boot(), on the first CPU's
+ * own stack. Runs once.
+ */
+#include "arch/upcalls.h"
+#include "asm.h"
+#include "base/assert.h"
+#include "boot/cmdline.h"
+#include "boot/multiboot.h"
+#include "core/log.h"
+#include "machine.h"
+
+#ifdef __clang__
+#define COMPILER __VERSION__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+#ifdef DEBUG_BUILD
+#define BUILD_KIND "with assertions"
+#else
+#define BUILD_KIND "without assertions"
+#endif
+
+_Static_assert(sizeof(struct cpu_info) == CPU_INFO_BYTES, "asm.h");
+/* The processor aligns the stack of an interrupt to 16 bytes: `es` must be there by itself. */
+_Static_assert((sizeof(struct cpu_info) - offsetof(struct cpu_user_regs, es)) % 16 == 0,
+               "interrupt frames would not end at guest_regs.ss");
+
+/* Aligned and ended like every main stack, so that cpu_info() works from the first moment. */
+char boot_stack[STACK_BYTES] __attribute__((aligned(STACK_BYTES), section(".bss.page")));
+
+static struct boot_info boot_info;
+
+static void report_memory(void)
+{
+    uint64_t ram = 0, left = 0;
+    for (unsigned i = 0; i < arch_e820_count(); i++) {
+        static const char *const names[] = {"?",         "RAM",      "reserved",
+                                            "ACPI data", "ACPI NVS", "unusable"};
+        const struct arch_e820 *e = arch_e820(i);
+        printk("  %016lx-%016lx %s\n", e->start, e->start + e->bytes - 1,
+               names[e->type < ARRAY_SIZE(names) ? e->type : 0]);
+        ram += e->type == 1 ? e->bytes : 0;
+    }
+    for (unsigned i = 0; i < arch_free_range_count(); i++) {
+        mfn_t first;
+        uint64_t count;
+        arch_free_range(i, &first, &count);
+        left += count << PAGE_SHIFT;
+    }
+    printk("Memory: %lu MiB RAM, %lu MiB free, highest frame %lx\n", ram >> 20, left >> 20,
+           arch_max_mfn() - 1);
+}
+
+static noreturn void start_on_percpu_stack(void)
+{
+    traps_init_cpu(0);
+    percpu_stub_seal(0);
+    clock_init();
+    irq_mask_old_controllers();
+    apic_init_cpu();
+    irq_init();
+    irq_init_uart();
+    mmu_init_done();
+    report_memory();
+    upcall_boot(&boot_info);
+}
+
+noreturn void start_image(uint32_t magic, uint32_t mbi);
+void start_image(uint32_t magic, uint32_t mbi)
+{
+    bool filled = multiboot_fill(&boot_info, magic, mbi);
+    cmdline_parse(boot_info.cmdline);
+    uart_early_init(cmdline.com1);
+    printk("Paravane, a paravirtual hypervisor (" COMPILER ", " BUILD_KIND ")\n");
+    if (!filled) {
+        panic("not started by a multiboot loader (magic %08x)", magic);
+    }
+    printk("Loader: %s; options: %s\n", boot_info.loader, boot_info.cmdline);
+    cmdline_report();
+    for (unsigned i = 0; i < boot_info.module_count; i++) {
+        printk("Module %u: %016lx, %lu bytes: %s\n", i, boot_info.module[i].start,
+               boot_info.module[i].bytes, boot_info.module[i].cmdline);
+    }
+    cpu_init(0);
+    cpu_report();
+    mmu_init(&boot_info);
+    acpi_init(boot_info.rsdp);
+    percpu_map(0);
+    switch_to_percpu_stack(0, start_on_percpu_stack);
+}

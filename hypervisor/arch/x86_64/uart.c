@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A 16550 serial port at the address of COM1: all of the log's output and the console's input.
+ * Output polls; input comes by interrupt 4 once irq.c has routed it, else irq.c polls at every
+ * timer interrupt. Serialised by its only callers: output under log_lock, input on the first CPU.
+ */
+#include "base/format.h"
+#include "base/string.h"
+#include "boot/cmdline.h"
+#include "machine.h"
+
+#define COM1 0x3f8
+#define UART_CLOCK 115200
+
+enum reg { DATA = 0, IER = 1, FCR = 2, LCR = 3, MCR = 4, LSR = 5, SCRATCH = 7, DIVISOR = 0 };
+#define LCR_DLAB 0x80
+#define LSR_DATA 0x01
+#define LSR_TX_EMPTY 0x20
+#define MCR_DTR_RTS_OUT2 0x0b /* OUT2 gates the interrupt line */
+#define FCR_ENABLE_CLEAR 0x07
+/* Enough polls for a byte at 300 baud; a port that takes longer is not there. */
+#define TX_POLLS 1000000
+
+static bool present;
+
+static uint8_t reg_read(enum reg r)
+{
+    return (uint8_t)arch_in(COM1 + r, 1);
+}
+
+static void reg_write(enum reg r, uint8_t value)
+{
+    arch_out(COM1 + r, 1, value);
+}
+
+/* "115200,8n1": rate, data bits, parity, stop bits; what is missing keeps its default. */
+static void parse_mode(const char *s, uint32_t *divisor, uint8_t *lcr)
+{
+    const char *end;
+    uint64_t baud = parse_u64(s, &end);
+    *divisor = baud >= 50 && baud <= UART_CLOCK ? (uint32_t)(UART_CLOCK / baud) : 1;
+    *lcr = 3;
+    if (*end == ',' && end[1] >= '5' && end[1] <= '8') {
+        *lcr = (uint8_t)(end[1] - '5');
+        if (end[2] == 'o' || end[2] == 'e') {
+            *lcr |= end[2] == 'o' ? 0x08 : 0x18;
+        }
+        if (end[2] && end[3] == '2') {
+            *lcr |= 0x04;
+        }
+    }
+}
+
+void uart_early_init(const char *mode)
+{
+    uint32_t divisor;
+    uint8_t lcr;
+    parse_mode(mode, &divisor, &lcr);
+    reg_write(SCRATCH, 0x5a);
+    present = reg_read(SCRATCH) == 0x5a && strcmp(cmdline.console, "none");
+    if (!present) {
+        return;
+    }
+    reg_write(IER, 0);
+    reg_write(LCR, LCR_DLAB);
+    reg_write(DIVISOR, (uint8_t)divisor);
+    reg_write(DIVISOR + 1, (uint8_t)(divisor >> 8));
+    reg_write(LCR, lcr);
+    reg_write(FCR, FCR_ENABLE_CLEAR);
+    reg_write(MCR, MCR_DTR_RTS_OUT2);
+}
+
+bool uart_present(void)
+{
+    return present;
+}
+
+bool uart_has_input(void)
+{
+    return present && (reg_read(LSR) & LSR_DATA);
+}
+
+void uart_irq_enable(void)
+{
+    reg_write(IER, 1);
+}
+
+static void put_byte(char c)
+{
+    for (unsigned i = 0; i < TX_POLLS; i++) {
+        if (reg_read(LSR) & LSR_TX_EMPTY) {
+            reg_write(DATA, (uint8_t)c);
+            return;
+        }
+    }
+}
+
+void arch_console_put(const char *s, size_t bytes)
+{
+    for (size_t i = 0; present && i < bytes; i++) {
+        if (s[i] == '\n') {
+            put_byte('\r');
+        }
+        put_byte(s[i]);
+    }
+}
+
+int arch_console_get(void)
+{
+    return uart_has_input() ? reg_read(DATA) : -1;
+}

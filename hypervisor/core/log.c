@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The log: a ring in memory that the control domain can read, and the serial port. Every line gets
+ * the prefix "(PV) ". Lines that guests cause are limited per domain, so that no guest can drown
+ * the others' messages or slow the machine down by its serial port. Lock: log_lock (RANK_CONSOLE);
+ * each domain's tokens are under it too. After log_panic_mode() nothing locks any more.
+ */
+#include "core/log.h"
+
+#include "arch/arch.h"
+#include "base/config.h"
+#include "base/format.h"
+#include "base/lock.h"
+#include "base/string.h"
+#include "boot/cmdline.h"
+#include "core/domain.h"
+
+#define LINE_BYTES 512
+#define GUEST_BURST 32
+#define GUEST_LINES_PER_SEC 4
+#define PREFIX "(PV) "
+
+static struct spinlock log_lock = SPINLOCK_INIT(RANK_CONSOLE);
+/* under log_lock */
+static char ring[LOG_BYTES];
+static uint32_t ring_end, ring_start; /* free-running; bytes [start, end) are valid */
+static bool in_line;                  /* the last byte written was no newline */
+
+static struct {
+    uint32_t tokens;
+    ns_t refill;
+} nobody = {.tokens = GUEST_BURST}; /* guest messages without a known domain */
+
+static bool panicking;
+
+static void lock(void)
+{
+    if (!panicking) {
+        spin_lock(&log_lock);
+    }
+}
+
+static void unlock(void)
+{
+    if (!panicking && spin_is_mine(&log_lock)) {
+        spin_unlock(&log_lock);
+    }
+}
+
+static void emit_locked(const char *s, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        ring[ring_end++ % LOG_BYTES] = s[i];
+    }
+    if (ring_end - ring_start > LOG_BYTES) {
+        ring_start = ring_end - LOG_BYTES;
+    }
+    if (panicking || strcmp(cmdline.loglvl, "none")) {
+        arch_console_put(s, bytes);
+    }
+    if (bytes) {
+        in_line = s[bytes - 1] != '\n';
+    }
+}
+
+/* Text of our own: with the prefix at each start of a line. */
+static void emit_lines_locked(const char *s)
+{
+    while (*s) {
+        const char *newline = strchr(s, '\n');
+        size_t bytes = newline ? (size_t)(newline - s) + 1 : strlen(s);
+        if (!in_line) {
+            emit_locked(PREFIX, sizeof(PREFIX) - 1);
+        }
+        emit_locked(s, bytes);
+        s += bytes;
+    }
+}
+
+void vprintk(const char *fmt, va_list ap)
+{
+    char line[LINE_BYTES];
+    (void)format_va(line, sizeof(line), fmt, ap);
+    lock();
+    emit_lines_locked(line);
+    unlock();
+}
+
+void printk(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vprintk(fmt, ap);
+    va_end(ap);
+}
+
+/* Take one token, after adding those that time has brought. */
+static bool take_token_locked(uint32_t *tokens, ns_t *refill)
+{
+    ns_t now = arch_now_ns();
+    ns_t earned = (now - *refill) / (NS_PER_SEC / GUEST_LINES_PER_SEC);
+    if (*refill == 0 || earned >= GUEST_BURST) {
+        *tokens = GUEST_BURST;
+        *refill = now;
+    } else if (earned > 0) {
+        *tokens = MIN(*tokens + (uint32_t)earned, GUEST_BURST);
+        *refill += earned * (NS_PER_SEC / GUEST_LINES_PER_SEC);
+    }
+    if (!*tokens) {
+        return false;
+    }
+    (*tokens)--;
+    return true;
+}
+
+void log_guest(struct domain *d, const char *fmt, ...)
+{
+    char line[LINE_BYTES];
+    va_list ap;
+    va_start(ap, fmt);
+    int length = d ? format(line, sizeof(line), "d%u: ", (unsigned)d->id) : 0;
+    length += format_va(line + length, sizeof(line) - (size_t)length, fmt, ap);
+    va_end(ap);
+    bool ended = length > 0 && length < LINE_BYTES && line[length - 1] == '\n';
+
+    lock();
+    bool allowed = d ? take_token_locked(&d->log_tokens, &d->log_refill)
+                     : take_token_locked(&nobody.tokens, &nobody.refill);
+    if (allowed || !strcmp(cmdline.loglvl, "all")) {
+        emit_lines_locked(line);
+        if (!ended) {
+            emit_locked("\n", 1);
+        }
+    }
+    unlock();
+}
+
+void log_raw(const char *s, size_t bytes)
+{
+    lock();
+    emit_locked(s, bytes);
+    unlock();
+}
+
+size_t log_read(char *dst, size_t bytes, uint32_t *index)
+{
+    lock();
+    uint32_t at = *index;
+    if (at - ring_start > ring_end - ring_start) {
+        at = ring_start; /* overwritten since, or never was */
+    }
+    size_t count = MIN(bytes, (size_t)(ring_end - at));
+    for (size_t i = 0; i < count; i++) {
+        dst[i] = ring[at++ % LOG_BYTES];
+    }
+    *index = at;
+    unlock();
+    return count;
+}
+
+void log_clear(void)
+{
+    lock();
+    ring_start = ring_end;
+    unlock();
+}
+
+void log_panic_mode(void)
+{
+    panicking = true;
+}
