@@ -56,9 +56,9 @@ const struct arch_tsc_scale *arch_tsc_scale(void);
 
 /* ---- translation ---- */
 enum {
-    FLUSH_TLB = 1,    /* all non-global entries */
-    FLUSH_ONE = 2,    /* the entry of one address only */
-    FLUSH_CACHE = 4,  /* write back and invalidate caches */
+    FLUSH_TLB = 1,   /* all non-global entries */
+    FLUSH_ONE = 2,   /* the entry of one address only */
+    FLUSH_CACHE = 4, /* write back and invalidate caches */
 };
 /* Flush this CPU's TLB. */
 void arch_tlb_flush_local(unsigned flags, vaddr_t va);

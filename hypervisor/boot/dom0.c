@@ -5,7 +5,8 @@
  * calls want them.
  *
  * Pseudo-physical layout (all frames backed; the part up to v_end is mapped at virt_base):
- *   ... kernel | start info | page tables | boot stack | slack up to v_end | initrd | p2m | p2m's tables
+ *   ... kernel | start info | page tables | boot stack | slack up to v_end | initrd | p2m | p2m's
+ * tables
  */
 #include "boot/dom0.h"
 
@@ -168,7 +169,8 @@ struct table_pool {
 };
 
 /* The slot of va at `level` under l4, making tables on the way. */
-static uint64_t *table_slot(const struct build *b, struct table_pool *pool, uint64_t *l4, vaddr_t va)
+static uint64_t *table_slot(const struct build *b, struct table_pool *pool, uint64_t *l4,
+                            vaddr_t va)
 {
     uint64_t *table = l4;
     for (unsigned level = 4; level > 1; level--) {
@@ -329,8 +331,7 @@ void dom0_build(const struct boot_info *info)
     b.initrd = info->module_count > 1 ? &info->module[1] : NULL;
     check_kernel(&b);
 
-    unsigned vcpus = cmdline.dom0_max_vcpus ? (unsigned)cmdline.dom0_max_vcpus
-                                            : arch_cpus_online();
+    unsigned vcpus = cmdline.dom0_max_vcpus ? (unsigned)cmdline.dom0_max_vcpus : arch_cpus_online();
     struct domain_limits limits = {.max_vcpus = MIN(vcpus, MAX_VCPUS),
                                    .max_evtchn_port = MAX_EVTCHNS - 1,
                                    .max_grant_frames = MAX_GRANT_FRAMES,
@@ -358,8 +359,8 @@ void dom0_build(const struct boot_info *info)
     make_tables(&b);
     write_p2m(&b);
     write_start_info(&b);
-    printk("dom0: %lu MiB, %u vcpus, kernel to %lx, entry %lx\n", b.page_count >> 8,
-           b.d->max_vcpus, b.elf.high_paddr, b.elf.entry);
+    printk("dom0: %lu MiB, %u vcpus, kernel to %lx, entry %lx\n", b.page_count >> 8, b.d->max_vcpus,
+           b.elf.high_paddr, b.elf.entry);
     adopt_tables(&b, b.d->vcpu[0]);
     start_vcpu(&b, b.d->vcpu[0]);
     frame_free_hyp(list, order);

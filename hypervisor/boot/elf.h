@@ -9,9 +9,9 @@
 #define ELF_SEGMENTS_MAX 16
 
 struct elf_segment {
-    const uint8_t *data;  /* in the image */
+    const uint8_t *data; /* in the image */
     uint64_t file_bytes;
-    uint64_t paddr;       /* pseudo-physical address to load at, page arithmetic not done */
+    uint64_t paddr; /* pseudo-physical address to load at, page arithmetic not done */
     uint64_t memory_bytes;
 };
 

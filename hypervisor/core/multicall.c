@@ -20,7 +20,10 @@ long hc_multicall(struct hypercall *hc)
             return -EFAULT;
         }
         struct hypercall inner = {
-            .v = hc->v, .d = hc->d, .nr = entry.op, .in_multicall = true,
+            .v = hc->v,
+            .d = hc->d,
+            .nr = entry.op,
+            .in_multicall = true,
             .arg = {entry.args[0], entry.args[1], entry.args[2], entry.args[3], entry.args[4],
                     entry.args[5]},
         };

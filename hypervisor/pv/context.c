@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * A vCPU's paravirtual state as a whole: made, set from a guest context, read back, dropped; and the
- * end of a domain's page tables. Works on vCPUs that do not run (or, reading, on the current one).
- * Lock: mmu_lock where references change.
+ * A vCPU's paravirtual state as a whole: made, set from a guest context, read back, dropped; and
+ * the end of a domain's page tables. Works on vCPUs that do not run (or, reading, on the current
+ * one). Lock: mmu_lock where references change.
  */
 #include "base/assert.h"
 #include "base/string.h"
@@ -110,8 +110,8 @@ static bool context_ok(const struct vcpu_guest_context *c)
               is_canonical(c->gs_base_user) && c->gdt_ents <= GDT_RESERVED_FIRST &&
               c->ldt_ents <= 8192 && !(c->ldt_base & ~PAGE_MASK) &&
               (!c->ldt_ents || trap_address_ok(c->ldt_base));
-    ok = ok && trap_address_ok(c->event_callback_eip) && trap_address_ok(c->failsafe_callback_eip) &&
-         trap_address_ok(c->syscall_callback_eip);
+    ok = ok && trap_address_ok(c->event_callback_eip) &&
+         trap_address_ok(c->failsafe_callback_eip) && trap_address_ok(c->syscall_callback_eip);
     for (unsigned i = 0; ok && i < 256; i++) {
         ok = trap_address_ok(c->trap_ctxt[i].address);
     }
@@ -168,10 +168,10 @@ static void load_registers(struct vcpu *v, const struct vcpu_guest_context *c)
         pv->trap[i].cs = trap_fix_code_selector(c->trap_ctxt[i].cs);
     }
     pv->event = (struct pv_callback){c->event_callback_eip, true};
-    pv->failsafe = (struct pv_callback){c->failsafe_callback_eip,
-                                        c->flags & VGCF_failsafe_disables_events};
-    pv->syscall = (struct pv_callback){c->syscall_callback_eip,
-                                       c->flags & VGCF_syscall_disables_events};
+    pv->failsafe =
+        (struct pv_callback){c->failsafe_callback_eip, c->flags & VGCF_failsafe_disables_events};
+    pv->syscall =
+        (struct pv_callback){c->syscall_callback_eip, c->flags & VGCF_syscall_disables_events};
     pv->fs_base = c->fs_base;
     pv->gs_base_kernel = c->gs_base_kernel;
     pv->gs_base_user = c->gs_base_user;
@@ -223,10 +223,9 @@ long pv_context_set(struct vcpu *v, const struct vcpu_guest_context *c)
     descriptor_drop_ldt(v);
     load_registers(v, c);
     if (v->id == 0) {
-        const uint64_t known = 1U << VMASST_TYPE_writable_pagetables |
-                               1U << VMASST_TYPE_pae_extended_cr3 |
-                               1U << VMASST_TYPE_architectural_iopl |
-                               1U << VMASST_TYPE_runstate_update_flag;
+        const uint64_t known =
+            1U << VMASST_TYPE_writable_pagetables | 1U << VMASST_TYPE_pae_extended_cr3 |
+            1U << VMASST_TYPE_architectural_iopl | 1U << VMASST_TYPE_runstate_update_flag;
         v->domain->pv.vm_assist = (uint32_t)(c->vm_assist & known);
     }
     v->initialised = true;

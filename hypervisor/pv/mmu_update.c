@@ -12,7 +12,8 @@
 #include "pv/page_type.h"
 #include "pv/pte.h"
 
-#define COUNT_PREEMPTED 0x80000000U /* MMU_UPDATE_PREEMPTED: a continuation, done is being summed */
+#define COUNT_PREEMPTED 0x80000000U /* MMU_UPDATE_PREEMPTED: a continuation, done is being summed  \
+                                     */
 
 unsigned mmu_table_level(const struct frame *f)
 {
@@ -22,15 +23,23 @@ unsigned mmu_table_level(const struct frame *f)
     return usable && level >= 1 && level <= 4 ? level : 0;
 }
 
-/* Replace the entry; the processor may set A and D bits in it at any time, nobody else writes. */
-static uint64_t exchange_entry(uint64_t *slot, uint64_t pte, bool keep_ad)
+/* How an entry is replaced. The processor may set A and D bits in it at any time; nobody else
+ * writes it while we hold the lock. */
+enum replace_mode { REPLACE, REPLACE_KEEP_AD, REPLACE_IF_SAME };
+
+/* *old: in REPLACE_IF_SAME what the entry must be; always what it was. False: it was not. */
+static bool exchange_entry(uint64_t *slot, uint64_t pte, enum replace_mode mode, uint64_t *old)
 {
-    uint64_t old = read_once(*slot);
+    uint64_t seen = mode == REPLACE_IF_SAME ? *old : read_once(*slot);
     for (;;) {
-        uint64_t fresh = keep_ad ? pte | (old & (X86_PTE_A | X86_PTE_D)) : pte;
-        if (__atomic_compare_exchange_n(slot, &old, fresh, false, __ATOMIC_SEQ_CST,
+        uint64_t fresh = mode == REPLACE_KEEP_AD ? pte | (seen & (X86_PTE_A | X86_PTE_D)) : pte;
+        if (__atomic_compare_exchange_n(slot, &seen, fresh, false, __ATOMIC_SEQ_CST,
                                         __ATOMIC_SEQ_CST)) {
-            return old;
+            *old = seen;
+            return true;
+        }
+        if (mode == REPLACE_IF_SAME) {
+            return false;
         }
     }
 }
@@ -41,30 +50,42 @@ static void flush_structure_caches(struct domain *d)
     arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);
 }
 
-int mmu_entry_set(struct frame *f, unsigned index, uint64_t pte, struct domain *d,
-                  struct domain *foreign, bool keep_ad)
+static int entry_replace(struct frame *f, unsigned index, uint64_t pte, struct domain *d,
+                         struct domain *foreign, enum replace_mode mode, uint64_t expected)
 {
     unsigned level = mmu_table_level(f);
-    uint64_t *slot = (uint64_t *)frame_to_virt(f) + index;
+    uint64_t *slot = (uint64_t *)frame_to_virt(f) + index, old = expected;
     ASSERT(spin_is_mine(&d->mmu_lock));
     if (!level || pte_slot_reserved(level, index)) {
         return -EINVAL;
     }
-    uint64_t old = read_once(*slot);
-    if (pte_same_references(old, pte) && pte_bits_ok(level, pte, d)) {
-        (void)exchange_entry(slot, pte_adjust(level, pte), keep_ad);
-        return 0;
+    if (pte_same_references(read_once(*slot), pte) && pte_bits_ok(level, pte, d)) {
+        return exchange_entry(slot, pte_adjust(level, pte), mode, &old) ? 0 : -EAGAIN;
     }
     int rc = page_type_entry_get(level, &pte, d, foreign);
     if (rc) {
         return rc;
     }
-    old = exchange_entry(slot, pte, keep_ad);
+    if (!exchange_entry(slot, pte, mode, &old)) {
+        page_type_entry_put(level, pte);
+        return -EAGAIN;
+    }
     if (level > 1 && (old & X86_PTE_P)) {
         flush_structure_caches(d);
     }
     page_type_entry_put(level, old);
     return 0;
+}
+
+int mmu_entry_set(struct frame *f, unsigned index, uint64_t pte, struct domain *d,
+                  struct domain *foreign, bool keep_ad)
+{
+    return entry_replace(f, index, pte, d, foreign, keep_ad ? REPLACE_KEEP_AD : REPLACE, 0);
+}
+
+int mmu_entry_cmpxchg(struct frame *f, unsigned index, uint64_t old, uint64_t pte, struct domain *d)
+{
+    return entry_replace(f, index, pte, d, d, REPLACE_IF_SAME, old);
 }
 
 struct frame *mmu_find_l1(const struct vcpu *v, vaddr_t va)

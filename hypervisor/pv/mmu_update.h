@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Changing one entry of a page table in use, and finding it. Needs the mmu_lock of the table's owner.
+ * Changing one entry of a page table in use, and finding it. Needs the mmu_lock of the table's
+ * owner.
  */
 #pragma once
 
@@ -11,6 +12,9 @@
  * maps. keep_ad: accessed and dirty bits of the old entry survive. Errors: -EINVAL, -ERESTART. */
 must_check int mmu_entry_set(struct frame *f, unsigned index, uint64_t pte, struct domain *d,
                              struct domain *foreign, bool keep_ad);
+/* The same, only if the entry still is `old`: -EAGAIN otherwise. */
+must_check int mmu_entry_cmpxchg(struct frame *f, unsigned index, uint64_t old, uint64_t pte,
+                                 struct domain *d);
 /* The L1 table that maps va in v's kernel page tables; NULL when there is none. */
 struct frame *mmu_find_l1(const struct vcpu *v, vaddr_t va);
 /* Level of a VALIDATED page table, 0 for any other frame. */

@@ -62,8 +62,9 @@ int page_type_entry_get(unsigned level, uint64_t *pte, struct domain *d, struct 
     if (!pte_bits_ok(level, *pte, d)) {
         return -EINVAL;
     }
-    int rc = level == 1 ? l1_entry_get(*pte, d, foreign)
-                        : page_type_get(PTE_MFN(*pte), d, (uint64_t)(level - 1) << TYPE_SHIFT, NULL);
+    int rc = level == 1
+                 ? l1_entry_get(*pte, d, foreign)
+                 : page_type_get(PTE_MFN(*pte), d, (uint64_t)(level - 1) << TYPE_SHIFT, NULL);
     if (rc == 0) {
         *pte = pte_adjust(level, *pte);
     }

@@ -4,6 +4,6 @@
 
 #include "core/domain.h"
 
-/* The fault at cr2 was a write to a present, read-only page. True: it was a store to an L1 table and
- * has been carried out (rip advanced), or the instruction shall simply be tried again. */
+/* The fault at cr2 was a write to a present, read-only page. True: it was a store to an L1 table
+ * and has been carried out (rip advanced), or the instruction shall simply be tried again. */
 must_check bool pt_write_fault(struct vcpu *v, struct cpu_user_regs *regs, vaddr_t cr2);

@@ -7,8 +7,8 @@ bool pte_bits_ok(unsigned level, uint64_t pte, const struct domain *d)
     if (!(pte & X86_PTE_P)) {
         return true;
     }
-    uint64_t allowed = X86_PTE_P | X86_PTE_RW | X86_PTE_US | X86_PTE_A | X86_PTE_D |
-                       X86_PTE_AVAIL | X86_PTE_AVAIL_HIGH;
+    uint64_t allowed = X86_PTE_P | X86_PTE_RW | X86_PTE_US | X86_PTE_A | X86_PTE_D | X86_PTE_AVAIL |
+                       X86_PTE_AVAIL_HIGH;
     if (arch_has_nx()) {
         allowed |= X86_PTE_NX;
     }

@@ -31,19 +31,19 @@ struct pv_vcpu {
     unsigned ldt_entries;
     struct frame *ldt[LDT_PAGES]; /* pages faulted in: TYPE_SEGDESC and general reference */
 
-    uint64_t fs_base;      /* while not running; live in MSRs while running */
+    uint64_t fs_base; /* while not running; live in MSRs while running */
     uint64_t gs_base_kernel;
     uint64_t gs_base_user;
     uint16_t gs_user_sel;
 
-    bool ts;               /* virtual CR0.TS */
-    uint64_t cr4;          /* bits the guest controls */
+    bool ts;      /* virtual CR0.TS */
+    uint64_t cr4; /* bits the guest controls */
     uint64_t xcr0;
-    uint64_t debugreg[8];  /* 0-3, 6, 7 */
-    uint8_t iopl;          /* virtual; 1: the kernel may do I/O */
-    vaddr_t iobmp;         /* guest's I/O bitmap */
+    uint64_t debugreg[8]; /* 0-3, 6, 7 */
+    uint8_t iopl;         /* virtual; 1: the kernel may do I/O */
+    vaddr_t iobmp;        /* guest's I/O bitmap */
     uint32_t iobmp_ports;
-    void *fpu;             /* page-sized save area */
+    void *fpu; /* page-sized save area */
 
     bool nmi_pending;
     bool failsafe_pending; /* a selector could not be loaded */
@@ -55,22 +55,22 @@ struct pv_vcpu {
 #define PV_PIRQ_MAX 256
 
 struct pv_pirq {
-    uint8_t type;    /* enum pirq_type in core/pirq.h */
-    bool needs_eoi;  /* level: masked until the guest says EOI */
-    uint16_t gsi;    /* GSI or MSI vector */
-    uint32_t port;   /* bound event channel, 0 none */
+    uint8_t type;   /* enum pirq_type in core/pirq.h */
+    bool needs_eoi; /* level: masked until the guest says EOI */
+    uint16_t gsi;   /* GSI or MSI vector */
+    uint32_t port;  /* bound event channel, 0 none */
 };
 
 struct pv_domain {
-    uint32_t vm_assist;     /* atomic bits VMASST_TYPE_* */
+    uint32_t vm_assist; /* atomic bits VMASST_TYPE_* */
     struct xen_memory_map_entry {
         uint64_t addr, size;
         uint32_t type;
-    } e820[PV_E820_MAX];    /* set by the builder through XENMEM_set_memory_map */
+    } e820[PV_E820_MAX]; /* set by the builder through XENMEM_set_memory_map */
     unsigned e820_count;
     struct pv_pirq pirq[PV_PIRQ_MAX]; /* under irq_lock */
-    struct frame *relinquish_cursor; /* domain death: a frame of the list, referenced */
+    struct frame *relinquish_cursor;  /* domain death: a frame of the list, referenced */
     unsigned relinquish_pass;
-    uint32_t cf8;           /* latched PCI configuration address, under pci_lock */
+    uint32_t cf8; /* latched PCI configuration address, under pci_lock */
     uint8_t cmos_index;
 };

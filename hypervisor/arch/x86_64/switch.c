@@ -43,8 +43,9 @@ void arch_load_page_tables(const struct vcpu *v)
     unsigned cpu = arch_cpu_id();
     if (loaded_cr3[cpu] != cr3) {
         loaded_cr3[cpu] = cr3;
+        uint32_t time = tlb_flush_begin();
         __asm__ volatile("mov %0, %%cr3" ::"r"(cr3) : "memory");
-        tlb_note_flush();
+        tlb_flush_end(time);
     }
 }
 
@@ -150,14 +151,12 @@ static struct window_state {
     unsigned ldt_pages;          /* 1 + highest LDT page mapped */
 } window[MAX_PCPUS];
 
+/* Stands in for GDT pages the guest does not have: no descriptor there can be loaded. */
+static const uint8_t zero_page[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
+
 static mfn_t zero_page_mfn(void)
 {
-    static struct frame *zero;
-    if (!zero) {
-        zero = frame_alloc_hyp(0, 0);
-        BUG_ON(!zero);
-    }
-    return frame_to_mfn(zero);
+    return ((vaddr_t)zero_page - HYP_IMAGE_START + HYP_LOAD_PHYS) >> PAGE_SHIFT;
 }
 
 #define WINDOW_RW (X86_PTE_P | X86_PTE_RW | X86_PTE_A | X86_PTE_D | X86_PTE_NX)
@@ -359,6 +358,14 @@ void arch_vcpu_sync(struct vcpu *v)
     fpu_load(v);
 }
 
+/* CR3 has been written: nothing of the domain we leave is in this TLB any more. */
+static void leave_domain(const struct vcpu *prev, const struct vcpu *next)
+{
+    if (prev->domain != next->domain) {
+        cpumask_clear(&prev->domain->dirty_cpus, arch_cpu_id());
+    }
+}
+
 void arch_context_switch(struct vcpu *prev, struct vcpu *next)
 {
     if (!vcpu_is_idle(prev)) {
@@ -372,10 +379,12 @@ void arch_context_switch(struct vcpu *prev, struct vcpu *next)
          * they may be taken apart while we sleep. */
         load_debugregs(prev, next);
         arch_load_page_tables(next);
+        leave_domain(prev, next);
         return;
     }
     cpumask_set(&next->domain->dirty_cpus, arch_cpu_id());
     arch_load_page_tables(next);
+    leave_domain(prev, next);
     arch_load_gdt(next);
     if (next->pv.ldt_entries || window[arch_cpu_id()].ldt_pages) {
         arch_load_ldt(next);

@@ -5,10 +5,10 @@
  * ones (exception table) and fatal ones. No locks.
  */
 #include "arch/upcalls.h"
+#include "asm.h"
 #include "base/assert.h"
 #include "base/string.h"
 #include "core/log.h"
-#include "asm.h"
 #include "machine.h"
 #include "pv-abi/abi.h"
 
@@ -90,10 +90,12 @@ void ldt_descriptor_set(unsigned cpu, unsigned entries)
 
 /* The stub saves rsp, switches to guest_regs and pushes what an interrupt would have. Written
  * through the direct map: the page itself is mapped read-execute. */
-static uint8_t *stub_emit(uint8_t *out, uint64_t at, uint64_t block, uint32_t cs, void (*target)(void))
+static uint8_t *stub_emit(uint8_t *out, uint64_t at, uint64_t block, uint32_t cs,
+                          void (*target)(void))
 {
     uint64_t save = block + PERCPU_TSS + 0x800;
-    uint64_t top = block + STACK_BYTES - sizeof(struct cpu_info) + offsetof(struct cpu_user_regs, es);
+    uint64_t top =
+        block + STACK_BYTES - sizeof(struct cpu_info) + offsetof(struct cpu_user_regs, es);
     uint8_t *p = out;
 #define HERE (at + (uint64_t)(p - out))
 #define REL32(to)                                                                                  \
@@ -119,8 +121,8 @@ static uint8_t *stub_emit(uint8_t *out, uint64_t at, uint64_t block, uint32_t cs
     BYTES(0x68);       /* push cs */
     memcpy(p, &cs, 4);
     p += 4;
-    BYTES(0x51);       /* push %rcx */
-    BYTES(0x6a, 0x00); /* push error code 0 */
+    BYTES(0x51);                                           /* push %rcx */
+    BYTES(0x6a, 0x00);                                     /* push error code 0 */
     BYTES(0xc7, 0x44, 0x24, 0x04, 0x00, 0x01, 0x00, 0x00); /* movl $VECTOR_SYSCALL, 4(%rsp) */
     BYTES(0xe9);
     REL32((uint64_t)target);
@@ -157,7 +159,8 @@ void traps_init_cpu(unsigned cpu)
 
     struct tss *tss = (struct tss *)(block + PERCPU_TSS);
     memset(tss, 0, sizeof(*tss));
-    tss->rsp[0] = block + STACK_BYTES - sizeof(struct cpu_info) + offsetof(struct cpu_user_regs, es);
+    tss->rsp[0] =
+        block + STACK_BYTES - sizeof(struct cpu_info) + offsetof(struct cpu_user_regs, es);
     tss->ist[IST_FATAL - 1] = block + 0x1000;
     tss->ist[IST_NMI - 1] = block + 0x2000;
     tss->ist[IST_DEBUG - 1] = block + 0x3000;

@@ -24,28 +24,27 @@ static size_t copy_faulting(void *dst, const void *src, size_t bytes)
 {
     size_t words = bytes / 8, tail = bytes & 7;
     uint64_t tmp;
-    __asm__ volatile("   test %[words], %[words]\n"
-                     "   jz 3f\n"
-                     "1: mov (%[src]), %[tmp]\n"
-                     "2: mov %[tmp], (%[dst])\n"
-                     "   add $8, %[src]\n"
-                     "   add $8, %[dst]\n"
-                     "   dec %[words]\n"
-                     "   jnz 1b\n"
-                     "3: test %[tail], %[tail]\n"
-                     "   jz 6f\n"
-                     "4: movb (%[src]), %b[tmp]\n"
-                     "5: movb %b[tmp], (%[dst])\n"
-                     "   inc %[src]\n"
-                     "   inc %[dst]\n"
-                     "   dec %[tail]\n"
-                     "   jnz 4b\n"
-                     "6:\n" EX_TABLE("1b", "6b") EX_TABLE("2b", "6b") EX_TABLE("4b", "6b")
-                         EX_TABLE("5b", "6b")
-                     : [words] "+r"(words), [tail] "+r"(tail), [src] "+r"(src), [dst] "+r"(dst),
-                       [tmp] "=&q"(tmp)
-                     :
-                     : "memory", "cc");
+    __asm__ volatile(
+        "   test %[words], %[words]\n"
+        "   jz 3f\n"
+        "1: mov (%[src]), %[tmp]\n"
+        "2: mov %[tmp], (%[dst])\n"
+        "   add $8, %[src]\n"
+        "   add $8, %[dst]\n"
+        "   dec %[words]\n"
+        "   jnz 1b\n"
+        "3: test %[tail], %[tail]\n"
+        "   jz 6f\n"
+        "4: movb (%[src]), %b[tmp]\n"
+        "5: movb %b[tmp], (%[dst])\n"
+        "   inc %[src]\n"
+        "   inc %[dst]\n"
+        "   dec %[tail]\n"
+        "   jnz 4b\n"
+        "6:\n" EX_TABLE("1b", "6b") EX_TABLE("2b", "6b") EX_TABLE("4b", "6b") EX_TABLE("5b", "6b")
+        : [words] "+r"(words), [tail] "+r"(tail), [src] "+r"(src), [dst] "+r"(dst), [tmp] "=&q"(tmp)
+        :
+        : "memory", "cc");
     return words * 8 + tail;
 }
 
