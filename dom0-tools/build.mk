@@ -6,7 +6,10 @@ DT_B := $(B)/dom0-tools
 DT_PKGS := libxml-2.0 json-c zlib liblzma liblz4 libzstd
 DT_CFLAGS := $(HOST_CFLAGS) $(shell pkg-config --cflags $(DT_PKGS))
 DT_LIBS := $(shell pkg-config --libs $(DT_PKGS)) -lbz2 -llzo2 -lxencall -lxenforeignmemory \
-           -lxenevtchn -lxengnttab -lxenstore -lxentoollog
+           -lxenevtchn -lxengnttab -lxenstore -lxentoollog -lutil \
+           -Wl,--push-state,--no-as-needed -lgcc_s -Wl,--pop-state
+# libgcc_s: libxenstore ends its reader thread with pthread_cancel(), which loads it by name at that
+# moment; linked, it is found by whoever collects the libraries of an image.
 
 DT_LIB_SRC := $(filter-out dom0-tools/vane/% %/main.c,$(wildcard dom0-tools/*/*.c))
 DT_VANE_SRC := $(wildcard dom0-tools/vane/*.c)
