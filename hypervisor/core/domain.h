@@ -110,6 +110,8 @@ extern struct domain *dom_control; /* domain 0 */
 
 /* Called once, when the allocator and the clock are there: system domains, idle domain. */
 void domain_init(void);
+/* The domain of the idle vCPUs. */
+struct domain *domain_idle(void);
 /* Create with max_vcpus vCPUs (all down) and a pause count of 1. *out is borrowed from the table:
  * it stays until domain_kill() has finished. Errors: -EEXIST id in use, -ENOMEM, -EINVAL. id
  * DOMID_INVALID: pick a free one. max_pages starts at 0. */
@@ -154,7 +156,7 @@ void domain_resume(struct domain *d);
 void domain_crash(struct domain *d, const char *fmt, ...) format_printf(2, 3);
 /* Take everything from d, a step at a time: -ERESTART until done. Afterwards nobody finds d; the
  * structure stays as long as others hold references to its frames. -EINVAL for the caller's own
- * domain and the control domain. */
+ * domain. */
 must_check long domain_kill(struct domain *d);
 
 /* vcpu.c */
@@ -165,8 +167,6 @@ struct vcpu *vcpu_idle(unsigned cpu);
 struct vcpu *vcpu_idle_create(unsigned cpu);
 /* Stop v's timers; part of domain death, v does not run. */
 void vcpu_stop_timers(struct vcpu *v);
-/* An event for a vCPU that polls or may poll: called when `port` of d becomes pending. */
-void vcpu_wake_pollers(struct domain *d, uint32_t port);
 static inline bool vcpu_is_idle(const struct vcpu *v)
 {
     return v->domain->id == DOMID_IDLE;

@@ -17,7 +17,7 @@ struct vcpu;
 enum port_state {
     PORT_FREE = 0,
     PORT_RESERVED,
-    PORT_UNBOUND,     /* waiting for remote_domid to bind */
+    PORT_UNBOUND, /* waiting for remote_domid to bind */
     PORT_INTERDOMAIN,
     PORT_PIRQ,
     PORT_VIRQ,
@@ -25,13 +25,15 @@ enum port_state {
 };
 
 struct evtchn_port {
-    uint8_t state;        /* enum port_state */
+    uint8_t state; /* enum port_state */
     uint8_t virq;
     uint16_t vcpu;        /* notified */
     domid_t remote_domid; /* UNBOUND: who may bind; INTERDOMAIN: the peer */
     uint16_t pirq;
     uint32_t remote_port;
-    struct domain *remote; /* INTERDOMAIN; the peer's death closes the port first, so no reference */
+    /* INTERDOMAIN. SAFETY: the peer's death closes this port first, under both domains' locks, so
+     * under our lock the pointer is good without a reference. */
+    struct domain *remote;
 };
 
 #define PORTS_PER_PAGE (4096 / sizeof(struct evtchn_port))
@@ -42,19 +44,27 @@ struct evtchn_table {
 };
 
 must_check int evtchn_init(struct domain *d, uint32_t max_port);
-/* Close every port; part of domain death; idempotent, bounded by MAX_EVTCHNS. */
+/* Close every port; idempotent, bounded by MAX_EVTCHNS. Part of domain death: d is DYING by then,
+ * so no port is bound afterwards. */
 void evtchn_close_all(struct domain *d);
 void evtchn_free(struct domain *d);
 
 /* Raise a virtual interrupt: per-vCPU, and global ones (delivered where the domain bound them). */
 void evtchn_send_virq(struct vcpu *v, unsigned virq);
 void evtchn_send_global_virq(struct domain *d, unsigned virq);
-/* A physical interrupt bound to d's port has arrived. */
+/* A physical interrupt bound to d's port has arrived. Takes the evtchn_lock. */
 void evtchn_send_pirq(struct domain *d, uint32_t port);
-/* An event the hypervisor itself owns the sending of: mark `port` of d pending. */
+/* Mark `port` of d, which the caller knows to be bound, pending. No lock needed. */
 void evtchn_set_pending(struct domain *d, uint32_t port);
 /* Something is deliverable to v right now (pending and not masked). */
 bool evtchn_upcall_wanted(const struct vcpu *v);
-/* evtchn_bits.c: after vcpu_info moved, make everything look pending once so nothing is lost. */
+
+/* ---- evtchn_bits.c: the words shared with the guest ---- */
+/* Set the pending bit; if that is news and the port is not masked, notify v. */
+void evtchn_bits_raise(struct vcpu *v, uint32_t port);
+/* Clear the mask bit and notify v of what was pending meanwhile. */
+void evtchn_bits_unmask(struct vcpu *v, uint32_t port);
+void evtchn_bits_clear(struct domain *d, uint32_t port);
+/* After vcpu_info moved, make everything look pending once so nothing is lost. */
 void evtchn_bits_resync(struct vcpu *v);
 bool evtchn_is_pending(const struct domain *d, uint32_t port);

@@ -28,8 +28,9 @@ struct sched_unit {
     uint32_t pause_bits; /* atomic: enum vcpu_pause_reason; runnable when 0 */
     bool running;        /* current on pcpu, or its registers are still being saved there */
     bool yielded;        /* others go first at the next pick */
-    ns_t started;        /* when it was last given the pcpu */
-    ns_t used_ns;        /* total, without the present slice */
+    ns_t started;        /* up to when it has been charged, while running */
+    ns_t slice_start;    /* when its present turn began */
+    ns_t used_ns;        /* total, up to `started` */
     uint16_t weight;     /* 1..65535, default 256 */
     uint16_t cap;        /* percent of a pcpu, 0 none */
 };
@@ -61,3 +62,8 @@ void sched_get_runstate(const struct vcpu *v, vcpu_runstate_info_t *out);
 void sched_run(void);
 /* Time v has used, ns, including the present slice. */
 ns_t sched_used_ns(const struct vcpu *v);
+
+/* sched_op.c: `port` of d has become pending, whoever polls it wakes up. */
+void sched_op_wake_pollers(struct domain *d, uint32_t port);
+/* Callback of vcpu.poll_timer. */
+void sched_op_poll_timeout(void *vcpu);

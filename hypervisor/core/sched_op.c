@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+/*
+ * SCHEDOP_*: a vCPU gives up its pcpu, or its domain's life. A handler only marks the vCPU; the
+ * exit path switches. A vCPU that polls has its bit in domain.pollers while blocked; whoever clears
+ * the bit wakes it. No locks of its own.
+ */
+#include "core/deferred.h"
+#include "core/domain.h"
+#include "core/handlers.h"
+#include "core/sched.h"
+#include "core/subop.h"
+
+#define POLL_PORTS_MAX 128
+
+long schedop_yield(struct hypercall *hc)
+{
+    (void)hc;
+    sched_yield();
+    return 0;
+}
+
+/* Whatever v waited for in an earlier poll does not matter any more. */
+static void forget_poll(struct vcpu *v)
+{
+    if (test_and_clear_bit(v->id, v->domain->pollers)) {
+        timer_stop(&v->poll_timer);
+    }
+}
+
+long schedop_block(struct hypercall *hc)
+{
+    struct vcpu *v = hc->v;
+    forget_poll(v);
+    if (v->info) {
+        write_once(v->info->evtchn_upcall_mask, 0);
+    }
+    sched_pause(v, PAUSE_BLOCKED);
+    /* ORDER: blocked (an atomic operation) before this look; senders set pending before they look
+     * whether v is blocked. */
+    if (evtchn_upcall_wanted(v)) {
+        sched_resume(v, PAUSE_BLOCKED);
+    }
+    return 0;
+}
+
+/* ---- poll ---- */
+
+void sched_op_wake_pollers(struct domain *d, uint32_t port)
+{
+    for (unsigned id = find_next_bit(d->pollers, d->max_vcpus, 0); id < d->max_vcpus;
+         id = find_next_bit(d->pollers, d->max_vcpus, id + 1)) {
+        struct vcpu *v = d->vcpu[id];
+        uint32_t wanted = read_once(v->poll_port);
+        if ((wanted == port || wanted == 0) && test_and_clear_bit(id, d->pollers)) {
+            sched_wake(v);
+        }
+    }
+}
+
+void sched_op_poll_timeout(void *vcpu)
+{
+    struct vcpu *v = vcpu;
+    if (test_and_clear_bit(v->id, v->domain->pollers)) {
+        sched_wake(v);
+    }
+}
+
+static bool ports_valid(const struct domain *d, const evtchn_port_t *ports, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (ports[i] == 0 || ports[i] >= d->evtchn.port_limit) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool any_pending(const struct domain *d, const evtchn_port_t *ports, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (evtchn_is_pending(d, ports[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+long schedop_poll(struct hypercall *hc, struct sched_poll *arg)
+{
+    struct vcpu *v = hc->v;
+    struct domain *d = hc->d;
+    evtchn_port_t ports[POLL_PORTS_MAX];
+    if (arg->nr_ports > POLL_PORTS_MAX) {
+        return -EINVAL;
+    }
+    if (guest_read(ports, GUEST_ADDR(arg->ports), arg->nr_ports * sizeof(ports[0]))) {
+        return -EFAULT;
+    }
+    if (!ports_valid(d, ports, arg->nr_ports)) {
+        return -EINVAL;
+    }
+    forget_poll(v);
+    write_once(v->poll_port, arg->nr_ports == 1 ? ports[0] : 0);
+    sched_pause(v, PAUSE_BLOCKED);
+    set_bit(v->id, d->pollers);
+    /* ORDER: blocked and among the pollers, both by atomic operations, before this look; a sender
+     * sets the pending bit before it looks for pollers. */
+    if (any_pending(d, ports, arg->nr_ports) || evtchn_upcall_wanted(v)) {
+        clear_bit(v->id, d->pollers);
+        sched_resume(v, PAUSE_BLOCKED);
+        return 0;
+    }
+    if (arg->timeout) {
+        timer_migrate(&v->poll_timer, arch_cpu_id());
+        timer_set(&v->poll_timer, (ns_t)MIN(arg->timeout, (uint64_t)INT64_MAX));
+    }
+    return 0;
+}
+
+/* ---- the domain's end ---- */
+
+long schedop_shutdown(struct hypercall *hc, struct sched_shutdown *arg)
+{
+    if (arg->reason > SHUTDOWN_MAX) {
+        return -EINVAL;
+    }
+    domain_shutdown(hc->d, (uint8_t)arg->reason);
+    return 0;
+}
+
+long schedop_shutdown_code(struct hypercall *hc, struct sched_shutdown *arg)
+{
+    if (arg->reason > SHUTDOWN_MAX) {
+        return -EINVAL;
+    }
+    domain_set_shutdown_code(hc->d, (uint8_t)arg->reason);
+    return 0;
+}
+
+long schedop_remote_shutdown(struct hypercall *hc, struct sched_remote_shutdown *arg)
+{
+    /* Oneself is what SCHEDOP_shutdown is for. */
+    if (hc->target == hc->d) {
+        return -EPERM;
+    }
+    if (arg->reason > SHUTDOWN_MAX) {
+        return -EINVAL;
+    }
+    domain_shutdown(hc->target, (uint8_t)arg->reason);
+    return 0;
+}
+
+long hc_sched_op(struct hypercall *hc)
+{
+    vaddr_t uarg = hc->arg[1];
+    switch ((uint32_t)hc->arg[0]) {
+#define OP SUBOP_CASE
+#define OP_VOID SUBOP_CASE_VOID
+#include "pv-abi/ops/sched.def"
+#undef OP
+#undef OP_VOID
+    default:
+        return -ENOSYS;
+    }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What guests are told about time; see time.h. The scale never changes, so a vCPU's time words are
+ * written once and again only when they are not there any more (vcpu_info moved, or a tool or the
+ * guest overwrote them). arch_now_ns() uses the same scale, hence guests and hypervisor agree about
+ * deadlines to the nanosecond.
+ *
+ * The machine's wall clock is one number, the time of day at system time 0: atomic. Wall-clock
+ * words of a domain are written under its life_lock.
+ */
+#include "core/time.h"
+
+#include "core/domain.h"
+#include "core/handlers.h"
+
+static ns_t wall_base; /* atomic: nanoseconds since 1970 at system time 0 */
+
+/* Later than this the sum with any system time could overflow: the year 2200. */
+#define WALL_SEC_MAX 7258118400UL
+
+void time_init(void)
+{
+    uint64_t sec = MIN(arch_wallclock_sec(), WALL_SEC_MAX);
+    __atomic_store_n(&wall_base, (ns_t)sec * NS_PER_SEC - arch_now_ns(), __ATOMIC_RELAXED);
+}
+
+ns_t time_wallclock_now(void)
+{
+    return __atomic_load_n(&wall_base, __ATOMIC_RELAXED) + arch_now_ns();
+}
+
+void time_wallclock_update_locked(struct domain *d)
+{
+    shared_info_t *s = d->shared_info;
+    if (!s) {
+        return;
+    }
+    ns_t base = __atomic_load_n(&wall_base, __ATOMIC_RELAXED);
+    /* An offset can take the clock to before 1970: seconds round down, nanoseconds stay positive.
+     */
+    int64_t sec = base / NS_PER_SEC, nsec = base % NS_PER_SEC;
+    if (nsec < 0) {
+        nsec += NS_PER_SEC;
+        sec--;
+    }
+    uint64_t guest_sec = (uint64_t)sec + (uint64_t)d->wallclock_offset_sec;
+    /* ORDER: odd version, then the words, then even: a reader retries until it saw one even one. */
+    uint32_t version = (read_once(s->wc_version) | 1) + 2;
+    write_once(s->wc_version, version);
+    smp_wmb();
+    write_once(s->wc_sec, (uint32_t)guest_sec);
+    write_once(s->wc_sec_hi, (uint32_t)(guest_sec >> 32));
+    write_once(s->wc_nsec, (uint32_t)nsec);
+    smp_wmb();
+    write_once(s->wc_version, version + 1);
+}
+
+static void update_domain(struct domain *d)
+{
+    spin_lock(&d->life_lock);
+    time_wallclock_update_locked(d);
+    spin_unlock(&d->life_lock);
+}
+
+int time_wallclock_set(uint64_t sec, uint32_t nsec, uint64_t at)
+{
+    if (sec > WALL_SEC_MAX || nsec >= NS_PER_SEC || at > WALL_SEC_MAX * NS_PER_SEC) {
+        return -EINVAL;
+    }
+    ns_t base = (ns_t)(sec * NS_PER_SEC + nsec) - (ns_t)at;
+    __atomic_store_n(&wall_base, base, __ATOMIC_RELAXED);
+    struct domain *d = domain_get_next(0);
+    while (d) {
+        domid_t next = (domid_t)(d->id + 1);
+        update_domain(d);
+        domain_put(d);
+        d = domain_get_next(next);
+    }
+    return 0;
+}
+
+void time_set_offset(struct domain *d, int64_t sec)
+{
+    spin_lock(&d->life_lock);
+    d->wallclock_offset_sec = sec;
+    time_wallclock_update_locked(d);
+    spin_unlock(&d->life_lock);
+}
+
+void time_vcpu_update(struct vcpu *v)
+{
+    if (!v->info) {
+        return;
+    }
+    struct vcpu_time_info *t = &v->info->time;
+    const struct arch_tsc_scale *scale = arch_tsc_scale();
+    if (read_once(t->version) == v->time_version && v->time_version &&
+        read_once(t->tsc_timestamp) == scale->tsc_at_zero && read_once(t->system_time) == 0 &&
+        read_once(t->tsc_to_system_mul) == scale->mul && read_once(t->tsc_shift) == scale->shift &&
+        read_once(t->flags) == 0) {
+        return;
+    }
+    /* ORDER: as above. The version comes from our own count, not from the guest's memory. */
+    v->time_version += 2;
+    write_once(t->version, v->time_version - 1);
+    smp_wmb();
+    write_once(t->tsc_timestamp, scale->tsc_at_zero);
+    write_once(t->system_time, 0);
+    write_once(t->tsc_to_system_mul, scale->mul);
+    write_once(t->tsc_shift, scale->shift);
+    write_once(t->flags, 0);
+    smp_wmb();
+    write_once(t->version, v->time_version);
+}
+
+long hc_set_timer_op(struct hypercall *hc)
+{
+    struct vcpu *v = hc->v;
+    uint64_t deadline = hc->arg[0];
+    if (deadline == 0) {
+        timer_stop(&v->singleshot);
+    } else {
+        timer_migrate(&v->singleshot, arch_cpu_id());
+        timer_set(&v->singleshot, (ns_t)MIN(deadline, (uint64_t)INT64_MAX));
+    }
+    return 0;
+}
