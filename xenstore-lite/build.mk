@@ -5,7 +5,7 @@ XS_PURE := mem map perm store quota wire watch txn conn server domain ops_node o
            ring
 XS_IO := socket xen_io main
 XS_LIBS := -lxenevtchn -lxengnttab -lxenforeignmemory -lxencall
-XS_TESTS := tree data server ring socket
+XS_TESTS := tree wire server
 
 ALL += $(XS)/xenstored
 UNIT_TESTS += $(XS_TESTS:%=$(XS)/test_store_%)

@@ -29,6 +29,7 @@ void server_init(struct server *s, const struct platform *platform)
         s->special[i] = perms_new(0, 0, s->store.gen);
     }
     server_domain(s, 0)->introduced = true;
+    server_domain(s, 0)->nodes = (long)s->store.nodes;
     view_mkdir(&s->store.live, "/tool/xenstored", 0);
     server_committed(s, &s->store.live);
 }
