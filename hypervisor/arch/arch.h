@@ -88,6 +88,8 @@ must_check size_t arch_clear_guest(vaddr_t dst, size_t bytes);
 /* Save what prev has on this CPU and load next's state: registers of the exit frame, segments and
  * their bases, FPU, debug registers, GDT and LDT windows, page tables. Sets current_vcpu(). */
 void arch_context_switch(struct vcpu *prev, struct vcpu *next);
+/* Start-up: v is this CPU's idle vCPU and current from now on. */
+void arch_start_idle(struct vcpu *v);
 /* Copy v's live state (segment bases, selectors, FPU, debug) into v->regs etc. v is current or not
  * running at all. */
 void arch_vcpu_sync(struct vcpu *v);

@@ -14,11 +14,12 @@ noreturn void exit_start(void); /* arch: leave for the current vCPU on a fresh s
 noreturn void upcall_boot(const struct boot_info *info)
 {
     frame_alloc_init();
+    domain_init();
     for (unsigned cpu = 0; cpu < arch_cpus_online(); cpu++) {
         timer_init_pcpu(cpu);
         sched_init_pcpu(cpu);
     }
-    domain_init();
+    arch_start_idle(vcpu_idle(arch_cpu_id()));
     dom0_build(info);
     printk("%lu MiB free for guests; starting the control domain\n", frame_free_count() >> 8);
     deferred_raise(arch_cpu_id(), DEFER_SCHED);

@@ -8,7 +8,6 @@
 #include "core/console.h"
 #include "core/deferred.h"
 #include "core/hypercall.h"
-#include "core/pirq.h"
 #include "pv/callback.h"
 #include "pv/page_type.h"
 #include "pv/trap.h"
@@ -46,11 +45,6 @@ void upcall_timer(void)
 void upcall_kick(void)
 {
     /* Nothing to do: being here, this CPU looks at its deferred work on the way out. */
-}
-
-void upcall_irq(unsigned token)
-{
-    irq_upcall_dispatch(token);
 }
 
 void upcall_console_input(void)

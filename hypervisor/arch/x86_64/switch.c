@@ -347,6 +347,11 @@ void arch_set_cr4(const struct vcpu *v)
 
 /* ---- the switch ---- */
 
+void arch_start_idle(struct vcpu *v)
+{
+    cpu_info()->current = v;
+}
+
 void arch_vcpu_sync(struct vcpu *v)
 {
     if (v != current_vcpu()) {
