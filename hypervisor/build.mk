@@ -34,33 +34,47 @@ $(HVB)/flags: FORCE
 
 $(HVB)/include/xen:
 	@mkdir -p $(@D)
-	ln -sfn /usr/include/xen $@
+	@ln -sfn /usr/include/xen $@
 
 $(HV_OBJ): $(HVB)/%.o: % $(HVB)/flags | $(HVB)/include/xen
 	@mkdir -p $(@D)
-	$(CC) $(HV_CFLAGS) $(if $(filter %.S,$<),-D__ASSEMBLY__) -c -o $@ $<
+	@echo '  CC $<'
+	@$(CC) $(HV_CFLAGS) $(if $(filter %.S,$<),-D__ASSEMBLY__) -c -o $@ $<
 
 $(HVB)/link.lds: hypervisor/arch/x86_64/link.lds.S $(HVB)/flags
-	$(CC) -E -P -x c -D__ASSEMBLY__ -MMD -MT $@ -MF $@.d -Ihypervisor -o $@ $<
+	@$(CC) -E -P -x c -D__ASSEMBLY__ -MMD -MT $@ -MF $@.d -Ihypervisor -o $@ $<
 
 # Two links: the symbol table of the first goes into the second. It comes after all code, so
 # code addresses do not move.
 $(HVB)/symbols0.S: scripts/symbols.awk $(HVB)/flags
-	awk -f scripts/symbols.awk < /dev/null > $@
+	@awk -f scripts/symbols.awk < /dev/null > $@
 $(HVB)/pass1: $(HV_OBJ) $(HVB)/symbols0.o $(HVB)/link.lds
-	$(LD) $(HV_LDFLAGS) -T $(HVB)/link.lds -o $@ $(HV_OBJ) $(HVB)/symbols0.o
+	@$(LD) $(HV_LDFLAGS) -T $(HVB)/link.lds -o $@ $(HV_OBJ) $(HVB)/symbols0.o
 $(HVB)/symbols.S: $(HVB)/pass1 scripts/symbols.awk
-	nm -n $< | awk -f scripts/symbols.awk > $@
+	@nm -n $< | awk -f scripts/symbols.awk > $@
 $(HVB)/symbols0.o $(HVB)/symbols.o: %.o: %.S
-	$(CC) -c -o $@ $<
+	@$(CC) -c -o $@ $<
 $(HVB)/paravane: $(HV_OBJ) $(HVB)/symbols.o $(HVB)/link.lds
-	$(LD) $(HV_LDFLAGS) -T $(HVB)/link.lds -o $@ $(HV_OBJ) $(HVB)/symbols.o
+	@$(LD) $(HV_LDFLAGS) -T $(HVB)/link.lds -o $@ $(HV_OBJ) $(HVB)/symbols.o
 $(HVB)/paravane.bin: $(HVB)/paravane
-	objcopy -O binary $< $@
+	@echo '  IMAGE $@'
+	@objcopy -O binary $< $@
+
+# The start-up code that reads what firmware and boot loader left, tested as an ordinary program.
+HVS := $(B)/unit/start
+HVS_SRC := $(addprefix hypervisor/,base/format.c base/lock.c boot/cmdline.c boot/multiboot.c \
+             arch/x86_64/memmap.c arch/x86_64/acpi.c) tests/unit/test_start.c
+HVS_OBJ := $(HVS_SRC:%=$(HVS)/%.o)
+UNIT_TESTS += $(HVS)/test_start
+$(HVS_OBJ): $(HVS)/%.o: % hypervisor/build.mk
+	@mkdir -p $(@D)
+	@$(CC) $(HOST_CFLAGS) $(SAN_CFLAGS) -DDEBUG_BUILD -MMD -MP -Itests/host -Ihypervisor -c -o $@ $<
+$(HVS)/test_start: $(HVS_OBJ)
+	@$(CC) $(SAN_CFLAGS) -o $@ $^ -lcunit
 
 # The table of command line options, as documentation.
 .PHONY: options FORCE
 options:
 	@awk -f scripts/options.awk hypervisor/boot/cmdline.def
 
--include $(HV_OBJ:.o=.d) $(HVB)/link.lds.d
+-include $(HV_OBJ:.o=.d) $(HVS_OBJ:.o=.d) $(HVB)/link.lds.d

@@ -20,8 +20,9 @@ void traps_init_cpu(unsigned cpu);
 void ldt_descriptor_set(unsigned cpu, unsigned entries);
 
 /* memmap.c */
-/* Sort out the loader's memory map; free ranges are then RAM without image, modules, first MiB. */
-void memmap_init(const struct boot_info *info);
+/* Sort out the loader's memory map; free ranges are then RAM without image, modules, first
+ * MiB. */
+void memmap_init(const struct boot_info *info, mfn_t image_first, mfn_t image_end);
 /* Whole RAM frames [*first, *end) of entry `index` of arch_e820(); false when it has none. */
 bool memmap_ram(unsigned index, mfn_t *first, mfn_t *end);
 /* Start-up allocator: highest free frames that end at or below frame `limit`; align is a power of

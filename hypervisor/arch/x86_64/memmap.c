@@ -5,7 +5,7 @@
  * left. RAM that is in no range, in no boot module and above 1 MiB is the hypervisor's for good.
  * Single-threaded while it changes, constant afterwards.
  */
-#include "asm.h"
+#include "arch/layout.h"
 #include "base/assert.h"
 #include "base/string.h"
 #include "machine.h"
@@ -154,13 +154,10 @@ static void reserve(mfn_t first, mfn_t end)
     }
 }
 
-static mfn_t image_mfn(const char *symbol)
+void memmap_init(const struct boot_info *info, mfn_t image_first, mfn_t image_end)
 {
-    return ((uint64_t)symbol - HYP_IMAGE_START + HYP_LOAD_PHYS) >> PAGE_SHIFT;
-}
-
-void memmap_init(const struct boot_info *info)
-{
+    map_count = range_count = module_count = 0;
+    max_mfn = 0;
     build_map(info);
     mfn_t first, end;
     for (unsigned i = 0; i < map_count; i++) {
@@ -172,7 +169,7 @@ void memmap_init(const struct boot_info *info)
         }
     }
     reserve(0, LOW_FRAMES);
-    reserve(image_mfn(__image_start), image_mfn(__image_end));
+    reserve(image_first, image_end);
     for (unsigned i = 0; i < info->module_count; i++) {
         const struct boot_module *m = &info->module[i];
         first = m->start >> PAGE_SHIFT;

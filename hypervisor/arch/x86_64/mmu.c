@@ -232,7 +232,7 @@ static void write_cr3(maddr_t cr3)
 
 void mmu_init(const struct boot_info *info)
 {
-    memmap_init(info);
+    memmap_init(info, HYP_LOAD_PHYS >> PAGE_SHIFT, image_maddr(__image_end) >> PAGE_SHIFT);
     frame_table = (struct frame *)FRAMETABLE_START;
     hyp_l4 = mfn_to_virt(table_alloc());
     for (unsigned slot = HYP_L4_FIRST; slot <= HYP_L4_LAST; slot++) {
