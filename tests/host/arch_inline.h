@@ -2,6 +2,7 @@
 /* The inline part of arch/arch.h on the fake machine: plain variables stand for the processor. */
 #pragma once
 
+#include "arch/layout.h"
 #include "base/config.h"
 #include "base/types.h"
 #include "pv-abi/abi.h"
