@@ -367,5 +367,7 @@ void dom0_build(const struct boot_info *info)
     for (unsigned i = 0; i < info->module_count; i++) {
         free_module(&info->module[i]);
     }
-    b.d->max_pages = ~0UL >> PAGE_SHIFT;
+    if (!cmdline.dom0_mem) {
+        b.d->max_pages = ~0UL >> PAGE_SHIFT; /* nobody set a limit: it may balloon up */
+    }
 }
