@@ -44,7 +44,7 @@ enum vane_disk_type {
 struct vane_disk {
     enum vane_disk_type type;
     char *path;     /* file or device; absolute; never NULL */
-    char *target;   /* name in the guest, "xvda" to "xvdiz"; unique */
+    char *target;   /* name in the guest, "xvda" to "xvdzz"; unique */
     uint32_t vdev;  /* virtual device number of `target` in the blkif numbering */
     bool cdrom;     /* device='cdrom': always read-only */
     bool readonly;  /* guest may not write */

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the readers of the parts of a configuration share: where results go and the small helpers
+ * that report bad values in the same words. Private to dom0-tools/config.
+ */
+#pragma once
+
+#include "dom0-tools/config/config.h"
+#include "dom0-tools/config/xml.h"
+
+/* xml_reader.target of a domain document. */
+struct loading {
+    struct vane_config *config; /* what is being filled */
+    bool has_current_memory;    /* <currentMemory> was there */
+    bool has_current_vcpus;     /* vcpu's current= was there */
+    unsigned int console_count; /* consoles described; the guest gets one in any case */
+};
+
+static inline struct loading *loading_of(struct xml_reader *reader)
+{
+    return reader->target;
+}
+
+/* devices.c: takes <devices>. */
+int config_read_devices(struct xml_reader *reader, xmlNodePtr node);
+
+/* devices.c: duplicates among disks and interfaces, addresses for interfaces without one. */
+int config_finish_devices(struct xml_reader *reader, xmlNodePtr root);
+
+/* config.c: fills `bytes` random bytes. Errors: -errno of the kernel, reported. */
+int config_random(struct xml_reader *reader, void *data, size_t bytes);
+
+/* Takes the text of an element that must be an absolute path. */
+int config_read_path(struct xml_reader *reader, xmlNodePtr node, char **path);
