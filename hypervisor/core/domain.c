@@ -181,6 +181,7 @@ static struct domain *create_system(domid_t id)
 
 void domain_init(void)
 {
+    time_init();
     dom_xen = create_system(DOMID_XEN);
     dom_io = create_system(DOMID_IO);
     dom_idle = create_system(DOMID_IDLE);

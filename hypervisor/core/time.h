@@ -13,7 +13,7 @@
 struct domain;
 struct vcpu;
 
-/* Read the battery clock. Called once at start-up, before domain_init(). */
+/* Read the battery clock. Called once, by domain_init(). */
 void time_init(void);
 /* Time of day, nanoseconds since 1970, UTC. */
 ns_t time_wallclock_now(void);

@@ -9,7 +9,6 @@
 #include "base/lock.h"
 #include "core/deferred.h"
 #include "core/frame_alloc.h"
-#include "core/time.h"
 #include "host.h"
 
 void host_guest_reset(void);
@@ -26,7 +25,6 @@ void host_start(unsigned cpus)
         host.timer_deadline[cpu] = INT64_MAX;
     }
     frame_alloc_init();
-    time_init();
     domain_init();
     for (unsigned cpu = 0; cpu < cpus; cpu++) {
         host_play(cpu);

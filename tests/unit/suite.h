@@ -27,7 +27,7 @@ int suite_run(const char *name, const struct suite_case *cases, size_t count, un
 struct domain *suite_domain(domid_t id, unsigned vcpus);
 /* The control domain of the case. */
 struct domain *suite_control(void);
-/* Kill it and drop the creator's reference. */
+/* Kill it, in as many steps as it takes. */
 void suite_destroy(struct domain *d);
 /* Make v the caller: current on this pcpu, behind the scheduler's back. NULL: idle again. */
 void suite_enter(struct vcpu *v);
