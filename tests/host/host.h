@@ -43,6 +43,10 @@ struct host_machine {
     uint16_t last_port;
     uint32_t last_value;
     uint32_t port_in; /* what arch_in() returns */
+    /* Devices and a processor to talk to instead; reset between cases. */
+    uint32_t (*on_in)(uint16_t port, unsigned bytes);
+    void (*on_out)(uint16_t port, unsigned bytes, uint32_t value);
+    void (*on_cpuid)(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out);
 
     uint8_t gsi_masked[MAX_PIRQS], gsi_bound[MAX_PIRQS], gsi_level[MAX_PIRQS];
     unsigned msi_vectors;      /* allocated */

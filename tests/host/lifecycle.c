@@ -42,6 +42,9 @@ void host_reset(void)
     memset(host.kicks, 0, sizeof(host.kicks));
     host.idles = host.windows = host.relaxes = host.switches = 0;
     host.on_relax = host.on_window = NULL;
+    host.on_in = NULL;
+    host.on_out = NULL;
+    host.on_cpuid = NULL;
     host.flush_count = 0;
     host.ports_written = 0;
     host.console_bytes = 0;

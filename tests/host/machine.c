@@ -234,6 +234,9 @@ void arch_swap_gs(void)
 void arch_cpuid(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
 {
     *out = (struct cpuid_regs){.eax = leaf, .ecx = subleaf};
+    if (host.on_cpuid) {
+        host.on_cpuid(leaf, subleaf, out);
+    }
 }
 
 bool arch_rdmsr_safe(uint32_t msr, uint64_t *value)
@@ -259,15 +262,20 @@ uint64_t arch_xcr0_mask(void)
 uint32_t arch_in(uint16_t port, unsigned bytes)
 {
     host.last_port = port;
+    if (host.on_in) {
+        return host.on_in(port, bytes);
+    }
     return bytes == 4 ? host.port_in : host.port_in & ((1u << (8 * bytes)) - 1);
 }
 
 void arch_out(uint16_t port, unsigned bytes, uint32_t value)
 {
-    (void)bytes;
     host.ports_written++;
     host.last_port = port;
     host.last_value = value;
+    if (host.on_out) {
+        host.on_out(port, bytes, value);
+    }
 }
 
 volatile void *arch_ioremap(maddr_t base, size_t bytes)
