@@ -5,9 +5,9 @@
 #include "base/types.h"
 
 enum deferred_work {
-    DEFER_TIMER = 1,    /* timer queue has something due */
-    DEFER_SCHED = 2,    /* pick again who runs here */
-    DEFER_CONSOLE = 4,  /* input arrived */
+    DEFER_TIMER = 1,   /* timer queue has something due */
+    DEFER_SCHED = 2,   /* pick again who runs here */
+    DEFER_CONSOLE = 4, /* input arrived */
 };
 
 void deferred_raise(unsigned cpu, enum deferred_work work);

@@ -4,8 +4,8 @@
  * references it has, and what it is used as.
  *
  * Two counts guard every frame.
- *  - The general count (`count`) keeps the frame from being freed. A frame a domain owns starts with
- *    one reference, marked ALLOCATED, which decrease_reservation or domain death takes away.
+ *  - The general count (`count`) keeps the frame from being freed. A frame a domain owns starts
+ * with one reference, marked ALLOCATED, which decrease_reservation or domain death takes away.
  *  - The type count (`type`) keeps the frame from changing its use. A frame has one type at a time:
  *    writable, page table of level 1 to 4, descriptor table, or none. The type may change only when
  *    its count is 0, so no frame is writable and a page table at once. Every type reference comes
@@ -25,8 +25,9 @@ struct domain;
 
 /* general count word */
 #define FRAME_ALLOCATED (1UL << 63) /* the owner's own reference is still there */
-#define FRAME_HYP (1UL << 62)       /* belongs to the hypervisor, shared with the owner (grant table,
-                                       shared info): freed by us, never by the guest */
+#define FRAME_HYP                                                                                  \
+    (1UL << 62) /* belongs to the hypervisor, shared with the owner (grant table,                  \
+                   shared info): freed by us, never by the guest */
 #define FRAME_COUNT_MASK ((1UL << 56) - 1)
 
 /* type word */
@@ -41,10 +42,12 @@ struct domain;
 #define TYPE_WRITABLE (7UL << TYPE_SHIFT)
 #define TYPE_PINNED (1UL << 59)    /* the guest holds one type reference by pinning */
 #define TYPE_VALIDATED (1UL << 58) /* contents have been checked and hold references */
-#define TYPE_PARTIAL (1UL << 57)   /* entries [0, pt_done) hold references; the state itself owns the
-                                      one type reference and one general reference */
-#define TYPE_LOCKED (1UL << 56)    /* WRITABLE with count 1, coming or going: a TLB stamp or flush is
-                                      under way; whoever wants a reference waits */
+#define TYPE_PARTIAL                                                                               \
+    (1UL << 57) /* entries [0, pt_done) hold references; the state itself owns the                 \
+                   one type reference and one general reference */
+#define TYPE_LOCKED                                                                                \
+    (1UL << 56) /* WRITABLE with count 1, coming or going: a TLB stamp or flush is                 \
+                   under way; whoever wants a reference waits */
 #define TYPE_COUNT_MASK ((1UL << 48) - 1)
 
 struct frame {

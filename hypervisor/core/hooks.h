@@ -17,17 +17,17 @@ struct vcpu_guest_context;
  * is the caller's business. Replaces whatever was mapped and drops its references. */
 must_check int pv_grant_map(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t mfn,
                             bool writable, uint64_t avail);
-/* Clear the entry if it maps mfn with that writability (else -EINVAL, nothing changed) and flush the
- * TLBs of the domain's CPUs before returning. Drops no reference on the frame. The entry may have
- * moved to another address space: v is the current vCPU of the mapping domain. */
+/* Clear the entry if it maps mfn with that writability (else -EINVAL, nothing changed) and flush
+ * the TLBs of the domain's CPUs before returning. Drops no reference on the frame. The entry may
+ * have moved to another address space: v is the current vCPU of the mapping domain. */
 must_check int pv_grant_unmap(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t mfn,
                               bool writable);
 /* Entry of a domain that is dying: the mapping disappears with its page tables instead. True when
  * entries made by pv_grant_map hold the references themselves, i.e. are dropped by page-table
  * teardown. */
 
-/* Drop one reference of the given page-table or descriptor type with its general reference; may leave
- * the frame on the current vCPU's mmu_deferred list. */
+/* Drop one reference of the given page-table or descriptor type with its general reference; may
+ * leave the frame on the current vCPU's mmu_deferred list. */
 void pv_page_type_put(struct frame *f);
 
 /* Life of the paravirtual part of vCPUs and domains (pv/context.c). */
@@ -39,8 +39,8 @@ must_check long pv_vcpu_release(struct vcpu *v);
  * time: -ERESTART until done. */
 must_check long pv_domain_relinquish(struct domain *d);
 
-/* Check a guest context and load it into v, which is not running: VCPUOP_initialise, setvcpucontext.
- * All or nothing. -ERESTART while page tables are being validated. */
+/* Check a guest context and load it into v, which is not running: VCPUOP_initialise,
+ * setvcpucontext. All or nothing. -ERESTART while page tables are being validated. */
 must_check long pv_context_set(struct vcpu *v, const struct vcpu_guest_context *c);
 void pv_context_get(struct vcpu *v, struct vcpu_guest_context *c);
 /* Raise an NMI on v. */

@@ -11,18 +11,19 @@
 #include "core/domain.h"
 
 struct hypercall {
-    struct vcpu *v;     /* caller: the current vCPU */
-    struct domain *d;   /* its domain */
+    struct vcpu *v;   /* caller: the current vCPU */
+    struct domain *d; /* its domain */
     uint64_t nr;
-    uint64_t arg[6];    /* copies of the argument registers; a handler that returns -ERESTART leaves
-                           here what the next round shall be called with */
-    struct domain *target; /* of a sub-operation: referenced by the dispatcher, allowed by its row */
+    uint64_t arg[6]; /* copies of the argument registers; a handler that returns -ERESTART leaves
+                        here what the next round shall be called with */
+    struct domain
+        *target; /* of a sub-operation: referenced by the dispatcher, allowed by its row */
     bool in_multicall;
     bool registers_replaced; /* iret: rax and the rest were loaded from the guest's frame */
 };
 
-/* Handle the hypercall in regs (rax, rdi, rsi, rdx, r10, r8, r9) and put the result into rax; a call
- * that is to be continued gets its arguments updated and rip moved back to the `syscall`. */
+/* Handle the hypercall in regs (rax, rdi, rsi, rdx, r10, r8, r9) and put the result into rax; a
+ * call that is to be continued gets its arguments updated and rip moved back to the `syscall`. */
 void hypercall_from_regs(struct cpu_user_regs *regs);
 /* Dispatch one call; the result, or -ERESTART with hc->arg updated. */
 long hypercall_dispatch(struct hypercall *hc);

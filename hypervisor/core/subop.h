@@ -57,8 +57,8 @@ void subop_leave(struct hypercall *hc);
         return rc;                                                                                 \
     }
 
-/* Array form: the array is at hc->arg[1] and has hc->arg[2] elements left; both move on with each, so
- * they are right for a continuation. The handler reports through the element; a negative return
+/* Array form: the array is at hc->arg[1] and has hc->arg[2] elements left; both move on with each,
+ * so they are right for a continuation. The handler reports through the element; a negative return
  * stops the array with that error. */
 #define SUBOP_CASE_EACH(nr, name, type, handler, doc)                                              \
     case nr:                                                                                       \
