@@ -403,7 +403,7 @@ static int read_domain(struct xml_reader *reader, xmlNodePtr root)
     if (rc == 0) {
         rc = finish(reader, root);
     }
-    return rc != 0 ? rc : config_finish_devices(reader, root);
+    return rc != 0 ? rc : config_finish_devices(reader);
 }
 
 int config_parse(const char *name, const void *data, size_t bytes, struct vane_config **out,

@@ -24,8 +24,8 @@ static inline struct loading *loading_of(struct xml_reader *reader)
 /* devices.c: takes <devices>. */
 int config_read_devices(struct xml_reader *reader, xmlNodePtr node);
 
-/* devices.c: duplicates among disks and interfaces, addresses for interfaces without one. */
-int config_finish_devices(struct xml_reader *reader, xmlNodePtr root);
+/* devices.c: makes up addresses for the interfaces without one. */
+int config_finish_devices(struct xml_reader *reader);
 
 /* config.c: fills `bytes` random bytes. Errors: -errno of the kernel, reported. */
 int config_random(struct xml_reader *reader, void *data, size_t bytes);

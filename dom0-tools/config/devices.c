@@ -4,7 +4,7 @@
  *
  * A device is appended to its array before its children are read, so that config_free() finds
  * everything whatever goes wrong; the rules fill in the last one. Conflicts between devices are
- * tested at the end, when all are known.
+ * tested as each is complete.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -128,6 +128,36 @@ static int read_disk_attributes(struct xml_reader *reader, xmlNodePtr node, stru
     return rc;
 }
 
+static uint32_t partition_mask(const struct vane_disk *disk)
+{
+    return disk->vdev & VDEV_EXTENDED ? 0xff : 0x0f;
+}
+
+/* The same number, or a disk and a partition of it. */
+static bool same_target(const struct vane_disk *a, const struct vane_disk *b)
+{
+    uint32_t mask = partition_mask(a);
+
+    if ((a->vdev & ~mask) != (b->vdev & ~mask)) {
+        return false;
+    }
+    return a->vdev == b->vdev || (a->vdev & mask) == 0 || (b->vdev & mask) == 0;
+}
+
+/* Whether the last disk's target is free. */
+static int check_disk(struct xml_reader *reader, xmlNodePtr node)
+{
+    const struct vane_disk *disk = last_disk(reader);
+
+    for (const struct vane_disk *at = loading_of(reader)->config->disks; at < disk; at++) {
+        if (same_target(at, disk)) {
+            return xml_error(reader, node, "target '%s' is taken by another disk, '%s'",
+                             disk->target, at->target);
+        }
+    }
+    return 0;
+}
+
 static int read_disk(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const driver[] = {"name", "type", NULL};
@@ -157,7 +187,7 @@ static int read_disk(struct xml_reader *reader, xmlNodePtr node)
     if (rc == 0 && last_disk(reader)->target == NULL) {
         rc = xml_error(reader, node, "element <target> is missing");
     }
-    return rc;
+    return rc != 0 ? rc : check_disk(reader, node);
 }
 
 /* --- network interfaces ------------------------------------------------------------------ */
@@ -227,6 +257,35 @@ static int read_net_script(struct xml_reader *reader, xmlNodePtr node)
     return rc != 0 ? rc : xml_read_empty(reader, node);
 }
 
+static bool mac_taken(const struct vane_config *config, const struct vane_net *net)
+{
+    for (const struct vane_net *at = config->nets; at < config->nets + config->net_count; at++) {
+        if (at != net && memcmp(at->mac, net->mac, sizeof(net->mac)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether what the last interface names is free. */
+static int check_net(struct xml_reader *reader, xmlNodePtr node)
+{
+    const struct vane_config *config = loading_of(reader)->config;
+    const struct vane_net *net = last_net(reader);
+    char text[18];
+
+    if (net->mac_given && mac_taken(config, net)) {
+        config_mac_format(net->mac, text);
+        return xml_error(reader, node, "another interface has the address %s", text);
+    }
+    for (const struct vane_net *at = config->nets; net->target != NULL && at < net; at++) {
+        if (at->target != NULL && strcmp(at->target, net->target) == 0) {
+            return xml_error(reader, node, "another interface has the name '%s'", net->target);
+        }
+    }
+    return 0;
+}
+
 static int read_interface(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const types[] = {"bridge", NULL};
@@ -258,7 +317,7 @@ static int read_interface(struct xml_reader *reader, xmlNodePtr node)
     if (rc == 0 && last_net(reader)->bridge == NULL) {
         rc = xml_error(reader, node, "element <source> is missing");
     }
-    return rc;
+    return rc != 0 ? rc : check_net(reader, node);
 }
 
 /* --- console and what libvirt adds to every guest ---------------------------------------- */
@@ -330,82 +389,28 @@ int config_read_devices(struct xml_reader *reader, xmlNodePtr node)
 
 /* --- the devices together ---------------------------------------------------------------- */
 
-static uint32_t partition_mask(const struct vane_disk *disk)
-{
-    return disk->vdev & VDEV_EXTENDED ? 0xff : 0x0f;
-}
-
-/* The same number, or a disk and a partition of it. */
-static bool same_target(const struct vane_disk *a, const struct vane_disk *b)
-{
-    uint32_t mask = partition_mask(a);
-
-    if ((a->vdev & ~mask) != (b->vdev & ~mask)) {
-        return false;
-    }
-    return a->vdev == b->vdev || (a->vdev & mask) == 0 || (b->vdev & mask) == 0;
-}
-
-static int check_disks(struct xml_reader *reader, xmlNodePtr root)
-{
-    const struct vane_config *config = loading_of(reader)->config;
-
-    for (size_t i = 0; i < config->disk_count; i++) {
-        for (size_t j = 0; j < i; j++) {
-            if (same_target(&config->disks[i], &config->disks[j])) {
-                return xml_error(reader, root, "<disk>: target '%s' is taken by another, '%s'",
-                                 config->disks[i].target, config->disks[j].target);
-            }
-        }
-    }
-    return 0;
-}
-
-static bool mac_taken(const struct vane_config *config, size_t index)
-{
-    for (size_t i = 0; i < config->net_count; i++) {
-        if (i != index && memcmp(config->nets[i].mac, config->nets[index].mac, 6) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* An address in the range that IEEE gave to Xen's virtual interfaces. */
-static int make_mac(struct xml_reader *reader, size_t index)
+static int make_mac(struct xml_reader *reader, struct vane_net *net)
 {
     static const uint8_t range[3] = {0x00, 0x16, 0x3e};
-    struct vane_net *net = &loading_of(reader)->config->nets[index];
     int rc;
 
     memcpy(net->mac, range, sizeof(range));
     do {
         rc = config_random(reader, net->mac + 3, 3);
         net->mac[3] &= 0x7f;
-    } while (rc == 0 && mac_taken(loading_of(reader)->config, index));
+    } while (rc == 0 && mac_taken(loading_of(reader)->config, net));
     return rc;
 }
 
-int config_finish_devices(struct xml_reader *reader, xmlNodePtr root)
+int config_finish_devices(struct xml_reader *reader)
 {
-    const struct vane_config *config = loading_of(reader)->config;
-    int rc = check_disks(reader, root);
+    struct vane_config *config = loading_of(reader)->config;
+    int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < config->net_count; i++) {
-        const struct vane_net *net = &config->nets[i];
-        char text[18];
-
-        if (!net->mac_given) {
-            rc = make_mac(reader, i);
-        } else if (mac_taken(config, i)) {
-            config_mac_format(net->mac, text);
-            rc = xml_error(reader, root, "<interface>: two have the address %s", text);
-        }
-        for (size_t j = 0; rc == 0 && j < i; j++) {
-            if (net->target != NULL && config->nets[j].target != NULL &&
-                strcmp(net->target, config->nets[j].target) == 0) {
-                rc = xml_error(reader, root, "<interface>: two have the name '%s'", net->target);
-            }
+        if (!config->nets[i].mac_given) {
+            rc = make_mac(reader, &config->nets[i]);
         }
     }
     return rc;

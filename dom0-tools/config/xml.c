@@ -237,7 +237,10 @@ int xml_read_root(struct xml_reader *reader, const struct xml_rule *rule)
 {
     xmlNodePtr root = xmlDocGetRootElement(reader->doc);
 
-    if (root->ns != NULL || strcmp(name_of(root), rule->name) != 0) {
+    if (root->ns != NULL) {
+        return xml_error(reader, root, "must not have a namespace");
+    }
+    if (strcmp(name_of(root), rule->name) != 0) {
         return xml_error(reader, root, "the outermost element must be <%s>", rule->name);
     }
 
