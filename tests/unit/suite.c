@@ -5,6 +5,7 @@
 #include "base/lock.h"
 #include "core/frame_alloc.h"
 #include "core/handlers.h"
+#include "pv/page_type.h"
 
 static uint64_t frames_before;
 
@@ -75,6 +76,7 @@ void suite_destroy(struct domain *d)
     }
     long rc;
     do {
+        (void)page_type_finish_deferred(current_vcpu());
         rc = domain_kill(d);
     } while (rc == -ERESTART);
     CU_ASSERT_EQUAL(rc, 0);

@@ -54,6 +54,7 @@ static struct tree tree_make(domid_t id)
     entries(t.l2)[PT_INDEX(DATA_VA, 2)] = entry_of(t.l1, TABLE);
     entries(t.l1)[PT_INDEX(DATA_VA, 1)] = entry_of(t.data, TABLE);
     suite_enter(t.v);
+    (void)deferred_take(); /* waking the vCPU asked for the scheduler: nothing is to be preempted */
     return t;
 }
 
