@@ -26,9 +26,10 @@ struct domain *dom_xen, *dom_io, *dom_control;
 static struct domain *dom_idle;
 
 static struct spinlock domlist_lock = SPINLOCK_INIT(RANK_DOMLIST);
-/* under domlist_lock: one page of pointers for each 512 ids in use */
+/* under domlist_lock: a page of pointers for each 512 ids of which some are in use */
 #define IDS_PER_PAGE (PAGE_SIZE / sizeof(struct domain *))
 static struct domain **table[DIV_ROUND_UP(DOMID_FIRST_RESERVED, IDS_PER_PAGE)];
+static uint16_t table_used[ARRAY_SIZE(table)];
 static unsigned domain_count;
 static domid_t last_id; /* last one chosen by us */
 
@@ -50,16 +51,34 @@ static int enter_locked(struct domain *d)
     if (lookup_locked(d->id)) {
         return -EEXIST;
     }
-    struct domain ***page = &table[d->id / IDS_PER_PAGE];
-    if (!*page) {
-        *page = page_alloc(); /* stays: ids come again */
-    }
-    if (!*page || domain_count == MAX_DOMAINS) {
+    unsigned index = d->id / IDS_PER_PAGE;
+    if (domain_count == MAX_DOMAINS) {
         return -ENOMEM;
     }
-    (*page)[d->id % IDS_PER_PAGE] = d;
+    if (!table[index]) {
+        table[index] = page_alloc();
+        if (!table[index]) {
+            return -ENOMEM;
+        }
+    }
+    table[index][d->id % IDS_PER_PAGE] = d;
+    table_used[index]++;
     domain_count++;
     return 0;
+}
+
+static void leave_locked(struct domain *d)
+{
+    unsigned index = d->id / IDS_PER_PAGE;
+    table[index][d->id % IDS_PER_PAGE] = NULL;
+    domain_count--;
+    if (--table_used[index] == 0) {
+        page_free(table[index]);
+        table[index] = NULL;
+    }
+    if (d == dom_control) {
+        dom_control = NULL;
+    }
 }
 
 static int choose_id_locked(domid_t *id)
@@ -458,11 +477,7 @@ static void kill_table(struct domain *d)
     frame_unshare(d->shared_frame);
     d->shared_info = NULL;
     spin_lock(&domlist_lock);
-    table[d->id / IDS_PER_PAGE][d->id % IDS_PER_PAGE] = NULL;
-    domain_count--;
-    if (d == dom_control) {
-        dom_control = NULL;
-    }
+    leave_locked(d);
     spin_unlock(&domlist_lock);
     spin_lock(&d->life_lock);
     d->state = DOM_DEAD;

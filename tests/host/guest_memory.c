@@ -41,7 +41,6 @@ vaddr_t host_guest_put(const void *src, size_t bytes)
     return va;
 }
 
-void host_guest_reset(void);
 void host_guest_reset(void)
 {
     window_used = 0;

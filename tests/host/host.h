@@ -92,6 +92,8 @@ void host_fetch_reset(void);
 /* Carve `bytes` out of the window, cleared; the window is emptied by host_reset(). */
 vaddr_t host_guest_alloc(size_t bytes);
 void *host_guest_ptr(vaddr_t va);
+/* Empty the window. */
+void host_guest_reset(void);
 /* Copy a value into the window and return its guest address. */
 vaddr_t host_guest_put(const void *src, size_t bytes);
 

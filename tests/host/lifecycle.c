@@ -11,8 +11,6 @@
 #include "core/frame_alloc.h"
 #include "host.h"
 
-void host_guest_reset(void);
-
 void host_start(unsigned cpus)
 {
     /* From the heap, so that the sanitizer sees an access past its end. */
