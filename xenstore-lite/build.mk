@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 # The store daemon, and its unit tests (which link the same pure files under sanitizers).
 XS := $(B)/xenstore-lite
-XS_PURE := mem map perm store quota wire watch txn conn server domain ops_node ops_conn ops_domain \
+XS_PURE := mem map perm store quota wire watch txn turn conn server domain ops_node ops_conn ops_domain \
            ring
 XS_IO := socket xen_io main
 XS_LIBS := -lxenevtchn -lxengnttab -lxenforeignmemory -lxencall
-XS_TESTS := tree wire server
+XS_TESTS := tree wire server txn ring socket
 
 ALL += $(XS)/xenstored
 UNIT_TESTS += $(XS_TESTS:%=$(XS)/test_store_%)

@@ -98,7 +98,7 @@ static void no_longer_waiting(struct conn *c, struct out_msg *m)
     }
 }
 
-void conn_reset(struct conn *c)
+void conn_drop_txns(struct conn *c)
 {
     struct map_node *n;
 
@@ -106,8 +106,16 @@ void conn_reset(struct conn *c)
         struct txn *t = MAP_ENTRY(n, struct txn, by_id);
 
         map_remove(&c->txns, &t->id);
+        turn_over(c->server, t);
         txn_free(t);
     }
+    c->collided = false;
+}
+
+void conn_reset(struct conn *c)
+{
+    turn_forget(c->server, c);
+    conn_drop_txns(c);
     watch_remove_all(&c->watches);
     while (c->out) {
         struct out_msg *m = out_pop(c);

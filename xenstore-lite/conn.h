@@ -57,6 +57,7 @@ struct conn {
     struct map events;               /* of them events, by payload */
     struct watch_set watches;
     struct map txns;   /* struct txn by id */
+    bool collided;     /* its last transaction met a conflict */
     uint32_t last_txn; /* id given last */
 };
 
@@ -67,6 +68,8 @@ struct conn *conn_new(struct server *s, uint16_t domid, struct domain *d,
 void conn_free(struct conn *c);
 /* Drops watches, transactions, half-read requests and unsent messages. */
 void conn_reset(struct conn *c);
+/* Drops its open transactions. */
+void conn_drop_txns(struct conn *c);
 /* Puts it on the list of connections with work to do. */
 void conn_wake(struct conn *c);
 /* Sends and receives what can be. Returns: true when it stopped for fairness with work left. */

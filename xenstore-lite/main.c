@@ -213,7 +213,8 @@ static int daemon_loop(struct daemon *d)
 
     while (!d->stop) {
         struct epoll_event ev[EVENTS_AT_ONCE];
-        int n = epoll_wait(d->epoll_fd, ev, EVENTS_AT_ONCE, busy ? 0 : -1);
+        int wait = busy ? 0 : turn_timeout(&d->server);
+        int n = epoll_wait(d->epoll_fd, ev, EVENTS_AT_ONCE, wait);
 
         if (n < 0 && errno != EINTR) {
             fprintf(stderr, "xenstored: epoll: %s\n", strerror(errno));

@@ -68,16 +68,8 @@ int op_unwatch(struct request *rq)
 
 int op_reset_watches(struct request *rq)
 {
-    struct conn *c = rq->conn;
-    struct map_node *n;
-
-    watch_remove_all(&c->watches);
-    while ((n = map_first(&c->txns)) != NULL) {
-        struct txn *t = MAP_ENTRY(n, struct txn, by_id);
-
-        map_remove(&c->txns, &t->id);
-        txn_free(t);
-    }
+    watch_remove_all(&rq->conn->watches);
+    conn_drop_txns(rq->conn);
     return answer_ok(rq);
 }
 
@@ -92,11 +84,19 @@ int op_transaction_start(struct request *rq)
     if (!rq->who.privileged && c->txns.count >= server_quota(rq->server, c->domain)->transactions) {
         return -ENOSPC;
     }
+    if (turn_start_waits(rq)) {
+        turn_park(rq);
+        return REQUEST_WAITS;
+    }
     do {
         c->last_txn++;
     } while (c->last_txn == 0 || conn_find_txn(c, c->last_txn));
     t = txn_new(&rq->server->store, c->last_txn);
     map_insert(&c->txns, &t->id, &t->by_id);
+    if (c->collided || rq->resumed) {
+        c->collided = false;
+        turn_take(rq->server, t);
+    }
     buf_printf(rq->reply, "%u", t->id);
     buf_add(rq->reply, "", 1);
     return 0;
@@ -130,17 +130,23 @@ int op_transaction_end(struct request *rq)
     if (!t) {
         return -ENOENT;
     }
-    map_remove(&rq->conn->txns, &t->id);
     if (arg[0] == 'T') {
         rc = txn_resolve(t, &rq->server->store);
+        if (rc == 0 && turn_commit_waits(rq, t)) {
+            turn_park(rq);
+            return REQUEST_WAITS;
+        }
         if (rc == 0) {
             rc = check_room(rq, &t->view);
         }
-        if (rc == 0 && t->edit_count > 0) {
-            store_publish(&rq->server->store, &t->view);
-            rq->committed = t;
-            return answer_ok(rq);
-        }
+    }
+    map_remove(&rq->conn->txns, &t->id);
+    turn_over(rq->server, t);
+    rq->conn->collided = rc == -EAGAIN;
+    if (rc == 0 && arg[0] == 'T' && t->edit_count > 0) {
+        store_publish(&rq->server->store, &t->view);
+        rq->committed = t;
+        return answer_ok(rq);
     }
     txn_free(t);
     return rc < 0 ? rc : answer_ok(rq);

@@ -22,6 +22,7 @@ void server_init(struct server *s, const struct platform *platform)
 {
     *s = (struct server){.quota = quota_default(), .platform = platform};
     s->ready_tail = &s->ready;
+    turn_init(&s->turns);
     store_init(&s->store);
     watch_index_init(&s->watches);
     map_init(&s->domains, domain_cmp);
@@ -231,44 +232,70 @@ static void after_answer(struct server *s, struct request *rq)
     }
 }
 
-void server_handle(struct server *s, struct conn *c)
+static void handle(struct request *rq)
 {
+    struct server *s = rq->server;
+    struct conn *c = rq->conn;
     struct buf reply = {0};
-    struct request rq = {
-        .server = s,
-        .conn = c,
-        .who = server_who(s, c),
-        .hdr = &c->in.hdr,
-        .body = c->in.body,
-        .len = c->in.hdr.len,
-        .reply = &reply,
-    };
     struct op op = {.name = "unknown"};
     int rc = -ENOSYS;
 
-    s->requests++;
-    if (find_op(rq.hdr->type, &op)) {
-        rc = call_op(&rq, &op);
+    rq->who = server_who(s, c);
+    rq->reply = &reply;
+    if (find_op(rq->hdr->type, &op)) {
+        rc = call_op(rq, &op);
     }
     if (rc == 0) {
-        conn_answer(c, rq.hdr->type, rq.hdr, reply.data, reply.len);
-    } else {
+        conn_answer(c, rq->hdr->type, rq->hdr, reply.data, reply.len);
+    } else if (rc < 0) {
         const char *name = wire_error_name(-rc);
 
-        conn_answer(c, XS_ERROR, rq.hdr, name, strlen(name) + 1);
+        conn_answer(c, XS_ERROR, rq->hdr, name, strlen(name) + 1);
     }
     if (s->log_requests) {
         fprintf(stderr, "xenstored: domain %u %s tx %u \"%s\": %s\n", c->domid, op.name,
-                rq.hdr->tx_id, rq.body, rc ? wire_error_name(-rc) : "ok");
+                rq->hdr->tx_id, rq->body,
+                rc < 0 ? wire_error_name(-rc) : (rc == REQUEST_WAITS ? "waits" : "ok"));
     }
-    after_answer(s, &rq);
+    after_answer(s, rq);
     buf_free(&reply);
+}
+
+void server_handle(struct server *s, struct conn *c)
+{
+    struct request rq = {
+        .server = s,
+        .conn = c,
+        .hdr = &c->in.hdr,
+        .body = c->in.body,
+        .len = c->in.hdr.len,
+    };
+
+    s->requests++;
+    handle(&rq);
+    turn_next(s);
+}
+
+void server_resume(struct server *s, struct conn *c, const struct xsd_sockmsg *hdr,
+                   const char *body)
+{
+    struct request rq = {
+        .server = s,
+        .conn = c,
+        .hdr = hdr,
+        .body = body,
+        .len = hdr->len,
+        .resumed = true,
+    };
+
+    handle(&rq);
 }
 
 bool server_run(struct server *s)
 {
     size_t turns = s->ready_count;
 
+    turn_next(s);
     /* Once round those that are ready now; who gets ready meanwhile waits for the next round. */
     while (turns-- > 0 && s->ready) {
         struct conn *c = s->ready;

@@ -17,6 +17,7 @@
 #include "xenstore-lite/map.h"
 #include "xenstore-lite/quota.h"
 #include "xenstore-lite/store.h"
+#include "xenstore-lite/turn.h"
 #include "xenstore-lite/txn.h"
 #include "xenstore-lite/watch.h"
 #include "xenstore-lite/wire.h"
@@ -60,6 +61,7 @@ struct server {
     struct perms *special[SPECIAL_COUNT]; /* who hears of the special watches */
     struct quota quota;                   /* limits of domains without their own */
     const struct platform *platform;      /* NULL: domains have no rings (--no-xen) */
+    struct turns turns;                   /* transactions that collided */
     uint64_t requests;                    /* handled since the start */
     bool log_requests;                    /* one line a request on stderr */
 };
@@ -75,6 +77,7 @@ struct request {
     struct txn *txn;               /* transaction it runs in, or NULL */
     struct buf *reply;             /* answer's payload */
     char path[WIRE_PATH_ROOM];     /* the absolute path it names */
+    bool resumed;                  /* has waited for its turn */
     struct watch *new_watch;       /* set: announce itself after the answer */
     struct txn *committed;         /* set: its changes follow the answer, then it is freed */
     unsigned int specials;         /* bits of enum special to fire after the answer */
@@ -87,6 +90,9 @@ void server_destroy(struct server *s);
 
 /* Handles the complete message in conn->in. */
 void server_handle(struct server *s, struct conn *c);
+/* Handles a request that had to wait. */
+void server_resume(struct server *s, struct conn *c, const struct xsd_sockmsg *hdr,
+                   const char *body);
 /* Runs connections with work to do once round. Returns: true when some still have. */
 bool server_run(struct server *s);
 
@@ -129,7 +135,10 @@ struct domain_status {
 /* Compares what the store knows with the machine's list of all domains, ordered by number. */
 void server_domain_list(struct server *s, const struct domain_status *list, size_t count);
 
-/* Handlers, one for each row of ops.def. They return 0 or a negative errno. */
+/* What a handler returns when the request waits and will be handled again. */
+#define REQUEST_WAITS 1
+
+/* Handlers, one for each row of ops.def. They return 0, REQUEST_WAITS or a negative errno. */
 #define FILE(name)
 #define OP(number, who, txn, handler, doc) int handler(struct request *rq);
 #include "xenstore-lite/ops.def"

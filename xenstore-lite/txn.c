@@ -174,12 +174,17 @@ static bool conflicts(struct map_node *n, struct node *base, struct node *live)
            conflicts(n->left, base, live) || conflicts(n->right, base, live);
 }
 
+bool txn_conflicts(const struct txn *t, struct node *root)
+{
+    return root != t->base && conflicts(t->accesses.root, t->base, root);
+}
+
 int txn_resolve(struct txn *t, struct store *s)
 {
     if (s->live.root == t->base) {
         return 0;
     }
-    if (t->edit_count > 0 && conflicts(t->accesses.root, t->base, s->live.root)) {
+    if (t->edit_count > 0 && txn_conflicts(t, s->live.root)) {
         return -EAGAIN;
     }
     view_destroy(&t->view);

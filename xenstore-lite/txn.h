@@ -56,6 +56,9 @@ void txn_mkdir(struct txn *t, const char *path, int creator);
 void txn_rm(struct txn *t, const char *path);
 void txn_set_perms(struct txn *t, const char *path, struct perms *p);
 
+/* Whether something it depends on differs between its start and the tree of a root. */
+bool txn_conflicts(const struct txn *t, struct node *root);
+
 /*
  * Makes the view derive from the live tree, ready to be published.
  * Errors: -EAGAIN when something it depends on has changed since the start.
