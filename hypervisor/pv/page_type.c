@@ -97,12 +97,10 @@ static int validate_entries(struct frame *f, unsigned level)
         uint64_t pte = read_once(table[i]), wish = pte;
         int rc = page_type_entry_get(level, &pte, f->owner, f->owner);
         if (rc) {
-            if (rc == -ERESTART) {
-                f->pt_flags |= PT_CHILD_PARTIAL;
-            }
+            f->pt_flags = rc == -ERESTART ? PT_CHILD_PARTIAL : 0;
             return rc;
         }
-        f->pt_flags &= (uint8_t)~PT_CHILD_PARTIAL;
+        f->pt_flags = 0;
         f->pt_done = (uint16_t)(i + 1);
         if (pte != wish) {
             write_once(table[i], pte);
@@ -196,6 +194,8 @@ static void defer(struct frame *f)
 {
     struct vcpu *v = current_vcpu();
     BUG_ON(v->mmu_deferred_count == ARRAY_SIZE(v->mmu_deferred));
+    /* A reference of the list's own: somebody else may finish the job before us. */
+    frame_get_held(f);
     v->mmu_deferred[v->mmu_deferred_count++] = f;
 }
 
@@ -212,9 +212,7 @@ bool page_type_finish_deferred(struct vcpu *v)
     while (v->mmu_deferred_count) {
         /* Off the list while we work on it: an entry there is a reason to stop. */
         struct frame *f = v->mmu_deferred[--v->mmu_deferred_count];
-        /* SAFETY: a PARTIAL frame owns a general reference, and only this list (or a new get of the
-         * type, which clears PARTIAL) ends that state; a frame taken up again is left alone. The
-         * owner cannot disappear before its frames. */
+        /* The list's reference keeps frame and owner; only a PARTIAL one is left to be done. */
         struct domain *d = f->owner;
         bool done = true;
         spin_lock(&d->mmu_lock);
@@ -223,9 +221,10 @@ bool page_type_finish_deferred(struct vcpu *v)
         }
         spin_unlock(&d->mmu_lock);
         if (!done) {
-            defer(f);
+            v->mmu_deferred[v->mmu_deferred_count++] = f;
             return false;
         }
+        frame_put(f);
     }
     return true;
 }
