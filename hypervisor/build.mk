@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# The hypervisor: build/hypervisor/paravane (ELF64 with symbols, for debuggers) and paravane.bin, the
-# flat multiboot 1 image that QEMU -kernel and GRUB load. HVDEBUG=0 builds without assertions.
+# The hypervisor: build/hypervisor/paravane (ELF64 with symbols, for debuggers) and paravane.bin,
+# the flat multiboot 1 image that QEMU -kernel and GRUB load. HVDEBUG=0: without assertions.
 # Sources are found by wildcard, one folder per layer; objects follow their sources' names.
 HVDEBUG ?= 1
 # More sources to link in, for experiments.

@@ -108,7 +108,7 @@ int arch_gsi_setup(unsigned gsi, bool level, bool low)
         return -EINVAL;
     }
     spin_lock(&irq_lock);
-    int rc = g->vector ? -EBUSY : 0;
+    int rc = g->vector ? -EEXIST : 0;
     if (!rc) {
         g->level = level;
         g->low = low;
