@@ -80,6 +80,7 @@ def userland(archive):
     for name in applets():
         if name != "busybox":
             archive.link("bin/" + name, "busybox")
+    archive.link("var/run", "/run")
     for name in ("init", "poweroff", "reboot", "modprobe"):
         archive.link("sbin/" + name, "/bin/busybox")
     archive.text("etc/passwd", "root::0:0:root:/root:/bin/sh\n")
@@ -167,7 +168,7 @@ def guest_disk(block):
         mke2fs = shutil.which("mke2fs", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
         subprocess.run([mke2fs, "-q", "-F", "-t", "ext4", "-m", "0", "-E", "root_owner=0:0,"
                         "lazy_itable_init=0", "-O", "^resize_inode", "-L", "first", "-d", folder,
-                        raw, "%dM" % DISK_MIB], check=True)
+                        raw, "%dM" % DISK_MIB], check=True, stdout=subprocess.DEVNULL)
     with open(raw, "rb") as f:
         data = f.read()
     with open(packed, "wb") as f:

@@ -24,11 +24,18 @@ complain()
     echo "$*" >>/tmp/failures
 }
 
+# plan N: how many cases the script has; a verdict over fewer is no PASS.
+plan()
+{
+    echo "$1" >/tmp/plan
+}
+
 # check NAME COMMAND...: one case of a test. Its last line of output explains a failure.
 check()
 {
     name=$1
     shift
+    echo "$name" >>/tmp/cases
     if "$@" >/tmp/check.out 2>&1; then
         echo "PV: ok $name"
     else
@@ -39,6 +46,9 @@ check()
 
 verdict()
 {
+    if [ ! -s /tmp/plan ] || [ "$(cat /tmp/plan)" != "$(wc -l </tmp/cases)" ]; then
+        complain "plan: $(cat /tmp/plan) cases, but ran $(wc -l </tmp/cases)"
+    fi
     if [ -s /tmp/failures ]; then
         echo "PV: verdict FAIL ($(wc -l </tmp/failures))"
     else
@@ -68,8 +78,7 @@ is_control_domain()
 start_store()
 {
     [ -x /usr/sbin/xenstored ] || return 1
-    xenstored || return 1
-    wait_for xenstore-exists / || return 1
+    xenstored -d || return 1
     xenstore-write /local/domain/0/domid 0 /local/domain/0/name Domain-0
 }
 

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT
+"""The boot tests: which machine each starts and what it expects.
+
+Most name a script of tests/boot/dom0/, which runs in the control domain and reports a "PV: ok" or
+"PV: FAIL" line for each case. Others are driven from here over the serial console. Limits are far
+beyond what a slow machine needs; none of them is a measurement.
+"""
+import hashlib
+import os
+import socket
+import sys
+import tempfile
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts"))
+
+import image  # noqa: E402
+import machine  # noqa: E402
+
+
+class Test:
+    """A control-domain script on some machine."""
+
+    systems = ("paravane", "xen")
+    limit = 1200
+    weight = 1              # rough relative duration; heavier ones start first
+    script = None
+
+    def __init__(self, name, script=None, limit=None, weight=None, **options):
+        self.name = name
+        self.script = script or self.script
+        self.limit = limit or self.limit
+        self.weight = weight or self.weight
+        self.options = options
+        self.passed = []    # cases seen from outside
+        self.problems = []
+
+    def prepare(self, setup):
+        """Set the machine up; `options` are attributes of machine.Setup."""
+        setup.mode = "test:" + self.script if self.script else "shell"
+        for name, value in self.options.items():
+            if not hasattr(setup, name):
+                raise ValueError("no machine option " + name)
+            setattr(setup, name, value)
+
+    def drive(self, console):
+        """Whatever there is to do while the machine runs."""
+
+    def finish(self):
+        """Looks at what the machine has left behind, and tidies up."""
+
+    def expect(self, case, good, why):
+        if good:
+            self.passed.append(case)
+        else:
+            self.problems.append("%s: %s" % (case, why))
+
+
+class Shell(Test):
+    """Input and output of the control domain's console, by typing."""
+
+    def drive(self, console):
+        prompt = console.wait_for(r"dom0# ", self.limit)
+        self.expect("shell prompt", prompt, "none came")
+        if not prompt:
+            return
+        for number in range(1, 6):
+            console.send("echo answer=$((%d * 7919))\n" % number)
+            answer = console.wait_for(r"^answer=(\d+)\n", 120)
+            self.expect("typed command %d" % number, answer and answer.group(1) == str(number * 7919),
+                        "no right answer")
+        # Each line waits for the echo of the one before: what a person can paste is not the point.
+        lines = ["%d %s\n" % (number, "0123456789" * 6) for number in range(20)]
+        console.send("head -n 20 | md5sum\n")
+        console.wait_for(r"md5sum\n", 120)
+        for line in lines:
+            console.send(line)
+            console.wait_for(line, 120)
+        digest = hashlib.md5("".join(lines).encode()).hexdigest()
+        self.expect("20 lines typed", console.wait_for(r"^%s  -\n" % digest, 120),
+                    "their checksum did not come back")
+        console.send("exit\n")
+
+
+class Reset(Test):
+    """The control domain's reboot resets the machine instead of switching it off."""
+
+    def drive(self, console):
+        if not console.wait_for(r"dom0# ", self.limit):
+            self.problems.append("no shell")
+            return
+        console.send("reboot -f\n")
+        console.wait_end(300)
+        self.expect("reset", console.ended == "guest-reset", console.how_it_ended())
+        # What judge() asks for is an orderly end; for this test that is the reset.
+        if console.ended == "guest-reset":
+            console.ended = "guest-shutdown"
+
+
+class Peer:
+    """The far end of the network cards' test: a TCP server that QEMU's user network reaches at
+    10.0.2.2. The first line of a connection says "send" or "take"."""
+
+    def __init__(self, stream):
+        self.stream = stream
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                link, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._one, args=(link,), daemon=True).start()
+
+    def _one(self, link):
+        with link, link.makefile("rwb") as stream:
+            if stream.readline().strip() == b"send":
+                stream.write(self.stream)
+                return
+            digest = hashlib.md5()
+            for chunk in iter(lambda: stream.read(65536), b""):
+                digest.update(chunk)
+            stream.write(digest.hexdigest().encode() + b"\n")
+
+    def close(self):
+        self.listener.close()
+
+
+def test_stream():
+    """What scripts/guest/stream produces."""
+    block = image.payload(1, 1)
+    return b"".join(b"block %d\n" % n + block for n in range(1, image.BLOCKS + 1))
+
+
+SECOND_HALF = 128 << 20     # where the control domain writes the stream back
+
+
+class Devices(Test):
+    """Disks and network cards on the control domain's own drivers. Each disk holds the stream at
+    its start; the control domain reads it and writes it again further on, and what arrived in the
+    image file is compared here."""
+
+    script = "devices"
+    weight = 6
+    limit = 1800
+
+    def __init__(self, name, disks, cards, **options):
+        super().__init__(name, **options)
+        self.disks = disks      # kernel's name, QEMU device; {} becomes the drive's name
+        self.cards = cards      # QEMU devices; the control domain finds them by MAC
+
+    def prepare(self, setup):
+        super().prepare(setup)
+        self.stream = test_stream()
+        self.folder = tempfile.TemporaryDirectory(prefix="disks-", dir=machine.OUT)
+        self.peer = Peer(self.stream)
+        devices = []
+        self.files = []
+        for number, (_, device) in enumerate(self.disks):
+            path = os.path.join(self.folder.name, "disk%d" % number)
+            with open(path, "wb") as f:
+                f.write(self.stream)
+                f.truncate(SECOND_HALF * 2)
+            self.files.append(path)
+            devices += ["-drive", "if=none,id=d%d,format=raw,file=%s" % (number, path)]
+            devices += ["-device", device.format("d%d" % number)]
+        for number, card in enumerate(self.cards):
+            # A network of its own for each, so that a route names the card.
+            devices += ["-netdev", "user,id=n%d,net=10.0.%d.0/24" % (number, number + 2)]
+            devices += ["-device", "%s,netdev=n%d,mac=52:54:00:00:00:%02x" % (card, number, number + 2)]
+        setup.devices = devices
+        setup.dom0_args = "pv.disks=%s pv.cards=%d pv.port=%d" % (
+            ",".join(disk for disk, _ in self.disks), len(self.cards), self.peer.port)
+
+    def finish(self):
+        self.peer.close()
+        for path, (name, _) in zip(self.files, self.disks):
+            with open(path, "rb") as f:
+                f.seek(SECOND_HALF)
+                self.expect(name + " in the image file", f.read(len(self.stream)) == self.stream,
+                            "not what the control domain wrote")
+        self.folder.cleanup()
+
+
+def all_tests():
+    q35_disks = [("vda", "virtio-blk-pci,drive={}"), ("sda", "ide-hd,drive={},bus=ide.0"),
+                 ("nvme0n1", "nvme,drive={},serial=pv1")]
+    pc_disks = [("sda", "ide-hd,drive={},bus=ide.0"), ("vda", "virtio-blk-pci,drive={}")]
+    tests = [
+        Test("boot", "boot"),
+        Shell("shell"),
+        Reset("reset"),
+        Devices("devices", q35_disks, ["virtio-net-pci", "e1000e"]),
+        Devices("devices-pc", pc_disks, ["e1000"], machine="pc"),
+        Test("memory-512m", "boot", memory=512, dom0_memory="384M"),
+        Test("memory-16g", "boot", memory=16384),
+        Test("guest", "guest", weight=5),
+        Test("restart", "restart", weight=6),
+        Test("crash", "crash", weight=5),
+        Test("three", "three", weight=5),
+        Test("rounds", "rounds", weight=8, limit=2400),
+        Test("badinput", "badinput", weight=6, limit=2400),
+        Test("store", "store", weight=2),
+    ]
+    for cpu in ("qemu64", "Nehalem", "Skylake-Server", "EPYC"):
+        tests.append(Test("cpu-" + cpu, "boot", cpu=cpu))
+    return tests

@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""`make lint`: the formatter's opinion, the second compiler's warnings, clang-tidy and cppcheck, on
+every C file of the repository. Prints what they find and exits non-zero if they find anything.
+
+The hypervisor's flags are those its build.mk has written to build/hypervisor/flags.
+"""
+import os
+import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+OUT = os.environ.get("B", "build")
+WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wundef",
+            "-Wvla", "-Werror"]
+# Options of gcc that clang does not have, and what only makes sense while compiling.
+NOT_CLANG = ("-fno-delete-null-pointer-checks", "-MMD", "-MP")
+TIDY = "-*,bugprone-*,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier," \
+       "-bugprone-macro-parentheses,-bugprone-narrowing-conversions,-bugprone-assignment-in-if-condition," \
+       "-bugprone-implicit-widening-of-multiplication-result,clang-analyzer-core.*," \
+       "clang-analyzer-deadcode.*,clang-analyzer-unix.*"
+
+
+def c_files(*folders, suffix=(".c",)):
+    for folder in folders:
+        for place, _, names in os.walk(os.path.join(TOP, folder)):
+            for name in sorted(names):
+                if name.endswith(suffix):
+                    yield os.path.relpath(os.path.join(place, name), TOP)
+
+
+def hypervisor_flags():
+    """As gcc gets them, with clang's own freestanding headers in place of gcc's."""
+    with open(os.path.join(TOP, OUT, "hypervisor/flags"), encoding="ascii") as f:
+        words = shlex.split(f.read())[1:]
+    own = subprocess.run(["clang", "-print-resource-dir"], capture_output=True, text=True,
+                         check=True).stdout.strip() + "/include"
+    flags = []
+    for word in words:
+        if word.startswith("/usr/lib/gcc/"):
+            word = own
+        if word not in NOT_CLANG:
+            flags.append(word)
+    return flags
+
+
+def host_flags(path):
+    packages = subprocess.run(["pkg-config", "--cflags", "libxml-2.0", "json-c"], text=True,
+                              capture_output=True, check=True).stdout.split()
+    flags = ["-std=gnu11", *WARNINGS, "-D_GNU_SOURCE", "-D__XEN_TOOLS__", "-I.", "-Ipv-abi", *packages]
+    return flags
+
+
+def run(command):
+    """Output of a tool that failed, else nothing."""
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return ""
+    return done.stdout + "\n".join(line for line in done.stderr.split("\n")
+                                   if "error" in line or "warning:" in line)
+
+
+def jobs():
+    for path in c_files("hypervisor", "pv-abi", "dom0-tools", "xenstore-lite", "tests",
+                        suffix=(".c", ".h")):
+        yield "format", ["clang-format", "--dry-run", "-Werror", path]
+    flags = hypervisor_flags()
+    for path in c_files("hypervisor"):
+        yield "clang", ["clang", *flags, "-fsyntax-only", path]
+        yield "tidy", ["clang-tidy", "--quiet", "--warnings-as-errors=*", "--checks=" + TIDY, path,
+                       "--", *flags]
+    for path in c_files("dom0-tools", "xenstore-lite"):
+        flags = host_flags(path)
+        yield "clang", ["clang", *flags, "-fsyntax-only", path]
+        yield "tidy", ["clang-tidy", "--quiet", "--warnings-as-errors=*", "--checks=" + TIDY, path,
+                       "--", *flags]
+    yield "cppcheck", ["cppcheck", "--quiet", "--error-exitcode=1", "--std=c11", "--inline-suppr",
+                       "--enable=warning,portability", "--suppress=missingInclude", "-D__x86_64__",
+                       "-j", "2", "dom0-tools", "xenstore-lite"]
+
+
+def main():
+    found = {}
+    with ThreadPoolExecutor(2) as pool:
+        work = [(tool, pool.submit(run, command)) for tool, command in jobs()]
+        for tool, result in work:
+            text = result.result().strip()
+            if text:
+                print(text)
+                found[tool] = found.get(tool, 0) + 1
+    for tool, count in found.items():
+        print("lint: %s objects to %d files" % (tool, count))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
