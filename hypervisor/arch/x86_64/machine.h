@@ -59,8 +59,13 @@ void irq_mask_old_controllers(void);
 void irq_init(void);
 /* Route the serial port's interrupt, or have the timer interrupt poll the port. */
 void irq_init_uart(void);
-enum { VECTOR_TIMER = 0xf0, VECTOR_KICK = 0xf1, VECTOR_FLUSH = 0xf2, VECTOR_APIC_ERROR = 0xfe,
-       VECTOR_SPURIOUS = 0xff };
+enum {
+    VECTOR_TIMER = 0xf0,
+    VECTOR_KICK = 0xf1,
+    VECTOR_FLUSH = 0xf2,
+    VECTOR_APIC_ERROR = 0xfe,
+    VECTOR_SPURIOUS = 0xff
+};
 
 /* apic.c */
 void apic_init_cpu(void);
@@ -135,7 +140,17 @@ void uart_irq_enable(void);
 void cpu_init(unsigned cpu);
 /* Log what was found. */
 void cpu_report(void);
-enum cpu_feature { CPU_NX, CPU_SMEP, CPU_SMAP, CPU_FSGSBASE, CPU_XSAVE, CPU_PGE, CPU_X2APIC, CPU_1GB, CPU_RDTSCP };
+enum cpu_feature {
+    CPU_NX,
+    CPU_SMEP,
+    CPU_SMAP,
+    CPU_FSGSBASE,
+    CPU_XSAVE,
+    CPU_PGE,
+    CPU_X2APIC,
+    CPU_1GB,
+    CPU_RDTSCP
+};
 bool cpu_has(enum cpu_feature f);
 
 /* panic.c */
