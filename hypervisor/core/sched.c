@@ -130,17 +130,19 @@ static unsigned cpu_of(const struct runq *rq)
     return (unsigned)(rq - queues);
 }
 
-/* v, which is on the queue, may be due before curr. */
+/* v is so far behind curr that it does not wait for the end of curr's turn. */
+static bool well_behind(const struct vcpu *v, const struct vcpu *curr)
+{
+    return vtime_before(v->sched.vruntime + weighted(v, PREEMPT_LEAD_NS), curr->sched.vruntime);
+}
+
+/* v, which is on the queue, may be due before curr, whose account is up to date. */
 static void preempt_locked(struct runq *rq, const struct vcpu *v, ns_t now)
 {
     struct vcpu *curr = rq->curr;
     if (curr == rq->idle) {
         deferred_raise(cpu_of(rq), DEFER_SCHED);
-        return;
-    }
-    ns_t ran = now - curr->sched.started;
-    uint64_t used = curr->sched.vruntime + weighted(curr, MAX(ran, 0));
-    if (!vtime_before(v->sched.vruntime + weighted(v, PREEMPT_LEAD_NS), used)) {
+    } else if (!well_behind(v, curr)) {
         limit_slice_locked(rq, curr->sched.slice_start + SLICE_NS);
     } else if (now - curr->sched.slice_start < MIN_RUN_NS) {
         limit_slice_locked(rq, curr->sched.slice_start + MIN_RUN_NS);
@@ -164,6 +166,7 @@ static void poke_idle(const struct runq *rq)
 /* v has become runnable: not running, not queued. */
 static void enqueue_locked(struct runq *rq, struct vcpu *v, ns_t now)
 {
+    account_locked(rq, now); /* the clock stands still while curr is alone */
     uint64_t earliest = rq->clock - weighted(v, WAKE_LAG_NS);
     if (vtime_before(v->sched.vruntime, earliest)) {
         v->sched.vruntime = earliest;
@@ -293,7 +296,7 @@ static void steal(struct runq *mine)
     }
 }
 
-static struct vcpu *pick_locked(struct runq *rq)
+static struct vcpu *pick_locked(const struct runq *rq, ns_t now)
 {
     struct vcpu *curr = rq->curr, *first = first_waiting(rq);
     bool stays = curr != rq->idle && curr->sched.pause_bits == 0;
@@ -307,17 +310,23 @@ static struct vcpu *pick_locked(struct runq *rq)
         }
         return first;
     }
-    return stays && !vtime_before(first->sched.vruntime, curr->sched.vruntime) ? curr : first;
+    if (stays && now - curr->sched.slice_start < SLICE_NS) {
+        return well_behind(first, curr) ? first : curr;
+    }
+    return stays && vtime_before(curr->sched.vruntime, first->sched.vruntime) ? curr : first;
 }
 
-/* curr starts a turn: it ends when there is somebody to end it for. */
-static void start_slice_locked(struct runq *rq, ns_t now)
+/* curr starts a turn, or goes on with the one it has; it ends when somebody else waits. */
+static void start_slice_locked(struct runq *rq, bool new_turn, ns_t now)
 {
-    rq->curr->sched.slice_start = now;
+    struct sched_unit *curr = &rq->curr->sched;
+    if (new_turn || now - curr->slice_start >= SLICE_NS) {
+        curr->slice_start = now;
+    }
     rq->slice_end = INT64_MAX;
     timer_stop(&rq->slice);
     if (rq->curr != rq->idle && !list_empty(&rq->queue)) {
-        limit_slice_locked(rq, now + SLICE_NS);
+        limit_slice_locked(rq, curr->slice_start + SLICE_NS);
     }
 }
 
@@ -353,7 +362,7 @@ void sched_run(void)
     ns_t now = arch_now_ns();
     spin_lock(&rq->lock);
     account_locked(rq, now);
-    struct vcpu *next = pick_locked(rq);
+    struct vcpu *next = pick_locked(rq, now);
     prev->sched.yielded = false;
     if (next != prev) {
         if (queued(next)) {
@@ -366,7 +375,7 @@ void sched_run(void)
         vcpu_runstate_change(next, RUNSTATE_running, now);
         (next == rq->idle ? cpumask_set : cpumask_clear)(&idle_pcpus, cpu_of(rq));
     }
-    start_slice_locked(rq, now);
+    start_slice_locked(rq, next != prev, now);
     spin_unlock(&rq->lock);
 
     if (next != prev) {
