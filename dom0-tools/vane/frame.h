@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the frame's own files share: the groups of commands and the texts made from them.
+ * Private to main.c and help.c.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "dom0-tools/vane/vane.h"
+
+#define VANE_VERSION "0.2"
+
+/* Finds a command's row in any group; NULL if there is none. */
+const struct vane_command *frame_find(const char *name);
+
+/* Goes through all rows: the one after `command`, the first for NULL, NULL after the last. */
+const struct vane_command *frame_next(const struct vane_command *command);
+
+/* help.c: the list of commands, or one command in full. */
+void help_all(FILE *to);
+void help_command(FILE *to, const struct vane_command *command);
+
+/* help.c: the manual page in man(7) format, and the functions bash completes words with. */
+void help_man(FILE *to);
+void help_completion(FILE *to);

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Texts made from the command table: help on the terminal, the manual page, bash completion.
+ *
+ * A row's details are paragraphs separated by an empty line; help folds them to 79 columns, the
+ * manual page leaves that to man.
+ */
+#include <string.h>
+
+#include "dom0-tools/vane/frame.h"
+
+#define HELP_COLUMNS 79
+#define OPTION_COLUMN 26
+
+static const struct {
+    enum vane_exit status;
+    const char *meaning;
+} exits[] = {
+    {VANE_OK, "done"},
+    {VANE_FAILURE, "failed for another reason than those below"},
+    {VANE_USAGE, "the command line is wrong"},
+    {VANE_NOT_FOUND, "there is no such domain, file or device"},
+    {VANE_BAD_CONFIG, "a configuration or a kernel image is wrong"},
+    {VANE_NOT_ALLOWED, "no hypervisor below, not the control domain, or not root"},
+    {VANE_IN_USE, "a name, disk or device is in use, or a domain is busy"},
+    {VANE_NO_MEMORY, "the machine has too little memory or other resources"},
+    {VANE_TIMEOUT, "a guest or a device did not react in time"},
+};
+#define EXIT_COUNT (sizeof(exits) / sizeof(exits[0]))
+
+/* --- help -------------------------------------------------------------------------------- */
+
+void help_all(FILE *to)
+{
+    fprintf(to, "Usage: vane COMMAND [OPTION]... [OPERAND]...\n"
+                "       vane help COMMAND | vane --help | vane --version\n\n"
+                "Manages the guests of this machine.\n\nCommands:\n");
+    for (const struct vane_command *at = frame_next(NULL); at != NULL; at = frame_next(at)) {
+        fprintf(to, "  %-14s %s\n", at->name, at->summary);
+    }
+    fprintf(to, "\nExit status:\n");
+    for (size_t i = 0; i < EXIT_COUNT; i++) {
+        fprintf(to, "  %d  %s\n", (int)exits[i].status, exits[i].meaning);
+    }
+}
+
+/* Prints paragraphs folded at blanks. */
+static void fold(FILE *to, const char *text)
+{
+    size_t column = 0;
+
+    while (*text != '\0') {
+        if (*text == '\n') {
+            size_t breaks = strspn(text, "\n");
+
+            fputs(breaks > 1 ? "\n\n" : "\n", to);
+            text += breaks;
+            column = 0;
+        }
+        text += strspn(text, " ");
+
+        size_t bytes = strcspn(text, " \n");
+
+        if (bytes == 0) {
+            continue;
+        }
+        if (column > 0 && column + 1 + bytes > HELP_COLUMNS) {
+            fputc('\n', to);
+            column = 0;
+        }
+        column += (size_t)fprintf(to, "%s%.*s", column > 0 ? " " : "", (int)bytes, text);
+        text += bytes;
+    }
+    fputc('\n', to);
+}
+
+static void print_option(FILE *to, const struct vane_option *option)
+{
+    int used =
+        fprintf(to, "  -%c, --%s%s%s", option->letter, option->name,
+                option->value != NULL ? "=" : "", option->value != NULL ? option->value : "");
+
+    fprintf(to, "%*s%s\n", used < OPTION_COLUMN ? OPTION_COLUMN - used : 1, "", option->help);
+}
+
+void help_command(FILE *to, const struct vane_command *command)
+{
+    fprintf(to, "Usage: vane %s%s%s%s\n\n%s.\n", command->name,
+            command->options != NULL || command->json ? " [OPTION]..." : "",
+            *command->operands != '\0' ? " " : "", command->operands, command->summary);
+    if (command->details != NULL) {
+        fputc('\n', to);
+        fold(to, command->details);
+    }
+    fprintf(to, "\nOptions:\n");
+    for (const struct vane_option *at = command->options; at != NULL && at->letter != 0; at++) {
+        print_option(to, at);
+    }
+    if (command->json) {
+        fprintf(to, "      %-*s%s\n", OPTION_COLUMN - 6, "--json", "print JSON");
+    }
+    fprintf(to, "  %-*s%s\n", OPTION_COLUMN - 2, "-h, --help", "print this text");
+}
+
+/* --- manual page ------------------------------------------------------------------------- */
+
+/* Text with the characters roff treats specially made harmless; empty lines start paragraphs. */
+static void roff(FILE *to, const char *text)
+{
+    bool line_start = true;
+
+    for (; *text != '\0'; text++) {
+        if (text[0] == '\n' && text[1] == '\n') {
+            fputs("\n.PP", to);
+            continue;
+        }
+        if (line_start && (*text == '.' || *text == '\'')) {
+            fputs("\\&", to);
+        }
+        if (*text == '-') {
+            fputs("\\-", to);
+        } else if (*text == '\\') {
+            fputs("\\e", to);
+        } else {
+            fputc(*text, to);
+        }
+        line_start = *text == '\n';
+    }
+}
+
+static void man_command(FILE *to, const struct vane_command *command)
+{
+    fprintf(to, ".SS ");
+    roff(to, command->name);
+    fprintf(to, "%s%s\n", *command->operands != '\0' ? " " : "", command->operands);
+    roff(to, command->summary);
+    fprintf(to, ".\n");
+    if (command->details != NULL) {
+        fprintf(to, ".PP\n");
+        roff(to, command->details);
+        fputc('\n', to);
+    }
+    for (const struct vane_option *at = command->options; at != NULL && at->letter != 0; at++) {
+        fprintf(to, ".TP\n\\fB\\-%c\\fR, \\fB\\-\\-", at->letter);
+        roff(to, at->name);
+        fprintf(to, "\\fR");
+        if (at->value != NULL) {
+            fprintf(to, "=\\fI%s\\fR", at->value);
+        }
+        fputc('\n', to);
+        roff(to, at->help);
+        fputc('\n', to);
+    }
+    if (command->json) {
+        fprintf(to, ".TP\n\\fB\\-\\-json\\fR\nprint JSON\n");
+    }
+}
+
+void help_man(FILE *to)
+{
+    fprintf(to, ".TH VANE 1 \"\" \"paravane %s\" \"Paravane\"\n", VANE_VERSION);
+    fprintf(to, ".SH NAME\nvane \\- manage the guests of a Paravane machine\n");
+    fprintf(to, ".SH SYNOPSIS\n.B vane\n\\fICOMMAND\\fR [\\fIOPTION\\fR]... "
+                "[\\fIOPERAND\\fR]...\n");
+    fprintf(to, ".SH DESCRIPTION\nRuns in the control domain, as root. A \\fIDOMAIN\\fR is given "
+                "by its name or its number. Errors are one line on standard error.\n");
+    fprintf(to, ".SH COMMANDS\n");
+    for (const struct vane_command *at = frame_next(NULL); at != NULL; at = frame_next(at)) {
+        man_command(to, at);
+    }
+    fprintf(to, ".SH EXIT STATUS\n");
+    for (size_t i = 0; i < EXIT_COUNT; i++) {
+        fprintf(to, ".TP\n.B %d\n", (int)exits[i].status);
+        roff(to, exits[i].meaning);
+        fputc('\n', to);
+    }
+}
+
+/* --- completion -------------------------------------------------------------------------- */
+
+static void completion_options(FILE *to, const struct vane_command *command)
+{
+    fprintf(to, "        %s) options='--help%s", command->name, command->json ? " --json" : "");
+    for (const struct vane_option *at = command->options; at != NULL && at->letter != 0; at++) {
+        fprintf(to, " --%s", at->name);
+    }
+    fprintf(to, "'; operands=%s ;;\n",
+            strstr(command->operands, "DOMAIN") != NULL ? "domain"
+            : *command->operands != '\0'                ? "file"
+                                                        : "none");
+}
+
+void help_completion(FILE *to)
+{
+    fprintf(to, "# bash completion for vane, made from its command table\n"
+                "_vane()\n{\n"
+                "    local word=${COMP_WORDS[COMP_CWORD]} options operands\n"
+                "    COMPREPLY=()\n"
+                "    if [ \"$COMP_CWORD\" -eq 1 ] || [ \"${COMP_WORDS[1]}\" = help ]; then\n"
+                "        COMPREPLY=($(compgen -W 'help");
+    for (const struct vane_command *at = frame_next(NULL); at != NULL; at = frame_next(at)) {
+        fprintf(to, " %s", at->name);
+    }
+    fprintf(to, " --help --version' -- \"$word\"))\n        return\n    fi\n"
+                "    case ${COMP_WORDS[1]} in\n");
+    for (const struct vane_command *at = frame_next(NULL); at != NULL; at = frame_next(at)) {
+        completion_options(to, at);
+    }
+    fprintf(to, "        *) return ;;\n    esac\n"
+                "    case $word in\n"
+                "        -*) COMPREPLY=($(compgen -W \"$options\" -- \"$word\")) ; return ;;\n"
+                "    esac\n"
+                "    case $operands in\n"
+                "        domain) COMPREPLY=($(compgen -W \"$(vane list --quiet 2>/dev/null)\" "
+                "-- \"$word\")) ;;\n"
+                "        file) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
+                "    esac\n}\n"
+                "complete -o filenames -F _vane vane\n");
+}

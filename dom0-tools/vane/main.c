@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Entry of the admin program: finds the command's row, parses its options, runs it.
+ *
+ * A command's words may come in any order after its name, "--" ends the options. What is wrong on
+ * the command line is said in one line and ends with VANE_USAGE before the command did anything.
+ */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dom0-tools/vane/frame.h"
+
+/* getopt's codes for options without a letter. */
+enum {
+    CODE_JSON = 256,
+    CODE_HELP = 'h',
+};
+
+static const struct vane_command *const groups[] = {
+    vane_commands_see,
+    vane_commands_life,
+    vane_commands_image,
+};
+#define GROUP_COUNT (sizeof(groups) / sizeof(groups[0]))
+
+const struct vane_command *frame_next(const struct vane_command *command)
+{
+    if (command == NULL) {
+        return groups[0];
+    }
+    for (size_t i = 0; i < GROUP_COUNT; i++) {
+        for (const struct vane_command *at = groups[i]; at->name != NULL; at++) {
+            if (at == command) {
+                return at[1].name != NULL ? at + 1 : i + 1 < GROUP_COUNT ? groups[i + 1] : NULL;
+            }
+        }
+    }
+    return NULL;
+}
+
+const struct vane_command *frame_find(const char *name)
+{
+    const struct vane_command *at = frame_next(NULL);
+
+    while (at != NULL && strcmp(at->name, name) != 0) {
+        at = frame_next(at);
+    }
+    return at;
+}
+
+/* Both forms of a command's options as getopt_long() wants them. */
+struct forms {
+    char letters[2 * VANE_MAX_OPTIONS + 4];
+    struct option words[VANE_MAX_OPTIONS + 3];
+};
+
+static void make_forms(const struct vane_command *command, struct forms *forms)
+{
+    const struct vane_option *option = command->options;
+    size_t letters = 0;
+    size_t words = 0;
+
+    memset(forms, 0, sizeof(*forms));
+    forms->letters[letters++] = ':';
+    forms->letters[letters++] = CODE_HELP;
+    forms->words[words++] = (struct option){"help", no_argument, NULL, CODE_HELP};
+    if (command->json) {
+        forms->words[words++] = (struct option){"json", no_argument, NULL, CODE_JSON};
+    }
+    for (; option != NULL && option->letter != 0 && words < VANE_MAX_OPTIONS + 2; option++) {
+        int takes = option->value != NULL ? required_argument : no_argument;
+
+        forms->words[words++] = (struct option){option->name, takes, NULL, option->letter};
+        forms->letters[letters++] = option->letter;
+        if (takes == required_argument) {
+            forms->letters[letters++] = ':';
+        }
+    }
+}
+
+static int usage_error(const struct vane_command *command, const char *what, const char *word)
+{
+    vane_error("%s: %s%s%s (try: vane help %s)", command->name, what, word != NULL ? " " : "",
+               word != NULL ? word : "", command->name);
+    return VANE_USAGE;
+}
+
+static void take_option(struct vane_args *args, int code)
+{
+    for (size_t i = 0; args->command->options[i].letter != 0; i++) {
+        if (args->command->options[i].letter == code) {
+            args->values[i] = optarg != NULL ? optarg : "";
+        }
+    }
+}
+
+/* Parses what stands behind the command's name. Returns: -1 to run the command, else its status. */
+static int parse(int argc, char **argv, struct vane_args *args)
+{
+    const struct vane_command *command = args->command;
+    struct forms forms;
+    int code;
+
+    make_forms(command, &forms);
+    opterr = 0;
+    while ((code = getopt_long(argc, argv, forms.letters, forms.words, NULL)) != -1) {
+        switch (code) {
+        case CODE_HELP:
+            help_command(stdout, command);
+            return VANE_OK;
+        case CODE_JSON:
+            args->json = true;
+            break;
+        case '?':
+            return usage_error(command, "unknown option", argv[optind - 1]);
+        case ':':
+            return usage_error(command, "option without its value:", argv[optind - 1]);
+        default:
+            take_option(args, code);
+            break;
+        }
+    }
+    args->count = argc - optind;
+    args->operands = argv + optind;
+    if (args->count < command->min_operands) {
+        return usage_error(command, "missing operand:", command->operands);
+    }
+    if (args->count > command->max_operands) {
+        return usage_error(command, "surplus operand:", args->operands[command->max_operands]);
+    }
+    return -1;
+}
+
+static int run_help(int argc, char **argv)
+{
+    if (argc < 2) {
+        help_all(stdout);
+        return VANE_OK;
+    }
+
+    const struct vane_command *command = frame_find(argv[1]);
+
+    if (command == NULL) {
+        vane_error("unknown command '%s' (try: vane --help)", argv[1]);
+        return VANE_USAGE;
+    }
+    help_command(stdout, command);
+    return VANE_OK;
+}
+
+static int run(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : NULL;
+
+    if (word == NULL) {
+        help_all(stderr);
+        return VANE_USAGE;
+    }
+    if (strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+        return run_help(argc - 1, argv + 1);
+    }
+    if (strcmp(word, "--version") == 0) {
+        printf("vane %s\n", VANE_VERSION);
+        return VANE_OK;
+    }
+    if (strcmp(word, "--generate-man") == 0) {
+        help_man(stdout);
+        return VANE_OK;
+    }
+    if (strcmp(word, "--generate-completion") == 0) {
+        help_completion(stdout);
+        return VANE_OK;
+    }
+
+    struct vane_args args = {.command = frame_find(word)};
+
+    if (args.command == NULL) {
+        vane_error("unknown %s '%s' (try: vane --help)", word[0] == '-' ? "option" : "command",
+                   word);
+        return VANE_USAGE;
+    }
+
+    int status = parse(argc - 1, argv + 1, &args);
+
+    return status >= 0 ? status : args.command->run(&args);
+}
+
+int main(int argc, char **argv)
+{
+    int status = run(argc, argv);
+
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == VANE_OK) {
+        vane_error("cannot write to standard output");
+        status = VANE_FAILURE;
+    }
+    return status;
+}
