@@ -10,12 +10,29 @@
 #include "dom0-tools/libhv/hv_internal.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xentoollog.h>
 
 /* destroydomain asks to be called again while a big domain is taken apart; 2^26 rounds of 64 pages
  * would be more than any machine holds, so running out of them means no progress. */
 #define DESTROY_TRIES_MAX (1u << 26)
+
+/* The libraries print a line of their own about each failure unless given a logger; callers of
+ * libhv report in their words, once. */
+static void ignore_message(xentoollog_logger *logger, xentoollog_level level, int errnoval,
+                           const char *context, const char *format, va_list list)
+{
+    (void)logger;
+    (void)level;
+    (void)errnoval;
+    (void)context;
+    (void)format;
+    (void)list;
+}
+
+static xentoollog_logger quiet = {.vmessage = ignore_message};
 
 int hv_open(struct hv **out)
 {
@@ -26,11 +43,11 @@ int hv_open(struct hv **out)
     if (hv == NULL) {
         return -ENOMEM;
     }
-    hv->call = xencall_open(NULL, 0);
+    hv->call = xencall_open(&quiet, 0);
     if (hv->call == NULL) {
         goto undo;
     }
-    hv->memory = xenforeignmemory_open(NULL, 0);
+    hv->memory = xenforeignmemory_open(&quiet, 0);
     if (hv->memory == NULL) {
         goto undo;
     }
