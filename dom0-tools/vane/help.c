@@ -5,6 +5,7 @@
  * A row's details are paragraphs separated by an empty line; help folds them to 79 columns, the
  * manual page leaves that to man.
  */
+#include <ctype.h>
 #include <string.h>
 
 #include "dom0-tools/vane/frame.h"
@@ -83,11 +84,18 @@ static void print_option(FILE *to, const struct vane_option *option)
     fprintf(to, "%*s%s\n", used < OPTION_COLUMN ? OPTION_COLUMN - used : 1, "", option->help);
 }
 
+/* A row's summary as a sentence of its own. */
+static void sentence(FILE *to, const char *summary)
+{
+    fprintf(to, "%c%s.\n", toupper((unsigned char)summary[0]), summary + 1);
+}
+
 void help_command(FILE *to, const struct vane_command *command)
 {
-    fprintf(to, "Usage: vane %s%s%s%s\n\n%s.\n", command->name,
+    fprintf(to, "Usage: vane %s%s%s%s\n\n", command->name,
             command->options != NULL || command->json ? " [OPTION]..." : "",
-            *command->operands != '\0' ? " " : "", command->operands, command->summary);
+            *command->operands != '\0' ? " " : "", command->operands);
+    sentence(to, command->summary);
     if (command->details != NULL) {
         fputc('\n', to);
         fold(to, command->details);
@@ -133,8 +141,7 @@ static void man_command(FILE *to, const struct vane_command *command)
     fprintf(to, ".SS ");
     roff(to, command->name);
     fprintf(to, "%s%s\n", *command->operands != '\0' ? " " : "", command->operands);
-    roff(to, command->summary);
-    fprintf(to, ".\n");
+    sentence(to, command->summary);
     if (command->details != NULL) {
         fprintf(to, ".PP\n");
         roff(to, command->details);
