@@ -104,9 +104,11 @@ exists()
     vane info "$1" >/dev/null 2>&1
 }
 
+# gone NAME: vane says that there is no such domain, which is more than failing to find out.
 gone()
 {
-    ! exists "$1"
+    vane info "$1" >/dev/null 2>&1
+    [ $? = 3 ]
 }
 
 # log NAME: a guest's console log so far. says NAME TEXT: whether a line of it begins like that.
@@ -118,6 +120,12 @@ log()
 says()
 {
     tr -d '\r' <"$LOGS/$1.log" | grep -q "^$2"
+}
+
+# said NAME N TEXT: whether N lines or more begin like that.
+said()
+{
+    [ "$(tr -d '\r' <"$LOGS/$1.log" | grep -c "^$3")" -ge "$2" ]
 }
 
 # says_or_gone NAME TEXT: to wait for a guest without waiting for a dead one.
