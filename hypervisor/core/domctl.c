@@ -13,7 +13,6 @@
 #include "core/hooks.h"
 #include "core/subop.h"
 #include "core/time.h"
-#include "pv/hypercall_page.h"
 
 #define GRANT_VERSION_MAX 2u
 #define FRAME_INFO_MAX 1024u

@@ -45,3 +45,5 @@ must_check long pv_context_set(struct vcpu *v, const struct vcpu_guest_context *
 void pv_context_get(struct vcpu *v, struct vcpu_guest_context *c);
 /* Raise an NMI on v. */
 void pv_nmi_raise(struct vcpu *v);
+/* Fill a page with hypercall stubs (pv/hypercall_page.c). */
+void hypercall_page_fill(void *page);
