@@ -10,7 +10,6 @@ test:
 	@$(MAKE) --no-print-directory test-inner
 
 test-inner: all image $(UNIT_TESTS)
-	@python3 tests/check/run.py
 	@python3 tests/boot/run.py --units $(UNIT_TESTS)
 
 # The host's tests alone.
@@ -30,5 +29,4 @@ check:
 
 lint:
 	@scripts/packages build lint
-	@python3 tests/check/run.py
-	@python3 tests/check/lint.py
+	@python3 tests/check/run.py; checks=$$?; python3 tests/check/lint.py && exit $$checks
