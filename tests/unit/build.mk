@@ -35,6 +35,6 @@ $(HVU)/libhv.a: $(HVU_OBJ)
 	$(AR) rcs $@ $^
 
 $(HVU_PROGRAMS): $(HVU)/%: $(HVU)/tests/unit/%.o $(HVU_HOST_OBJ) $(HVU)/libhv.a
-	$(CC) $(HVU_CFLAGS) $(HVU_WRAP) -o $@ $< $(HVU_HOST_OBJ) $(HVU)/libhv.a $(HVU_LDFLAGS) -lcunit
+	$(CC) $(HVU_CFLAGS) $(HVU_WRAP) -o $@ $< $(HVU_HOST_OBJ) $(HVU)/libhv.a -lcunit
 
 -include $(HVU_OBJ:.o=.d) $(HVU_HOST_OBJ:.o=.d) $(HVU_TEST_OBJ:.o=.d)
