@@ -34,35 +34,17 @@ struct node device_backend(struct xs_handle *xs, xs_transaction_t transaction, u
                    domid, id);
 }
 
-int device_make_pair(const struct node *front, const struct node *back, uint32_t domid)
+void device_make_pair(struct node *front, struct node *back, uint32_t domid)
 {
-    int rc = node_make(front, domid, DEVICE_BACKEND_DOMID);
-
-    if (rc == 0) {
-        rc = node_make(back, DEVICE_BACKEND_DOMID, domid);
-    }
-    if (rc == 0) {
-        rc = node_write(front, "backend", "%s", back->path);
-    }
-    if (rc == 0) {
-        rc = node_write(front, "backend-id", "%u", DEVICE_BACKEND_DOMID);
-    }
-    if (rc == 0) {
-        rc = node_write(front, "state", "%d", NODE_STATE_INITIALISING);
-    }
-    if (rc == 0) {
-        rc = node_write(back, "frontend", "%s", front->path);
-    }
-    if (rc == 0) {
-        rc = node_write(back, "frontend-id", "%u", domid);
-    }
-    if (rc == 0) {
-        rc = node_write(back, "online", "1");
-    }
-    if (rc == 0) {
-        rc = node_write(back, "state", "%d", NODE_STATE_INITIALISING);
-    }
-    return rc;
+    node_make(front, domid, DEVICE_BACKEND_DOMID);
+    node_put(front, "backend", "%s", back->path);
+    node_put(front, "backend-id", "%u", DEVICE_BACKEND_DOMID);
+    node_put(front, "state", "%d", NODE_STATE_INITIALISING);
+    node_make(back, DEVICE_BACKEND_DOMID, domid);
+    node_put(back, "frontend", "%s", front->path);
+    node_put(back, "frontend-id", "%u", domid);
+    node_put(back, "online", "1");
+    node_put(back, "state", "%d", NODE_STATE_INITIALISING);
 }
 
 int device_driver_check(const char *kind, const char *module, struct err *err)
@@ -178,16 +160,17 @@ void device_set_end(struct device_set *set)
 static int close_body(xs_transaction_t transaction, void *context)
 {
     struct node back = *(const struct node *)context;
-    int rc = 0;
+    enum node_state state;
 
     back.transaction = transaction;
-    if (node_read_state(&back) != NODE_STATE_UNKNOWN) {
-        rc = node_write(&back, "online", "0");
-        if (rc == 0 && node_read_state(&back) != NODE_STATE_CLOSED) {
-            rc = node_write(&back, "state", "%d", NODE_STATE_CLOSING);
-        }
+    state = node_read_state(&back);
+    if (state != NODE_STATE_UNKNOWN) {
+        node_put(&back, "online", "0");
     }
-    return rc;
+    if (state != NODE_STATE_UNKNOWN && state != NODE_STATE_CLOSED) {
+        node_put(&back, "state", "%d", NODE_STATE_CLOSING);
+    }
+    return back.error;
 }
 
 /* Calls visit() for each of a domain's back ends of one kind. */

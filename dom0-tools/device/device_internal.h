@@ -17,7 +17,7 @@ struct node device_backend(struct xs_handle *xs, xs_transaction_t transaction, u
                            const char *kind, unsigned int id);
 
 /* Makes both directories and the nodes every device has. */
-int device_make_pair(const struct node *front, const struct node *back, uint32_t domid);
+void device_make_pair(struct node *front, struct node *back, uint32_t domid);
 
 /* Waits until the back end has reached InitWait and ready() says what it made can be used. A back
  * end that gives up is reported in its own words. */

@@ -219,43 +219,22 @@ static int disk_nodes_body(xs_transaction_t transaction, void *context)
     struct node front = device_frontend(nodes->set->xs, transaction, domid, "vbd", disk->vdev);
     struct node back = device_backend(nodes->set->xs, transaction, domid, "vbd", disk->vdev);
     bool readonly = disk->readonly || disk->cdrom;
-    int rc = device_make_pair(&front, &back, domid);
 
-    if (rc == 0) {
-        rc = node_write(&front, "virtual-device", "%u", disk->vdev);
+    device_make_pair(&front, &back, domid);
+    node_put(&front, "virtual-device", "%u", disk->vdev);
+    node_put(&front, "device-type", "%s", disk->cdrom ? "cdrom" : "disk");
+    node_put(&back, "dev", "%s", disk->target);
+    node_put(&back, "params", "%s", disk->path);
+    node_put(&back, "type", "phy");
+    node_put(&back, "mode", "%s", readonly ? "r" : "w");
+    node_put(&back, "device-type", "%s", disk->cdrom ? "cdrom" : "disk");
+    node_put(&back, "removable", "0");
+    if (disk->shareable) {
+        node_put(&back, "shareable", "1");
     }
-    if (rc == 0) {
-        rc = node_write(&front, "device-type", "%s", disk->cdrom ? "cdrom" : "disk");
-    }
-    if (rc == 0) {
-        rc = node_write(&back, "dev", "%s", disk->target);
-    }
-    if (rc == 0) {
-        rc = node_write(&back, "params", "%s", disk->path);
-    }
-    if (rc == 0) {
-        rc = node_write(&back, "type", "phy");
-    }
-    if (rc == 0) {
-        rc = node_write(&back, "mode", "%s", readonly ? "r" : "w");
-    }
-    if (rc == 0) {
-        rc = node_write(&back, "device-type", "%s", disk->cdrom ? "cdrom" : "disk");
-    }
-    if (rc == 0) {
-        rc = node_write(&back, "removable", "0");
-    }
-    if (rc == 0 && disk->shareable) {
-        rc = node_write(&back, "shareable", "1");
-    }
-    if (rc == 0) {
-        rc = node_write(&back, "hotplug-status", "connected");
-    }
-    if (rc == 0) {
-        rc = node_write(&back, "physical-device", "%x:%x", major(nodes->device),
-                        minor(nodes->device));
-    }
-    return rc;
+    node_put(&back, "hotplug-status", "connected");
+    node_put(&back, "physical-device", "%x:%x", major(nodes->device), minor(nodes->device));
+    return front.error != 0 ? front.error : back.error;
 }
 
 int disk_begin(struct device_set *set, size_t index, struct err *err)

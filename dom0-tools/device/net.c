@@ -64,32 +64,18 @@ static int net_nodes_body(xs_transaction_t transaction, void *context)
     struct node front = device_frontend(nodes->set->xs, transaction, domid, "vif", id);
     struct node back = device_backend(nodes->set->xs, transaction, domid, "vif", id);
     char mac[18];
-    int rc = device_make_pair(&front, &back, domid);
 
     config_mac_format(net->mac, mac);
-    if (rc == 0) {
-        rc = node_write(&front, "handle", "%u", id);
-    }
-    if (rc == 0) {
-        rc = node_write(&front, "mac", "%s", mac);
-    }
-    if (rc == 0) {
-        rc = node_write(&back, "handle", "%u", id);
-    }
-    if (rc == 0) {
-        rc = node_write(&back, "mac", "%s", mac);
-    }
-    if (rc == 0) {
-        rc = node_write(&back, "bridge", "%s", net->bridge);
-    }
-    if (rc == 0) {
-        rc = node_write(&back, "type", "vif");
-    }
-    if (rc == 0) {
-        /* The driver insists on a script's name; one that does nothing suits udev rules too. */
-        rc = node_write(&back, "script", "/bin/true");
-    }
-    return rc;
+    device_make_pair(&front, &back, domid);
+    node_put(&front, "handle", "%u", id);
+    node_put(&front, "mac", "%s", mac);
+    node_put(&back, "handle", "%u", id);
+    node_put(&back, "mac", "%s", mac);
+    node_put(&back, "bridge", "%s", net->bridge);
+    node_put(&back, "type", "vif");
+    /* The driver insists on a script's name; one that does nothing suits udev rules too. */
+    node_put(&back, "script", "/bin/true");
+    return front.error != 0 ? front.error : back.error;
 }
 
 int net_begin(struct device_set *set, size_t index, struct err *err)

@@ -54,20 +54,17 @@ static int child_path(const struct node *node, const char *name, char path[NODE_
     return len < 0 || len >= NODE_PATH_BYTES ? -ENAMETOOLONG : 0;
 }
 
-int node_write(const struct node *node, const char *name, const char *format, ...)
+static int write_value(const struct node *node, const char *name, const char *format, va_list args)
 {
     char path[NODE_PATH_BYTES];
     char value[NODE_VALUE_BYTES];
-    va_list args;
     int len;
     int rc = child_path(node, name, path);
 
     if (rc != 0) {
         return rc;
     }
-    va_start(args, format);
     len = vsnprintf(value, sizeof(value), format, args);
-    va_end(args);
     if (len < 0 || (size_t)len >= sizeof(value)) {
         return -E2BIG;
     }
@@ -75,22 +72,45 @@ int node_write(const struct node *node, const char *name, const char *format, ..
                                                                                  : store_error();
 }
 
-int node_make(const struct node *node, uint32_t owner, uint32_t reader)
+int node_write(const struct node *node, const char *name, const char *format, ...)
+{
+    va_list args;
+    int rc;
+
+    va_start(args, format);
+    rc = write_value(node, name, format, args);
+    va_end(args);
+    return rc;
+}
+
+void node_put(struct node *node, const char *name, const char *format, ...)
+{
+    va_list args;
+
+    if (node->error == 0) {
+        va_start(args, format);
+        node->error = write_value(node, name, format, args);
+        va_end(args);
+    }
+}
+
+void node_make(struct node *node, uint32_t owner, uint32_t reader)
 {
     struct xs_permissions perms[2] = {
         {.id = owner, .perms = XS_PERM_NONE},
         {.id = reader, .perms = XS_PERM_READ},
     };
 
+    if (node->error != 0) {
+        return;
+    }
     if (node->path[0] == '\0') {
-        return -ENAMETOOLONG;
+        node->error = -ENAMETOOLONG;
+    } else if (!xs_mkdir(node->xs, node->transaction, node->path) ||
+               !xs_set_permissions(node->xs, node->transaction, node->path, perms,
+                                   owner == reader ? 1 : 2)) {
+        node->error = store_error();
     }
-    if (!xs_mkdir(node->xs, node->transaction, node->path) ||
-        !xs_set_permissions(node->xs, node->transaction, node->path, perms,
-                            owner == reader ? 1 : 2)) {
-        return store_error();
-    }
-    return 0;
 }
 
 int node_read(const struct node *node, const char *name, char *text, size_t text_bytes)

@@ -32,6 +32,7 @@ enum node_state {
 struct node {
     struct xs_handle *xs;
     xs_transaction_t transaction;
+    int error; /* of the first node_put() that failed, else 0 */
     char path[NODE_PATH_BYTES];
 };
 
@@ -43,9 +44,13 @@ struct node node_at(struct xs_handle *xs, xs_transaction_t transaction, const ch
 int node_write(const struct node *node, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* As node_write(), for lists of writes: does nothing after a failure, which stays in ->error. */
+void node_put(struct node *node, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* Makes an empty node owned by `owner` that `reader` may read, for what is created below to
- * inherit. An owner may also write. */
-int node_make(const struct node *node, uint32_t owner, uint32_t reader);
+ * inherit. An owner may also write. Failures are kept as by node_put(). */
+void node_make(struct node *node, uint32_t owner, uint32_t reader);
 
 /* Reads a child (or the node itself) as text. Errors: -ENOENT, -EOVERFLOW, as the store gives. */
 int node_read(const struct node *node, const char *name, char *text, size_t text_bytes);

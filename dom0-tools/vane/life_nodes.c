@@ -17,7 +17,7 @@
 
 #define CONTROL_DOMID 0u
 
-/* A guest's name must be found by one look at each domain; more domains than ids cannot be. */
+/* A domain whose nodes are being made. */
 struct create {
     struct life *life;
     uint32_t domid;
@@ -84,78 +84,44 @@ static int write_vm(const struct create *create, xs_transaction_t transaction)
     const struct vane_config *config = create->config;
     struct node vm;
     char path[64];
-    int rc;
 
     vm_path(config, path);
     vm = node_at(create->life->xs, transaction, "%s", path);
-    rc = node_make(&vm, CONTROL_DOMID, create->domid);
-    if (rc == 0) {
-        rc = node_write(&vm, "name", "%s", config->name);
+    node_make(&vm, CONTROL_DOMID, create->domid);
+    node_put(&vm, "name", "%s", config->name);
+    node_put(&vm, "uuid", "%s", path + strlen("/vm/"));
+    node_put(&vm, "start_time", "%lld", (long long)time(NULL));
+    node_put(&vm, "on_poweroff", "%s", config_action_name(config->on_poweroff));
+    node_put(&vm, "on_reboot", "%s", config_action_name(config->on_reboot));
+    node_put(&vm, "on_crash", "%s", config_action_name(config->on_crash));
+    node_put(&vm, "image/ostype", "linux");
+    node_put(&vm, "image/kernel", "%s", config->kernel);
+    if (config->ramdisk != NULL) {
+        node_put(&vm, "image/ramdisk", "%s", config->ramdisk);
     }
-    if (rc == 0) {
-        rc = node_write(&vm, "uuid", "%s", path + strlen("/vm/"));
-    }
-    if (rc == 0) {
-        rc = node_write(&vm, "start_time", "%lld", (long long)time(NULL));
-    }
-    if (rc == 0) {
-        rc = node_write(&vm, "on_poweroff", "%s", config_action_name(config->on_poweroff));
-    }
-    if (rc == 0) {
-        rc = node_write(&vm, "on_reboot", "%s", config_action_name(config->on_reboot));
-    }
-    if (rc == 0) {
-        rc = node_write(&vm, "on_crash", "%s", config_action_name(config->on_crash));
-    }
-    if (rc == 0) {
-        rc = node_write(&vm, "image/ostype", "linux");
-    }
-    if (rc == 0) {
-        rc = node_write(&vm, "image/kernel", "%s", config->kernel);
-    }
-    if (rc == 0 && config->ramdisk != NULL) {
-        rc = node_write(&vm, "image/ramdisk", "%s", config->ramdisk);
-    }
-    if (rc == 0) {
-        rc = node_write(&vm, "image/cmdline", "%s", config->cmdline);
-    }
-    return rc;
+    node_put(&vm, "image/cmdline", "%s", config->cmdline);
+    return vm.error;
 }
 
-static int write_values(const struct create *create, const struct node *home)
+static void write_values(const struct create *create, struct node *home)
 {
     const struct vane_config *config = create->config;
     char path[64];
-    int rc;
 
     vm_path(config, path);
-    rc = node_write(home, "vm", "%s", path);
-    if (rc == 0) {
-        rc = node_write(home, "name", "%s", config->name);
-    }
-    if (rc == 0) {
-        rc = node_write(home, "domid", "%u", create->domid);
-    }
-    if (rc == 0) {
-        rc = node_write(home, "memory/static-max", "%llu", (unsigned long long)config->memory_kib);
-    }
-    if (rc == 0) {
-        rc = node_write(home, "memory/target", "%llu",
-                        (unsigned long long)config->current_memory_kib);
-    }
-    for (unsigned int i = 0; i < config->vcpus && rc == 0; i++) {
+    node_put(home, "vm", "%s", path);
+    node_put(home, "name", "%s", config->name);
+    node_put(home, "domid", "%u", create->domid);
+    node_put(home, "memory/static-max", "%llu", (unsigned long long)config->memory_kib);
+    node_put(home, "memory/target", "%llu", (unsigned long long)config->current_memory_kib);
+    for (unsigned int i = 0; i < config->vcpus; i++) {
         char name[32];
 
         snprintf(name, sizeof(name), "cpu/%u/availability", i);
-        rc = node_write(home, name, "%s", i < config->current_vcpus ? "online" : "offline");
+        node_put(home, name, "%s", i < config->current_vcpus ? "online" : "offline");
     }
-    if (rc == 0) {
-        rc = node_write(home, "control/platform-feature-multiprocessor-suspend", "1");
-    }
-    if (rc == 0) {
-        rc = node_write(home, "control/platform-feature-xs_reset_watches", "1");
-    }
-    return rc;
+    node_put(home, "control/platform-feature-multiprocessor-suspend", "1");
+    node_put(home, "control/platform-feature-xs_reset_watches", "1");
 }
 
 static int create_body(xs_transaction_t transaction, void *context)
@@ -169,17 +135,15 @@ static int create_body(xs_transaction_t transaction, void *context)
     if (rc != 0) {
         return rc;
     }
-    rc = node_make(&home, CONTROL_DOMID, create->domid);
-    if (rc == 0) {
-        rc = write_values(create, &home);
-    }
-    if (rc == 0) {
-        rc = node_make(&device, CONTROL_DOMID, create->domid);
-    }
+    node_make(&home, CONTROL_DOMID, create->domid);
+    write_values(create, &home);
+    node_make(&device, CONTROL_DOMID, create->domid);
+    rc = home.error != 0 ? home.error : device.error;
     for (size_t i = 0; i < sizeof(guest_owned) / sizeof(guest_owned[0]) && rc == 0; i++) {
         struct node owned = node_at(xs, transaction, "%s/%s", home.path, guest_owned[i]);
 
-        rc = node_make(&owned, create->domid, create->domid);
+        node_make(&owned, create->domid, create->domid);
+        rc = owned.error;
     }
     if (rc == 0) {
         rc = write_vm(create, transaction);
@@ -212,28 +176,15 @@ static int connect_body(xs_transaction_t transaction, void *context)
     const struct connect *connect = context;
     const struct builder_guest *guest = connect->guest;
     struct node home = node_at(connect->life->xs, transaction, "/local/domain/%u", guest->domid);
-    int rc = node_write(&home, "store/port", "%u", guest->store_port);
 
-    if (rc == 0) {
-        rc = node_write(&home, "store/ring-ref", "%llu", (unsigned long long)guest->store_frame);
-    }
-    if (rc == 0) {
-        rc = node_write(&home, "console/port", "%u", guest->console_port);
-    }
-    if (rc == 0) {
-        rc =
-            node_write(&home, "console/ring-ref", "%llu", (unsigned long long)guest->console_frame);
-    }
-    if (rc == 0) {
-        rc = node_write(&home, "console/type", "xenconsoled");
-    }
-    if (rc == 0) {
-        rc = node_write(&home, "console/output", "pty");
-    }
-    if (rc == 0) {
-        rc = node_write(&home, "console/limit", "1048576");
-    }
-    return rc;
+    node_put(&home, "store/port", "%u", guest->store_port);
+    node_put(&home, "store/ring-ref", "%llu", (unsigned long long)guest->store_frame);
+    node_put(&home, "console/port", "%u", guest->console_port);
+    node_put(&home, "console/ring-ref", "%llu", (unsigned long long)guest->console_frame);
+    node_put(&home, "console/type", "xenconsoled");
+    node_put(&home, "console/output", "pty");
+    node_put(&home, "console/limit", "1048576");
+    return home.error;
 }
 
 int life_nodes_connect(struct life *life, const struct builder_guest *guest, struct err *err)
