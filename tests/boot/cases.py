@@ -71,8 +71,8 @@ class Shell(Test):
                         "no right answer")
         # Each line waits for the echo of the one before: what a person can paste is not the point.
         lines = ["%d %s\n" % (number, "0123456789" * 6) for number in range(20)]
-        console.send("head -n 20 | md5sum\n")
-        console.wait_for(r"md5sum\n", 120)
+        console.send("echo now; head -n 20 | md5sum\n")
+        console.wait_for(r"^now\n", 120)
         for line in lines:
             console.send(line)
             console.wait_for(line, 120)
