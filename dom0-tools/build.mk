@@ -15,7 +15,7 @@ DT_LIB_SRC := $(filter-out dom0-tools/vane/% %/main.c,$(wildcard dom0-tools/*/*.
 DT_VANE_SRC := $(wildcard dom0-tools/vane/*.c)
 DT_DAEMON_SRC := $(filter-out dom0-tools/vane/%,$(wildcard dom0-tools/*/main.c))
 DT_DAEMONS := $(DT_DAEMON_SRC:dom0-tools/%/main.c=$(DT_B)/vane-%d)
-DT_TEST_SRC := $(foreach d,$(filter-out vane,$(notdir $(patsubst %/,%,$(wildcard dom0-tools/*/)))),\
+DT_TEST_SRC := $(foreach d,$(notdir $(patsubst %/,%,$(wildcard dom0-tools/*/))),\
                  $(wildcard tests/unit/test_$(d)_*.c))
 DT_TESTS := $(DT_TEST_SRC:tests/unit/%.c=$(DT_B)/tests/%)
 
@@ -42,6 +42,9 @@ $(DT_B)/vane: $(call dt_objs,obj,$(DT_VANE_SRC)) $(DT_B)/libtools.a
 	$(CC) -o $@ $^ $(DT_LIBS)
 $(DT_DAEMONS): $(DT_B)/vane-%d: $(DT_B)/obj/%/main.o $(DT_B)/libtools.a
 	$(CC) -o $@ $^ $(DT_LIBS)
+$(DT_B)/tests/vane: $(call dt_objs,san,$(DT_VANE_SRC)) $(DT_B)/libtools-san.a
+	@mkdir -p $(@D)
+	$(CC) $(SAN_CFLAGS) -o $@ $^ $(DT_LIBS)
 $(DT_B)/vane.1: $(DT_B)/vane
 	$< --generate-man >$@
 $(DT_B)/vane.bash: $(DT_B)/vane
@@ -50,5 +53,8 @@ $(DT_B)/vane.bash: $(DT_B)/vane
 $(DT_TESTS): $(DT_B)/tests/%: tests/unit/%.c $(DT_B)/libtools-san.a
 	@mkdir -p $(@D)
 	$(CC) $(DT_CFLAGS) $(SAN_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(DT_B)/libtools-san.a $(DT_LIBS) -lcunit
+
+# These tests run the whole program.
+$(filter $(DT_B)/tests/test_vane_%,$(DT_TESTS)): $(DT_B)/tests/vane
 
 -include $(wildcard $(DT_B)/obj/*/*.d $(DT_B)/san/*/*.d $(DT_B)/tests/*.d)

@@ -189,6 +189,12 @@ static const char *reason_word(const struct xen_domctl_getdomaininfo *info)
     return reason < sizeof(words) / sizeof(words[0]) ? words[reason] : "unknown";
 }
 
+/* The control domain is made without a limit: the largest number there is. */
+static bool has_limit(const struct xen_domctl_getdomaininfo *info)
+{
+    return info->max_pages < UINT32_MAX;
+}
+
 static struct json_object *json_of_domain(const struct see *see,
                                           const struct xen_domctl_getdomaininfo *info)
 {
@@ -213,8 +219,10 @@ static struct json_object *json_of_domain(const struct see *see,
         json_object_object_add(out, "shutdown_reason", json_object_new_string(reason_word(info)));
     }
     json_object_object_add(out, "memory_kib", json_object_new_uint64(info->tot_pages * PAGE_KIB));
-    json_object_object_add(out, "max_memory_kib",
-                           json_object_new_uint64(info->max_pages * PAGE_KIB));
+    if (has_limit(info)) {
+        json_object_object_add(out, "max_memory_kib",
+                               json_object_new_uint64(info->max_pages * PAGE_KIB));
+    }
     json_object_object_add(out, "vcpus", json_object_new_int((int)info->nr_online_vcpus));
     json_object_object_add(out, "max_vcpus", json_object_new_int((int)info->max_vcpu_id + 1));
     json_object_object_add(out, "cpu_time_ns", json_object_new_uint64(info->cpu_time));
@@ -359,7 +367,9 @@ static int show_domain(const struct see *see, const struct vane_args *args, stru
         print_field("shutdown reason", "%s", reason_word(&info));
     }
     print_field("memory", "%" PRIu64 " KiB", info.tot_pages * PAGE_KIB);
-    print_field("most memory", "%" PRIu64 " KiB", info.max_pages * PAGE_KIB);
+    if (has_limit(&info)) {
+        print_field("most memory", "%" PRIu64 " KiB", info.max_pages * PAGE_KIB);
+    }
     print_field("vcpus", "%u of %u", info.nr_online_vcpus, info.max_vcpu_id + 1);
     print_field("cpu time", "%" PRIu64 ".%03" PRIu64 " s", info.cpu_time / 1000000000,
                 info.cpu_time / 1000000 % 1000);
@@ -402,7 +412,14 @@ static int read_host(const struct see *see, struct host *host, struct err *err)
     if (rc == 0) {
         rc = hv_command_line(see->hv, host->command_line, sizeof(host->command_line));
     }
-    return rc != 0 ? call_failed(err, rc, "cannot ask the hypervisor about the machine") : 0;
+    if (rc != 0) {
+        return call_failed(err, rc, "cannot ask the hypervisor about the machine");
+    }
+    /* The ABI's list of guest types ends in a blank. */
+    for (size_t end = strlen(host->capabilities); end > 0 && host->capabilities[end - 1] == ' ';) {
+        host->capabilities[--end] = '\0';
+    }
+    return 0;
 }
 
 static int host_json(const struct host *host)

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The program `vane` as its user meets it, without a hypervisor: exit statuses, one line for each
+ * failure, help, and the commands that only read files. Runs the sanitized build that lies beside
+ * the test.
+ */
+#include <CUnit/Basic.h>
+#include <json-c/json.h>
+#include <libgen.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char program[4096]; /* the sanitized vane */
+static char folder[] = "/tmp/test_vane.XXXXXX";
+
+/* What the last run said. */
+static char out[1 << 16];
+static char errors[1 << 16];
+
+static void slurp(const char *name, char *to, size_t room)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+
+    FILE *file = fopen(path, "r");
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    to[fread(to, 1, room - 1, file)] = '\0';
+    fclose(file);
+}
+
+/* Runs vane with arguments in the shell's form. Returns: its exit status, -1 for a crash. */
+static int vane(const char *arguments)
+{
+    char command[8192];
+
+    snprintf(command, sizeof(command), "cd %s && '%s' %s >out 2>err </dev/null", folder, program,
+             arguments);
+
+    int status = system(command);
+
+    slurp("out", out, sizeof(out));
+    slurp("err", errors, sizeof(errors));
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void put(const char *name, const char *text)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+
+    FILE *file = fopen(path, "w");
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+/* Expects a status, nothing on standard output, and this one line. */
+static void fails(const char *arguments, int status, const char *line)
+{
+    int got = vane(arguments);
+    bool as_told = got == status && strncmp(errors, "vane: ", 6) == 0 &&
+                   strstr(errors, line) != NULL && out[0] == '\0' &&
+                   strchr(errors, '\n') == errors + strlen(errors) - 1;
+
+    if (!as_told) {
+        printf("\n  vane %s: status %d, \"%s\" instead of %d, \"%s\"\n", arguments, got, errors,
+               status, line);
+    }
+    CU_ASSERT_TRUE(as_told);
+}
+
+#define GOOD                                                                                       \
+    "<domain type='xen'><name>good</name><memory unit='MiB'>64</memory>"                           \
+    "<os><type>linux</type><kernel>/k</kernel></os></domain>"
+
+/* --- cases ------------------------------------------------------------------------------- */
+
+static void test_vane__usage(void)
+{
+    CU_ASSERT_EQUAL(vane(""), 2);
+    CU_ASSERT_PTR_NOT_NULL(strstr(errors, "Usage: vane COMMAND"));
+    fails("frobnicate", 2, "unknown command 'frobnicate'");
+    fails("--frobnicate", 2, "unknown option '--frobnicate'");
+    fails("help frobnicate", 2, "unknown command 'frobnicate'");
+    fails("create", 2, "create: missing operand: FILE");
+    fails("create a b", 2, "create: surplus operand: b");
+    fails("list --frobnicate", 2, "list: unknown option --frobnicate");
+    fails("list -z", 2, "list: unknown option -z");
+    fails("pause --json x", 2, "pause: unknown option --json");
+    fails("shutdown -t", 2, "shutdown: option without its value: -t");
+    fails("shutdown -t -5 x", 2, "-t takes a number from 1");
+    fails("shutdown -t 5x x", 2, "-t takes a number from 1");
+    fails("shutdown --timeout=99999999999999999999 x", 2, "-t takes a number from 1");
+}
+
+static void test_vane__help(void)
+{
+    static const char *const commands[] = {
+        "list",    "info",     "dmesg",  "version", "pause",    "unpause",      "create",
+        "destroy", "shutdown", "reboot", "console", "validate", "unpack-kernel"};
+    static char page[sizeof(out)];
+
+    CU_ASSERT_EQUAL(vane("--generate-man"), 0);
+    memcpy(page, out, sizeof(page));
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        char text[64];
+
+        CU_ASSERT_EQUAL(vane("--help"), 0);
+        snprintf(text, sizeof(text), "\n  %s ", commands[i]);
+        CU_ASSERT_PTR_NOT_NULL(strstr(out, text));
+        snprintf(text, sizeof(text), "help %s", commands[i]);
+        CU_ASSERT_EQUAL(vane(text), 0);
+        snprintf(text, sizeof(text), "Usage: vane %s", commands[i]);
+        CU_ASSERT_PTR_EQUAL(strstr(out, text), out);
+        snprintf(text, sizeof(text), "%s --help", commands[i]);
+        CU_ASSERT_EQUAL(vane(text), 0);
+        CU_ASSERT_PTR_NOT_NULL(strstr(out, "print this text"));
+        snprintf(text, sizeof(text), "\n.SS %.6s", commands[i]);
+        CU_ASSERT_PTR_NOT_NULL(strstr(page, text));
+    }
+    CU_ASSERT_EQUAL(vane("--version"), 0);
+    CU_ASSERT_PTR_EQUAL(strstr(out, "vane "), out);
+}
+
+/* bash itself completes words with what vane generates. */
+static void test_vane__completion(void)
+{
+    CU_ASSERT_EQUAL(vane("--generate-completion"), 0);
+    put("vane.bash", out);
+    put("ask", "source ./vane.bash\nCOMP_WORDS=(vane $1 $2); COMP_CWORD=$(($# )); _vane\n"
+               "echo \"${COMPREPLY[*]}\"\n");
+
+    static const struct {
+        const char *words;
+        const char *answer;
+    } cases[] = {
+        {"un", "unpause unpack-kernel\n"},  {"help des", "destroy\n"},
+        {"list --j", "--json\n"},           {"create --dr", "--dry-run\n"},
+        {"validate vane.b", "vane.bash\n"}, {"nonsense x", "\n"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char command[256];
+
+        snprintf(command, sizeof(command), "cd %s && bash ask %s >out", folder, cases[i].words);
+        CU_ASSERT_EQUAL(system(command), 0);
+        slurp("out", out, sizeof(out));
+        CU_ASSERT_STRING_EQUAL(out, cases[i].answer);
+    }
+}
+
+static void test_vane__validate(void)
+{
+    put("good.xml", GOOD);
+    put("bad.xml", "<domain type='xen'>\n<foo/></domain>");
+    CU_ASSERT_EQUAL(vane("validate good.xml"), 0);
+    CU_ASSERT_STRING_EQUAL(out, "good.xml: valid, describes good\n");
+    fails("validate bad.xml", 4, "bad.xml:2: <domain>: unknown element <foo>");
+    fails("validate missing.xml", 3, "missing.xml: No such file or directory");
+    fails("validate /dev/zero", 1, "/dev/zero: not a regular file");
+
+    /* A wrong file among good ones: all are tested, the status tells. */
+    CU_ASSERT_EQUAL(vane("validate good.xml bad.xml -- good.xml"), 4);
+    CU_ASSERT_STRING_EQUAL(out, "good.xml: valid, describes good\n"
+                                "good.xml: valid, describes good\n");
+    CU_ASSERT_EQUAL(vane("validate --json good.xml good.xml"), 0);
+
+    struct json_object *list = json_tokener_parse(out);
+    struct json_object *first = json_object_array_get_idx(list, 0);
+    struct json_object *value = NULL;
+
+    CU_ASSERT_EQUAL(json_object_array_length(list), 2);
+    CU_ASSERT_TRUE(json_object_object_get_ex(first, "memory_kib", &value));
+    CU_ASSERT_EQUAL(json_object_get_int(value), 65536);
+    json_object_put(list);
+}
+
+static void test_vane__unpack_kernel(void)
+{
+    struct stat before;
+    char path[128];
+
+    put("plain", "\177ELF and more");
+    put("text", "hello");
+    put("vmlinuz-1", "\177ELF");
+    CU_ASSERT_EQUAL(vane("unpack-kernel plain copy"), 0);
+    slurp("copy", out, sizeof(out));
+    CU_ASSERT_STRING_EQUAL(out, "\177ELF and more");
+    CU_ASSERT_EQUAL(vane("unpack-kernel plain -"), 0);
+    CU_ASSERT_STRING_EQUAL(out, "\177ELF and more");
+    CU_ASSERT_EQUAL(vane("unpack-kernel plain"), 0);
+    slurp("plain.elf", out, sizeof(out));
+    CU_ASSERT_EQUAL(vane("unpack-kernel vmlinuz-1"), 0);
+    slurp("vmlinux-1", out, sizeof(out));
+    CU_ASSERT_STRING_EQUAL(out, "\177ELF");
+
+    fails("unpack-kernel text new", 4, "text: neither a Linux boot image");
+    fails("unpack-kernel missing", 3, "missing: No such file");
+    fails("unpack-kernel plain nowhere/x", 3, "nowhere/x: No such file");
+    fails("unpack-kernel -n plain", 4, "plain: kernel is no ELF file");
+    /* Neither a failed run's output nor its temporary file exists. */
+    snprintf(path, sizeof(path), "%s/new", folder);
+    CU_ASSERT_NOT_EQUAL(stat(path, &before), 0);
+    CU_ASSERT_EQUAL(vane("unpack-kernel plain /dev/full/x"), 1);
+}
+
+static void test_vane__output_full(void)
+{
+    put("good.xml", GOOD);
+
+    char command[4400];
+
+    snprintf(command, sizeof(command), "cd %s && '%s' validate good.xml >/dev/full 2>err", folder,
+             program);
+
+    int status = system(command);
+
+    slurp("err", errors, sizeof(errors));
+    CU_ASSERT_EQUAL(WEXITSTATUS(status), 1);
+    CU_ASSERT_STRING_EQUAL(errors, "vane: cannot write to standard output\n");
+}
+
+/* Where there is no hypervisor, every command that needs one says so and nothing else. */
+static void test_vane__no_hypervisor(void)
+{
+    static const char *const commands[] = {"list",       "list --json", "info",      "info x",
+                                           "dmesg",      "pause x",     "unpause x", "destroy x",
+                                           "shutdown x", "reboot x",    "console x"};
+
+    if (access("/dev/xen/privcmd", F_OK) == 0) {
+        printf("(skipped: this machine has a hypervisor) ");
+        return;
+    }
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        fails(commands[i], 5, "no hypervisor to talk to");
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static CU_TestInfo tests[] = {
+        {"usage", test_vane__usage},
+        {"help", test_vane__help},
+        {"completion", test_vane__completion},
+        {"validate", test_vane__validate},
+        {"unpack-kernel", test_vane__unpack_kernel},
+        {"full output", test_vane__output_full},
+        {"no hypervisor", test_vane__no_hypervisor},
+        CU_TEST_INFO_NULL,
+    };
+    static CU_SuiteInfo suites[] = {{"vane command line", NULL, NULL, NULL, NULL, tests},
+                                    CU_SUITE_INFO_NULL};
+    char *self = argc > 0 ? realpath(argv[0], NULL) : NULL;
+
+    if (self == NULL || mkdtemp(folder) == NULL || CU_initialize_registry() != CUE_SUCCESS ||
+        CU_register_suites(suites) != CUE_SUCCESS) {
+        return 1;
+    }
+    snprintf(program, sizeof(program), "%s/vane", dirname(self));
+    CU_basic_set_mode(CU_BRM_NORMAL);
+    CU_basic_run_tests();
+
+    unsigned int failed = CU_get_number_of_failures();
+    char command[64];
+
+    snprintf(command, sizeof(command), "rm -r %s", folder);
+    failed += system(command) != 0;
+    free(self);
+    CU_cleanup_registry();
+    return failed != 0;
+}
