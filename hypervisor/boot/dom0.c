@@ -36,8 +36,8 @@ struct build {
     uint64_t page_count;
     /* pfns */
     pfn_t start_info, tables, table_count, stack, v_end, initrd_first, initrd_count;
-    pfn_t p2m_first, p2m_count, p2m_table_count;
-    mfn_t *frames; /* mfn of every pfn, while building */
+    pfn_t p2m_first, p2m_count, p2m_table_count, used_count; /* used: all of these are below */
+    mfn_t *frames;                                           /* mfn of every pfn, while building */
 };
 
 /* ---- layout ---- */
@@ -83,6 +83,7 @@ static void lay_out(struct build *b)
         b->p2m_table_count += (end >> PT_SHIFT(level)) - (start >> PT_SHIFT(level)) + 1;
     }
     next += b->p2m_count + b->p2m_table_count;
+    b->used_count = next;
     if (next > b->page_count) {
         panic("dom0: %lu MiB do not hold kernel and initrd (%lu MiB needed); raise dom0_mem=",
               b->page_count >> 8, (next >> 8) + 1);
@@ -110,7 +111,7 @@ static uint64_t dom0_pages(void)
     return want;
 }
 
-/* Frames in big pieces, in order of pfn. */
+/* Frames in big pieces, in order of pfn. Only those the layout uses are cleared. */
 static void populate(struct build *b)
 {
     unsigned order = BUILD_ORDER_MAX;
@@ -118,7 +119,7 @@ static void populate(struct build *b)
         while (order && (1UL << order) > b->page_count - pfn) {
             order--;
         }
-        struct frame *f = frame_alloc_domain(b->d, order, 0);
+        struct frame *f = frame_alloc_control(b->d, order);
         if (!f) {
             if (order == 0) {
                 panic("dom0: out of memory at %lu of %lu pages", pfn, b->page_count);
@@ -130,6 +131,9 @@ static void populate(struct build *b)
         for (unsigned i = 0; i < 1U << order; i++, pfn++) {
             b->frames[pfn] = mfn + i;
             m2p_set(mfn + i, pfn);
+            if (pfn < b->used_count) {
+                page_clear(mfn_to_virt(mfn + i));
+            }
         }
     }
 }

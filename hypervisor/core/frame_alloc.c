@@ -151,7 +151,7 @@ static void flush_stale(uint32_t stamp)
 
 /* Plain stores: under emulation they are several times faster than a string instruction, and on
  * hardware not slower. */
-static void page_clear(void *page)
+void page_clear(void *page)
 {
     uint64_t *word = page;
     for (unsigned i = 0; i < PAGE_SIZE / sizeof(*word); i += 8) {
@@ -167,7 +167,7 @@ static void page_clear(void *page)
     }
 }
 
-static struct frame *take_block(unsigned order, unsigned addr_bits)
+static struct frame *take_block(unsigned order, unsigned addr_bits, bool clear)
 {
     mfn_t mfn = heap_take(order, addr_bits);
     if (!mfn) {
@@ -179,7 +179,9 @@ static struct frame *take_block(unsigned order, unsigned addr_bits)
     for (uint64_t i = 0; i < 1UL << order; i++) {
         struct frame *f = mfn_to_frame(mfn + i);
         *f = (struct frame){.next = INVALID_LINK, .prev = INVALID_LINK, .tlb_stamp = stamp};
-        page_clear(mfn_to_virt(mfn + i));
+        if (clear) {
+            page_clear(mfn_to_virt(mfn + i));
+        }
     }
     return mfn_to_frame(mfn);
 }
@@ -235,7 +237,7 @@ uint64_t frame_total_count(void)
 
 struct frame *frame_alloc_hyp(unsigned order, unsigned addr_bits)
 {
-    return take_block(order, addr_bits);
+    return take_block(order, addr_bits, true);
 }
 
 void frame_free_hyp(struct frame *f, unsigned order)
@@ -325,18 +327,30 @@ int frame_assign(struct domain *d, struct frame *f, unsigned order)
     return rc;
 }
 
-struct frame *frame_alloc_domain(struct domain *d, unsigned order, unsigned addr_bits)
+static struct frame *alloc_for(struct domain *d, unsigned order, unsigned addr_bits, bool clear)
 {
     /* Not worth clearing memory for a domain that cannot have it; frame_assign() decides. */
     if (order > FRAME_ORDER_MAX || read_once(d->page_count) + (1UL << order) > d->max_pages) {
         return NULL;
     }
-    struct frame *f = take_block(order, addr_bits);
+    struct frame *f = take_block(order, addr_bits, clear);
     if (f && frame_assign(d, f, order)) {
         frame_free_hyp(f, order);
         f = NULL;
     }
     return f;
+}
+
+struct frame *frame_alloc_domain(struct domain *d, unsigned order, unsigned addr_bits)
+{
+    return alloc_for(d, order, addr_bits, true);
+}
+
+struct frame *frame_alloc_control(struct domain *d, unsigned order)
+{
+    /* SAFETY: the control domain may read all memory anyway, and no guest has been there yet. */
+    BUG_ON(!d->privileged);
+    return alloc_for(d, order, 0, false);
 }
 
 void frame_free(struct frame *f)

@@ -25,6 +25,12 @@ void page_free(void *page);
 /* Frames for a domain: owner set, ALLOCATED reference taken, on d's page list, cleared. NULL when
  * the heap is empty, d is at its max_pages, or d is dying. */
 struct frame *frame_alloc_domain(struct domain *d, unsigned order, unsigned addr_bits);
+/* The same with whatever start-up and firmware left in the frames: for the control domain while it
+ * is built, which clears what matters to it (page_clear). Scrubbing all of its memory would be most
+ * of the time the hypervisor needs to start. */
+struct frame *frame_alloc_control(struct domain *d, unsigned order);
+/* Clear one page. */
+void page_clear(void *page);
 /* Called by frame_put when the last reference goes. A domain's first frame takes a reference of the
  * domain, which its last frame drops: memory mapped elsewhere keeps its owner in existence. */
 void frame_free(struct frame *f);

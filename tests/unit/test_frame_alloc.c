@@ -310,6 +310,28 @@ static void test_frame_alloc_domain__heap_empty(void)
     suite_destroy(d);
 }
 
+static void test_frame_alloc_control__as_it_was(void)
+{
+    struct domain *control = suite_control();
+    struct domain *d = suite_domain(1, 1);
+    uint64_t pages = control->page_count;
+    struct frame *before = frame_alloc_hyp(3, 0);
+    memset(frame_to_virt(before), 0xc3, PAGE_SIZE << 3);
+    frame_free_hyp(before, 3);
+    struct frame *f = frame_alloc_control(control, 3);
+    CU_ASSERT_PTR_EQUAL_FATAL(f, before);
+    const uint8_t *byte = frame_to_virt(f);
+    CU_ASSERT(byte[0] == 0xc3 && byte[(PAGE_SIZE << 3) - 1] == 0xc3);
+    page_clear(frame_to_virt(f));
+    CU_ASSERT(is_clear(f, 0));
+    CU_ASSERT_EQUAL(byte[PAGE_SIZE], 0xc3);
+    CU_ASSERT_EQUAL(control->page_count, pages + 8);
+    CU_ASSERT_EQUAL(f->count, FRAME_ALLOCATED | 1);
+    CU_ASSERT(HOST_ENDS_IN(HOST_PANIC, (void)frame_alloc_control(d, 0)));
+    suite_destroy(d);
+    suite_destroy(control);
+}
+
 static void test_frame_steal__only_unused(void)
 {
     struct domain *d = suite_domain(1, 1);
@@ -374,6 +396,7 @@ int main(void)
         CASE(test_frame_alloc_domain__books),
         CASE(test_frame_alloc_domain__quota),
         CASE(test_frame_alloc_domain__heap_empty),
+        CASE(test_frame_alloc_control__as_it_was),
         CASE(test_frame_steal__only_unused),
         CASE(test_frame_assign__refused),
     };
