@@ -47,7 +47,8 @@ static void unlock(void)
     }
 }
 
-static void emit_locked(const char *s, size_t bytes)
+/* `asked`: output somebody wants to see, not messages of ours that may stay in memory. */
+static void emit_locked(const char *s, size_t bytes, bool asked)
 {
     for (size_t i = 0; i < bytes; i++) {
         ring[ring_end++ % LOG_BYTES] = s[i];
@@ -55,7 +56,7 @@ static void emit_locked(const char *s, size_t bytes)
     if (ring_end - ring_start > LOG_BYTES) {
         ring_start = ring_end - LOG_BYTES;
     }
-    if (panicking || strcmp(cmdline.loglvl, "none")) {
+    if (asked || panicking || strcmp(cmdline.loglvl, "none")) {
         arch_console_put(s, bytes);
     }
     if (bytes) {
@@ -70,9 +71,9 @@ static void emit_lines_locked(const char *s)
         const char *newline = strchr(s, '\n');
         size_t bytes = newline ? (size_t)(newline - s) + 1 : strlen(s);
         if (!in_line) {
-            emit_locked(PREFIX, sizeof(PREFIX) - 1);
+            emit_locked(PREFIX, sizeof(PREFIX) - 1, false);
         }
-        emit_locked(s, bytes);
+        emit_locked(s, bytes, false);
         s += bytes;
     }
 }
@@ -129,7 +130,7 @@ void log_guest(struct domain *d, const char *fmt, ...)
     if (allowed || !strcmp(cmdline.loglvl, "all")) {
         emit_lines_locked(line);
         if (!ended) {
-            emit_locked("\n", 1);
+            emit_locked("\n", 1, false);
         }
     }
     unlock();
@@ -138,7 +139,7 @@ void log_guest(struct domain *d, const char *fmt, ...)
 void log_raw(const char *s, size_t bytes)
 {
     lock();
-    emit_locked(s, bytes);
+    emit_locked(s, bytes, true);
     unlock();
 }
 

@@ -75,6 +75,12 @@ static void test_hc_console_io__control_domain_writes(void)
     CU_ASSERT_STRING_EQUAL(printed() + 7, longer);
     CU_ASSERT_EQUAL(write_text(""), 0);
     CU_ASSERT_EQUAL(write_text("\n"), 0);
+    /* A quiet hypervisor does not silence the control domain. */
+    strcpy(cmdline.loglvl, "none");
+    host.console_bytes = 0;
+    printk("not shown\n");
+    CU_ASSERT_EQUAL(write_text("shown\n"), 0);
+    CU_ASSERT_STRING_EQUAL(printed(), "shown\n");
     end();
 }
 
