@@ -47,7 +47,8 @@ CLIENTS = ["ls", "read", "write", "rm", "list", "exists", "chmod", "watch"]
 
 DISK_MIB = 48
 PAYLOAD_MIB = 4     # on the guest's disk, with its checksum
-BLOCKS = 64         # of 1 MiB and a heading each: the stream of the network test
+BLOCKS = 64         # the stream of the transfer tests, each of 1 MiB with its heading
+HEADING = b"block %09d\n"
 
 
 def say(text):
@@ -108,18 +109,19 @@ def libraries(programs):
     return sorted(found)
 
 
-def payload(mib, seed):
+def payload(size, seed):
     """Bytes that do not compress and are the same in every build."""
-    return random.Random(seed).randbytes(mib << 20)
+    return random.Random(seed).randbytes(size)
 
 
-def stream_md5(block):
-    """Checksum of the stream that /usr/lib/paravane/stream sends; see scripts/guest/stream."""
-    md5 = hashlib.md5()
-    for number in range(1, BLOCKS + 1):
-        md5.update(b"block %d\n" % number)
-        md5.update(block)
-    return md5.hexdigest()
+def stream_block():
+    return payload((1 << 20) - len(HEADING % 0), 1)
+
+
+def stream():
+    """What /usr/lib/paravane/stream sends; see scripts/guest/stream."""
+    block = stream_block()
+    return b"".join(HEADING % number + block for number in range(1, BLOCKS + 1))
 
 
 def guest_root(folder, block):
@@ -135,7 +137,7 @@ def guest_root(folder, block):
     for name, target in (("inittab", "etc"), ("rc", "etc"), ("sink", "usr/lib/paravane"),
                          ("stream", "usr/lib/paravane")):
         shutil.copy(os.path.join(HERE, "guest", name), os.path.join(folder, target))
-    data = payload(PAYLOAD_MIB, 2)
+    data = payload(PAYLOAD_MIB << 20, 2)
     files = {
         "etc/passwd": b"root::0:0:root:/root:/bin/sh\n",
         "srv/data": data,
@@ -229,7 +231,7 @@ def dom0_archive(amd64, cloud, block):
     archive.data("boot/guest/initrd.gz", guest_initrd([amd64, cloud]))
     archive.file("var/lib/paravane/first.img.gz", guest_disk(block))
     archive.data("srv/block", block)
-    archive.text("etc/paravane/stream.md5", stream_md5(block) + "\n")
+    archive.text("etc/paravane/stream.md5", hashlib.md5(stream()).hexdigest() + "\n")
     return archive
 
 
@@ -270,7 +272,7 @@ def main():
     os.makedirs(IMAGE, exist_ok=True)
     amd64 = kmodules.Kernel(os.path.join(OUT, "x/kernel-amd64"))
     cloud = kmodules.Kernel(os.path.join(OUT, "x/kernel-cloud"))
-    block = payload(1, 1)
+    block = stream_block()
     dom0 = dom0_archive(amd64, cloud, block).bytes()
     write("dom0-initrd", dom0)
     write("test-initrd", dom0 + test_archive(amd64).bytes())

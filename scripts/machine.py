@@ -22,10 +22,10 @@ IMAGE = os.path.join(OUT, "image")
 
 # What never may appear on a console, whatever the test: a crash of either system below or above.
 FATAL = re.compile(
-    r"[Pp]anic|PANIC|\bBUG\b|[Aa]ssertion|ASSERT|Call Trace|Oops|general protection|"
+    r"[Pp]anic|PANIC|\bBUG\b|[Aa]ssertion.*fail|ASSERT|Call Trace|Oops|general protection|"
     r"[Tt]riple fault|[Uu]nable to handle|WARNING: CPU|segfault|Domain 0 crashed|FATAL")
 # Lines of a healthy boot that the words above would catch.
-HARMLESS = re.compile(r"panic=|panic_on|[Cc]ommand line|oops=|PANICS")
+HARMLESS = re.compile(r"^PV: |panic=|panic_on|[Cc]ommand line|oops=|PANICS")
 
 
 class Setup:
@@ -54,6 +54,7 @@ class Setup:
         if self.hv == "xen":
             kernel, hypervisor = "bzImage", os.path.join(OUT, "x/xen.bin")
             own = "console=com1 com1=115200,8n1 loglvl=all dom0=pv"
+            args += " pv.slack=64"
         else:
             kernel, hypervisor = "vmlinux", os.path.join(OUT, "hypervisor/paravane.bin")
             own = "console=com1"

@@ -30,14 +30,15 @@ plan()
     echo "$1" >/tmp/plan
 }
 
-# check NAME COMMAND...: one case of a test. Its last line of output explains a failure.
+# check NAME COMMAND...: one case of a test, with the seconds it took. Its last line of output explains a failure.
 check()
 {
     name=$1
     shift
     echo "$name" >>/tmp/cases
+    since=$(seconds_up)
     if "$@" >/tmp/check.out 2>&1; then
-        echo "PV: ok $name"
+        echo "PV: ok $name ($(($(seconds_up) - since)) s)"
     else
         complain "$name: $(tail -n 1 /tmp/check.out)"
         return 1
@@ -56,17 +57,21 @@ verdict()
     fi
 }
 
+seconds_up()
+{
+    cut -d. -f1 /proc/uptime
+}
+
 # wait_for COMMAND...: until it succeeds, LIMIT seconds at most.
 wait_for()
 {
-    tenths=0
+    wait_until=$(($(seconds_up) + LIMIT))
     until "$@" >/dev/null 2>&1; do
-        usleep 100000
-        tenths=$((tenths + 1))
-        if [ "$tenths" -ge $((LIMIT * 10)) ]; then
+        if [ "$(seconds_up)" -ge "$wait_until" ]; then
             echo "gave up after $LIMIT s: $*"
             return 1
         fi
+        usleep 200000
     done
 }
 
@@ -149,24 +154,29 @@ disk_good()
     says "$1" "GUEST DISK OK"
 }
 
-# sends ADDRESS, receives ADDRESS: 64 MiB over TCP to, or from, a guest, against the checksum that
-# was computed when the image was built.
-sends()
+# transfer give|take ADDRESS PORT [HEADING]: 64 MiB over TCP, against the checksum that was computed
+# when the image was built.
+transfer()
 {
-    got=$(/usr/lib/paravane/stream | nc "$1" 5001 | cut -c1-32)
+    result=/tmp/transfer.$2.$3
+    rm -f "$result"
+    RESULT=$result HEADING=$4 nc "$2" "$3" -e "/usr/lib/paravane/$1"
+    got=$(cat "$result")
     [ "$got" = "$(cat /etc/paravane/stream.md5)" ] || {
-        echo "checksum at the far end is '$got'"
+        echo "checksum of what arrived is '$got'"
         return 1
     }
 }
 
+# sends ADDRESS, receives ADDRESS: to, or from, a guest.
+sends()
+{
+    transfer give "$1" 5001
+}
+
 receives()
 {
-    got=$(nc "$1" 5002 </dev/null | md5sum | cut -c1-32)
-    [ "$got" = "$(cat /etc/paravane/stream.md5)" ] || {
-        echo "checksum here is '$got'"
-        return 1
-    }
+    transfer take "$1" 5002
 }
 
 reachable()

@@ -121,18 +121,11 @@ class Peer:
                 stream.write(self.stream)
                 return
             digest = hashlib.md5()
-            for chunk in iter(lambda: stream.read(65536), b""):
-                digest.update(chunk)
+            digest.update(stream.read(len(self.stream)))
             stream.write(digest.hexdigest().encode() + b"\n")
 
     def close(self):
         self.listener.close()
-
-
-def test_stream():
-    """What scripts/guest/stream produces."""
-    block = image.payload(1, 1)
-    return b"".join(b"block %d\n" % n + block for n in range(1, image.BLOCKS + 1))
 
 
 SECOND_HALF = 128 << 20     # where the control domain writes the stream back
@@ -154,7 +147,7 @@ class Devices(Test):
 
     def prepare(self, setup):
         super().prepare(setup)
-        self.stream = test_stream()
+        self.stream = image.stream()
         self.folder = tempfile.TemporaryDirectory(prefix="disks-", dir=machine.OUT)
         self.peer = Peer(self.stream)
         devices = []
