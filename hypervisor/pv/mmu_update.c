@@ -220,7 +220,8 @@ long hc_mmu_update(struct hypercall *hc)
     rc = mmu_foreign_get(hc->d, foreign_id, &foreign);
     if (rc) {
         domain_put(owner);
-        return rc;
+        /* ABI: Linux reads the count after any error, also of a domain that has just gone. */
+        return report_done(hc->arg[1], hc->arg[2], 0) ? -EFAULT : rc;
     }
     for (i = 0; i < count; i++) {
         struct mmu_update req;
