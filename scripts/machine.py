@@ -46,7 +46,8 @@ class Setup:
 
     def _kernel(self):
         initrd = os.path.join(IMAGE, self.initrd)
-        mode = "pv.mode=" + self.mode
+        # With this a hung system can be asked over its console what it waits for: Ctrl-O, then a key.
+        mode = "sysrq_always_enabled pv.mode=" + self.mode
         if self.hv == "bare":
             args = "console=ttyS0 %s %s" % (mode, self.dom0_args)
             return ["-kernel", os.path.join(IMAGE, "bzImage"), "-append", args, "-initrd", initrd]
@@ -54,7 +55,6 @@ class Setup:
         if self.hv == "xen":
             kernel, hypervisor = "bzImage", os.path.join(OUT, "x/xen.bin")
             own = "console=com1 com1=115200,8n1 loglvl=all dom0=pv"
-            args += " pv.slack=64"
         else:
             kernel, hypervisor = "vmlinux", os.path.join(OUT, "hypervisor/paravane.bin")
             own = "console=com1"
