@@ -17,7 +17,7 @@ import threading
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-OUT = os.path.join(TOP, os.environ.get("B", "build"))
+OUT = os.path.join(TOP, os.environ.get("B") or "build")
 IMAGE = os.path.join(OUT, "image")
 
 # What never may appear on a console, whatever the test: a crash of either system below or above.
@@ -70,7 +70,7 @@ class Setup:
             cpu = "max,-smap"
         return [
             "qemu-system-x86_64", "-machine", self.machine, "-m", str(self.memory),
-            "-smp", str(self.cpus), "-cpu", cpu, "-accel", os.environ.get("ACCEL", "tcg"),
+            "-smp", str(self.cpus), "-cpu", cpu, "-accel", os.environ.get("ACCEL") or "tcg",
             "-no-reboot", "-nic", "none"] + self._kernel() + self.devices
 
 

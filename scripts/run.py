@@ -17,8 +17,11 @@ BATCH_LIMIT = 1800
 
 
 def setup_from_environment():
-    env = os.environ.get
-    batch = env("BATCH", "") not in ("", "0")
+    def env(name, usual):
+        """make exports variables nobody has set as empty ones."""
+        return os.environ.get(name) or usual
+
+    batch = env("BATCH", "0") != "0"
     setup = machine.Setup(hv=env("HV", "paravane"), mode="batch" if batch else env("MODE", "run"),
                           initrd="dom0-initrd")
     setup.cpu = env("CPU", setup.cpu)
