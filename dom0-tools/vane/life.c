@@ -51,35 +51,30 @@ static int open_domain(const struct vane_args *args, struct life *life, uint32_t
     return rc;
 }
 
-/* Makes the domain, its monitor, and lets it run unless it shall stay paused. */
-static int start(struct life *life, const struct vane_config *config,
-                 const struct builder_image *image, bool paused, uint32_t *domid, struct err *err)
+/* Gives a new domain its monitor and lets it run unless it shall stay paused. */
+static int start(struct life *life, const struct vane_config *config, bool paused, uint32_t domid,
+                 struct err *err)
 {
     struct err ignored = {0};
-    int rc = life_create(life, config, image, domid, err);
+    int rc = life_monitor_start(config, domid, err);
 
-    if (rc != 0) {
-        return rc;
-    }
-    rc = life_monitor_start(config, *domid, err);
     if (rc == 0 && !paused) {
-        rc = hv_domain_unpause(life->hv, *domid);
+        rc = hv_domain_unpause(life->hv, domid);
         if (rc != 0) {
-            rc = err_set_errno(err, -rc, "cannot start domain %u", *domid);
+            rc = err_set_errno(err, -rc, "cannot start domain %u", domid);
         }
     }
     if (rc != 0) {
-        life_teardown(life, *domid, &ignored);
+        life_teardown(life, domid, &ignored);
     }
     return rc;
 }
 
-/* create, once the configuration is read. */
-static int create_from(const struct vane_args *args, const struct vane_config *config,
-                       struct err *err)
+/* create, once there are connections and a configuration. */
+static int create_from(const struct vane_args *args, struct life *life,
+                       const struct vane_config *config, struct err *err)
 {
     struct builder_image image;
-    struct life life;
     sigset_t before;
     uint32_t domid = 0;
     bool dry = vane_option(args, 'n') != NULL;
@@ -88,37 +83,40 @@ static int create_from(const struct vane_args *args, const struct vane_config *c
     if (rc != 0) {
         return rc;
     }
-    rc = life_open(&life, err);
+    signals_hold(&before);
+    rc = dry ? life_check(life, config, &image, err)
+             : life_create(life, config, &image, &domid, err);
+    /* Before the monitor is forked, which would keep a copy of it for the guest's whole life. */
+    builder_image_free(&image);
+    if (rc == 0 && !dry) {
+        rc = start(life, config, vane_option(args, 'p') != NULL, domid, err);
+    }
+    signals_release(&before);
     if (rc != 0) {
-        builder_image_free(&image);
         return rc;
     }
-    signals_hold(&before);
-    rc = dry ? life_check(&life, config, &image, err)
-             : start(&life, config, &image, vane_option(args, 'p') != NULL, &domid, err);
-    signals_release(&before);
-    builder_image_free(&image);
-    if (rc == 0 && dry) {
+    if (dry) {
         printf("%s: nothing speaks against creating it\n", config->name);
-    } else if (rc == 0) {
-        printf("%s: domain %u\n", config->name, domid);
-        fflush(stdout);
-        if (vane_option(args, 'c') != NULL) {
-            rc = life_console(&life, domid, err);
-        }
+        return 0;
     }
-    life_close(&life);
-    return rc;
+    printf("%s: domain %u\n", config->name, domid);
+    fflush(stdout);
+    return vane_option(args, 'c') != NULL ? life_console(life, domid, err) : 0;
 }
 
 static int run_create(const struct vane_args *args)
 {
     struct vane_config *config;
     struct err err = {0};
+    struct life life;
     int rc = config_load(args->operands[0], &config, &err);
 
     if (rc == 0) {
-        rc = create_from(args, config, &err);
+        rc = life_open(&life, &err);
+        if (rc == 0) {
+            rc = create_from(args, &life, config, &err);
+            life_close(&life);
+        }
         config_free(config);
     }
     return rc == 0 ? VANE_OK : vane_fail(&err);
