@@ -101,37 +101,6 @@ same_as_before()
     cmp -s /tmp/before /tmp/after
 }
 
-unchanged() asks until the limit.
-what_exists()
-{
-    echo "domains: $(vane list | awk 'NR > 1' | wc -l)"
-    echo "free frames: $(free_memory)"
-    echo "store nodes: $(xenstore-ls -f / | wc -l)"
-    echo "loops: $(losetup -a | wc -l)"
-    echo "interfaces: $(ls /sys/class/net | tr '\n' ' ')"
-    echo "monitors: $(ps | grep -c '[v]ane create')"
-}
-
-remember()
-{
-    what_exists >/tmp/before
-    grep -q "free frames: [0-9]" /tmp/before || complain "vane info does not tell the free memory"
-}
-
-# The peer keeps some frames for the control domain's own tables once it has needed them; the runner
-# then gives pv.slack, in frames. Ours has to be exact.
-same_as_before()
-{
-    what_exists >/tmp/after
-    slack=$(option slack)
-    had=$(sed -n 's/free frames: //p' /tmp/before)
-    has=$(sed -n 's/free frames: //p' /tmp/after)
-    if [ "$has" -lt "$had" ] && [ $((has + ${slack:-0})) -ge "$had" ]; then
-        sed -i "s/free frames: .*/free frames: $had/" /tmp/after
-    fi
-    cmp -s /tmp/before /tmp/after
-}
-
 unchanged()
 {
     LIMIT=${1:-60}
