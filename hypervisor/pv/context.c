@@ -50,6 +50,10 @@ static void drop_base(struct vcpu *v, struct frame **slot)
 
 long pv_vcpu_release(struct vcpu *v)
 {
+    /* It may have been switched out, for good, in the middle of this. */
+    if (!page_type_finish_deferred(v)) {
+        return -ERESTART;
+    }
     descriptor_drop_gdt(v);
     descriptor_drop_ldt(v);
     drop_base(v, &v->pv.l4_user);
