@@ -69,7 +69,8 @@ def write(name, data):
 
 
 def applets():
-    return subprocess.run([BUSYBOX, "--list"], check=True, capture_output=True, text=True).stdout.split()
+    done = subprocess.run([BUSYBOX, "--list"], check=True, capture_output=True, text=True)
+    return done.stdout.split()
 
 
 def userland(archive):
@@ -100,8 +101,8 @@ def libraries(programs):
     """What the dynamic loader opens for these programs, loader included."""
     found = set()
     for program in programs:
-        listing = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
-        for line in listing.splitlines():
+        done = subprocess.run(["ldd", program], capture_output=True, text=True, check=False)
+        for line in done.stdout.splitlines():
             words = line.split()
             if "not found" in line:
                 raise SystemExit("image: %s needs %s, which is not installed" % (program, words[0]))
@@ -110,8 +111,8 @@ def libraries(programs):
 
 
 def empty_icu_data(library):
-    """A library in the place of ICU's tables, which are 30 MiB, two fifths of the image. libxml2 opens
-    them only for XML in encodings it does not know itself; those it then reports as unsupported."""
+    """A library in the place of ICU's tables, which are 30 MiB, two fifths of the image. libxml2
+    opens them only for XML in encodings it does not know itself; those are then unsupported."""
     soname = os.path.basename(library)
     path = os.path.join(IMAGE, soname)
     source = "const char icudt%s_dat[64];\n" % soname.rsplit(".", 1)[1]

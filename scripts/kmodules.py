@@ -20,7 +20,8 @@ def _modinfo(path):
     entry_size, count, names_index = struct.unpack_from("<HHH", image, 0x3A)
 
     def section(index):
-        name, _, _, _, offset, size = struct.unpack_from("<IIQQQQ", image, table + index * entry_size)
+        header = table + index * entry_size
+        name, _, _, _, offset, size = struct.unpack_from("<IIQQQQ", image, header)
         return name, offset, size
 
     _, names_offset, _ = section(names_index)

@@ -46,7 +46,7 @@ class Setup:
 
     def _kernel(self):
         initrd = os.path.join(IMAGE, self.initrd)
-        # With this a hung system can be asked over its console what it waits for: Ctrl-O, then a key.
+        # A hung system can then be asked over its console what it waits for: Ctrl-O, then a key.
         mode = "sysrq_always_enabled pv.mode=" + self.mode
         if self.hv == "bare":
             args = "console=ttyS0 %s %s" % (mode, self.dom0_args)
@@ -60,7 +60,8 @@ class Setup:
             own = "console=com1"
         own = "%s dom0_mem=%s %s" % (own, self.dom0_memory, self.hv_args)
         # QEMU splits modules at commas; a comma of an argument is written twice.
-        modules = "%s %s,%s" % (os.path.join(IMAGE, kernel), args.strip().replace(",", ",,"), initrd)
+        args = args.strip().replace(",", ",,")
+        modules = "%s %s,%s" % (os.path.join(IMAGE, kernel), args, initrd)
         return ["-kernel", hypervisor, "-append", own.strip(), "-initrd", modules]
 
     def command(self):
@@ -203,4 +204,5 @@ def missing(setup):
     words = setup.command()
     kernel = words[words.index("-kernel") + 1]
     modules = words[words.index("-initrd") + 1].replace(",,", "").split(",")
-    return [path for path in [kernel] + [m.split(" ")[0] for m in modules] if not os.path.exists(path)]
+    files = [kernel] + [module.split(" ")[0] for module in modules]
+    return [path for path in files if not os.path.exists(path)]

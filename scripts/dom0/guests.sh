@@ -60,7 +60,7 @@ answers()
 
 id_of()
 {
-    vane list | awk -v name="$1" '{ for (i = 1; i <= NF; i++) if ($i == name) { print $1 == name ? $2 : $1 } }'
+    vane list | awk -v name="$1" '$2 == name { print $1 }'
 }
 
 free_memory()
@@ -86,9 +86,9 @@ remember()
     grep -q "free frames: [0-9]" /tmp/before || complain "vane info does not tell the free memory"
 }
 
-# A hypervisor keeps the frames of the control domain's own tables (of the grants it has mapped) once
-# they have been needed. Up to SLACK missing frames are taken for that; `rounds` shows that they do
-# not become more.
+# A hypervisor keeps the frames of the control domain's own tables (of the grants it has mapped)
+# once they have been needed. Up to SLACK missing frames are taken for that; `rounds` shows that
+# they do not become more.
 SLACK=8
 same_as_before()
 {

@@ -30,7 +30,8 @@ plan()
     echo "$1" >/tmp/plan
 }
 
-# check NAME COMMAND...: one case of a test, with the seconds it took. Its last line of output explains a failure.
+# check NAME COMMAND...: one case of a test, with the seconds it took. The last line of the
+# command's output explains a failure.
 check()
 {
     name=$1

@@ -67,8 +67,8 @@ class Shell(Test):
         for number in range(1, 6):
             console.send("echo answer=$((%d * 7919))\n" % number)
             answer = console.wait_for(r"^answer=(\d+)\n", 120)
-            self.expect("typed command %d" % number, answer and answer.group(1) == str(number * 7919),
-                        "no right answer")
+            good = answer and answer.group(1) == str(number * 7919)
+            self.expect("typed command %d" % number, good, "no right answer")
         # Each line waits for the echo of the one before: what a person can paste is not the point.
         lines = ["%d %s\n" % (number, "0123456789" * 6) for number in range(20)]
         console.send("echo now; head -n 20 | md5sum\n")
@@ -163,7 +163,8 @@ class Devices(Test):
         for number, card in enumerate(self.cards):
             # A network of its own for each, so that a route names the card.
             devices += ["-netdev", "user,id=n%d,net=10.0.%d.0/24" % (number, number + 2)]
-            devices += ["-device", "%s,netdev=n%d,mac=52:54:00:00:00:%02x" % (card, number, number + 2)]
+            mac = "52:54:00:00:00:%02x" % (number + 2)
+            devices += ["-device", "%s,netdev=n%d,mac=%s" % (card, number, mac)]
         setup.devices = devices
         setup.dom0_args = "pv.disks=%s pv.cards=%d pv.port=%d" % (
             ",".join(disk for disk, _ in self.disks), len(self.cards), self.peer.port)

@@ -52,22 +52,20 @@ def judge(test, console, off):
     """A finished run's verdict: word, number of cases that passed, problems."""
     passed = len(re.findall(r"^PV: ok ", console.text, re.MULTILINE)) + len(test.passed)
     problems = re.findall(r"^PV: FAIL (.*)$", console.text, re.MULTILINE) + test.problems
-    word = "FAILURE" if problems else "SUCCESS"
+    verdict = re.search(r"^PV: verdict (PASS|FAIL)", console.text, re.MULTILINE)
+    crash = []
     if console.fatal:
-        problems.append("the console shows: " + console.fatal)
-        word = "CRASH"
-    if test.script and not re.search(r"^PV: verdict (PASS|FAIL)", console.text, re.MULTILINE):
-        problems.append("no verdict; last line: " + (console.text.strip().split("\n")[-1]))
-        word = "CRASH"
-    elif test.script and not re.search(r"^PV: verdict PASS$", console.text, re.MULTILINE) and not problems:
+        crash.append("the console shows: " + console.fatal)
+    if test.script and not verdict:
+        crash.append("no verdict; last line: " + console.text.strip().split("\n")[-1])
+    elif test.script and verdict.group(1) != "PASS" and not problems:
         problems.append("the verdict is not PASS")
-        word = "FAILURE"
     if off:
         passed += 1
     else:
-        problems.append("no clean power-off: " + console.how_it_ended())
-        word = "CRASH"
-    return word, passed, problems
+        crash.append("no clean power-off: " + console.how_it_ended())
+    word = "CRASH" if crash else "FAILURE" if problems else "SUCCESS"
+    return word, passed, problems + crash
 
 
 def run_test(test, hv, tally):
@@ -129,7 +127,8 @@ def run_units(programs, tally):
     for program in programs:
         name = os.path.basename(program)
         log = os.path.join(LOGS, "unit-" + name + ".log")
-        done = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              check=False)
         with open(log, "wb") as f:
             f.write(done.stdout)
         text = done.stdout.decode(errors="replace")

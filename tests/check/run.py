@@ -59,7 +59,7 @@ def check_text(path, lines):
         if not any("SPDX-License-Identifier:" in line for line in lines[:2]):
             yield path + ": no SPDX line"
     for number, line in enumerate(lines, start=1):
-        if len(line) > 100 and path.endswith((".c", ".h", ".S")):
+        if len(line) > 100 and path.endswith((".c", ".h", ".S", ".py")):
             yield "%s:%d: %d columns" % (path, number, len(line))
 
 
