@@ -62,7 +62,7 @@ $(HVB)/paravane.bin: $(HVB)/paravane
 
 # The start-up code that reads what firmware and boot loader left, tested as an ordinary program.
 HVS := $(B)/unit/start
-HVS_SRC := $(addprefix hypervisor/,base/format.c base/lock.c boot/cmdline.c boot/multiboot.c \
+HVS_SRC := $(addprefix hypervisor/,base/format.c base/lock.c base/cmdline.c boot/multiboot.c \
              arch/x86_64/memmap.c arch/x86_64/acpi.c) tests/unit/test_start.c
 HVS_OBJ := $(HVS_SRC:%=$(HVS)/%.o)
 UNIT_TESTS += $(HVS)/test_start
@@ -75,6 +75,6 @@ $(HVS)/test_start: $(HVS_OBJ)
 # The table of command line options, as documentation.
 .PHONY: options FORCE
 options:
-	@awk -f scripts/options.awk hypervisor/boot/cmdline.def
+	@awk -f scripts/options.awk hypervisor/base/cmdline.def
 
 -include $(HV_OBJ:.o=.d) $(HVS_OBJ:.o=.d) $(HVB)/link.lds.d

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Prints hypervisor/boot/cmdline.def as a table for people. A row is OPT(name, TYPE, default, "doc").
+# Prints hypervisor/base/cmdline.def as a table for people. A row is OPT(name, TYPE, default, doc).
 BEGIN {
     printf "%-16s %-6s %-10s %s\n", "option", "type", "default", "meaning";
 }

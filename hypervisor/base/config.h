@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Limits and build switches. DEBUG_BUILD turns assertions, lock-rank checks and error tracing on. */
+/* Limits and build switches. DEBUG_BUILD turns assertions and lock-rank checks on. */
 #pragma once
 
 #define MAX_PCPUS 256

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Bounded printing: %d %i %u %x %X %p %s %c %% with l, ll, z, h, width, precision, '-', '0', '#'. */
+/* Bounded printing: %d %i %u %x %X %p %s %c %% with l, ll, z, h, width, precision, - 0 and #. */
 #pragma once
 
 #include <stdarg.h>

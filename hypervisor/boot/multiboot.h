@@ -2,7 +2,7 @@
 /* The multiboot 1 protocol, as a filler of struct boot_info. */
 #pragma once
 
-#include "boot/boot_info.h"
+#include "arch/boot_info.h"
 
 /* Translate what the loader left at machine address `mbi` (below 4 GiB, reachable through the
  * direct map) into *info; false when `magic` is not that of a multiboot loader. */

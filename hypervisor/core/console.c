@@ -12,11 +12,11 @@
 #include "arch/arch.h"
 #include "base/lock.h"
 #include "base/string.h"
-#include "boot/cmdline.h"
+#include "base/cmdline.h"
 #include "core/console_keys.h"
 #include "core/guest_access.h"
 #include "core/handlers.h"
-#include "core/log.h"
+#include "base/log.h"
 
 #define SWITCH_CHAR 0x01 /* Ctrl-A */
 #define SWITCH_PRESSES 3

@@ -8,7 +8,7 @@
 #include "core/domain.h"
 #include "core/frame_alloc.h"
 #include "core/grant_table.h"
-#include "core/log.h"
+#include "base/log.h"
 
 static const char *state_name(const struct domain *d)
 {

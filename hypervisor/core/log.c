@@ -5,14 +5,14 @@
  * the others' messages or slow the machine down by its serial port. Lock: log_lock (RANK_CONSOLE);
  * each domain's tokens are under it too. After log_panic_mode() nothing locks any more.
  */
-#include "core/log.h"
+#include "base/log.h"
 
 #include "arch/arch.h"
 #include "base/config.h"
 #include "base/format.h"
 #include "base/lock.h"
 #include "base/string.h"
-#include "boot/cmdline.h"
+#include "base/cmdline.h"
 #include "core/domain.h"
 
 #define LINE_BYTES 512

@@ -8,7 +8,7 @@
 #include "core/domctl.h"
 #include "core/frame_alloc.h"
 #include "core/handlers.h"
-#include "core/log.h"
+#include "base/log.h"
 #include "core/subop.h"
 
 #define READ_CHUNK 512u

@@ -10,7 +10,7 @@
 #include "core/frame_alloc.h"
 #include "core/hooks.h"
 #include "core/hypercall.h"
-#include "core/log.h"
+#include "base/log.h"
 #include "pv/descriptor.h"
 #include "pv/misc.h"
 #include "pv/page_type.h"

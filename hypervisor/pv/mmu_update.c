@@ -8,7 +8,7 @@
 #include "base/assert.h"
 #include "core/guest_access.h"
 #include "core/handlers.h"
-#include "core/log.h"
+#include "base/log.h"
 #include "pv/page_type.h"
 #include "pv/pte.h"
 

@@ -6,7 +6,7 @@
  */
 #include "pv/pt_write_fault.h"
 
-#include "core/log.h"
+#include "base/log.h"
 #include "pv/insn.h"
 #include "pv/mmu_update.h"
 #include "pv/pte.h"

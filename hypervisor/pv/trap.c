@@ -10,7 +10,7 @@
 #include "base/assert.h"
 #include "core/guest_access.h"
 #include "core/handlers.h"
-#include "core/log.h"
+#include "base/log.h"
 #include "pv/descriptor.h"
 #include "pv/priv_emul.h"
 #include "pv/pt_write_fault.h"

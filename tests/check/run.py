@@ -23,15 +23,18 @@ SOURCE = (".c", ".h", ".S", ".def", ".py", ".mk", ".sh")
 # What a file of a layer may include, as prefixes of the path written in the include; see section 2
 # of the architecture. An include without a slash is a header beside the file.
 LAYERS = {
-    "base": ("base/", "pv-abi/"),
-    "core": ("base/", "core/", "pv-abi/", "arch/arch.h", "arch/guest_state.h",
-             "arch/layout.h"),
-    "pv": ("base/", "core/", "pv/", "pv-abi/", "arch/arch.h", "arch/guest_state.h",
-           "arch/layout.h", "arch/x86_bits.h"),
-    "arch": ("base/", "pv-abi/", "arch/arch.h", "arch/guest_state.h", "arch/upcalls.h",
-             "arch/layout.h", "arch/x86_bits.h", "arch/x86_64/"),
-    "boot": ("base/", "core/", "pv/", "boot/", "pv-abi/", "arch/arch.h", "arch/guest_state.h",
-             "arch/layout.h", "arch/upcalls.h", "arch/x86_bits.h"),
+    "base": ("base/", "pv-abi/", "arch/arch.h"),
+    # pv_state.h is plain data that struct vcpu and struct domain embed; upcalls.h declares the
+    # functions these layers define for the machine to call.
+    "core": ("base/", "core/", "pv-abi/", "pv/pv_state.h", "arch/arch.h", "arch/layout.h",
+             "arch/upcalls.h"),
+    "pv": ("base/", "core/", "pv/", "pv-abi/", "arch/arch.h", "arch/layout.h", "arch/upcalls.h",
+           "arch/x86_bits.h"),
+    # The switch moves a whole vCPU, the page tables make room for struct frame, the entry asks the
+    # loader's protocol to be read.
+    "arch": ("base/", "pv-abi/", "arch/", "core/domain.h", "core/frame.h", "boot/multiboot.h"),
+    "boot": ("base/", "core/", "pv/", "boot/", "pv-abi/", "arch/arch.h", "arch/layout.h",
+             "arch/boot_info.h", "arch/upcalls.h", "arch/x86_bits.h"),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 

@@ -4,10 +4,10 @@
  */
 #include <string.h>
 
-#include "boot/cmdline.h"
+#include "base/cmdline.h"
 #include "core/console.h"
 #include "core/deferred.h"
-#include "core/log.h"
+#include "base/log.h"
 #include "suite.h"
 
 #define CONSOLE_IO 18

@@ -3,7 +3,7 @@
  * references, pauses, shutdown, death in steps with frames still in use elsewhere. */
 #include "suite.h"
 
-#include "boot/cmdline.h"
+#include "base/cmdline.h"
 #include "core/deferred.h"
 #include "core/evtchn.h"
 #include "core/frame_alloc.h"

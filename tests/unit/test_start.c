@@ -14,9 +14,9 @@
 #include "base/assert.h"
 #include "base/format.h"
 #include "base/lock.h"
-#include "boot/cmdline.h"
+#include "base/cmdline.h"
 #include "boot/multiboot.h"
-#include "core/log.h"
+#include "base/log.h"
 
 #define RAM_BYTES (4UL << 20)
 #define GIB (1UL << 30)

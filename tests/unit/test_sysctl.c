@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/frame_alloc.h"
-#include "core/log.h"
+#include "base/log.h"
 #include "core/time.h"
 #include "suite.h"
 

@@ -4,7 +4,7 @@
  * start-up. AML is never looked at; the control domain does that. Runs once, on the first CPU.
  */
 #include "base/string.h"
-#include "core/log.h"
+#include "base/log.h"
 #include "machine.h"
 
 #define TABLE_BYTES_MAX (1u << 20)

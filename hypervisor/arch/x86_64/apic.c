@@ -5,7 +5,7 @@
  * belongs to, with interrupts off; no lock.
  */
 #include "base/assert.h"
-#include "core/log.h"
+#include "base/log.h"
 #include "machine.h"
 
 enum apic_reg {

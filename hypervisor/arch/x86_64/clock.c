@@ -5,7 +5,7 @@
  * of all CPUs are taken to be the same. Constant after clock_init(); no lock.
  */
 #include "base/assert.h"
-#include "core/log.h"
+#include "base/log.h"
 #include "machine.h"
 
 #define MEASURE_NS (50 * NS_PER_MS)

@@ -60,7 +60,8 @@
     .section .text.entry, "ax"
 
 /* One stub per vector: an error code (0 where the processor pushes none) and the vector. */
-#define HAS_ERROR(v) ((v) == 8 || ((v) >= 10 && (v) <= 14) || (v) == 17 || (v) == 21 || (v) == 29 || (v) == 30)
+#define HAS_ERROR(v) ((v) == 8 || ((v) >= 10 && (v) <= 14) || (v) == 17 || (v) == 21 || \
+                      (v) == 29 || (v) == 30)
     .altmacro
 .macro TRAP_STUB nr
 trap_stub_\nr:
@@ -109,9 +110,9 @@ ist_common:
     add $8, %rsp
     iretq
 
-/* #DB has a stack of its own too, because one that `mov ss` delayed arrives on the first instruction
- * of the syscall stub, with the guest's stack pointer. From guest mode its frame moves to
- * guest_regs and it is a trap like others. */
+/* #DB has a stack of its own too, because one that `mov ss` delayed arrives on the first
+ * instruction of the syscall stub, with the guest's stack pointer. From guest mode its frame moves
+ * to guest_regs and it is a trap like others. */
 ist_debug:
     SAVE_GPRS
     mov %rsp, %rdi

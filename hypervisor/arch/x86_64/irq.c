@@ -10,7 +10,7 @@
  */
 #include "arch/upcalls.h"
 #include "base/lock.h"
-#include "core/log.h"
+#include "base/log.h"
 #include "machine.h"
 
 #define VECTOR_DEVICE_FIRST 0x30

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "arch/arch.h"
-#include "boot/boot_info.h"
+#include "arch/boot_info.h"
 
 struct cpu_user_regs;
 

@@ -6,8 +6,8 @@
  */
 #include "asm.h"
 #include "base/assert.h"
-#include "boot/cmdline.h"
-#include "core/log.h"
+#include "base/cmdline.h"
+#include "base/log.h"
 #include "machine.h"
 
 #define FRAMES_MAX 32

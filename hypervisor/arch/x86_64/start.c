@@ -6,9 +6,9 @@
 #include "arch/upcalls.h"
 #include "asm.h"
 #include "base/assert.h"
-#include "boot/cmdline.h"
+#include "base/cmdline.h"
 #include "boot/multiboot.h"
-#include "core/log.h"
+#include "base/log.h"
 #include "machine.h"
 
 #ifdef __clang__

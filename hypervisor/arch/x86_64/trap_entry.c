@@ -8,7 +8,7 @@
 #include "asm.h"
 #include "base/assert.h"
 #include "base/string.h"
-#include "core/log.h"
+#include "base/log.h"
 #include "machine.h"
 #include "pv-abi/abi.h"
 

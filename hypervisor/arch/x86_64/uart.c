@@ -6,7 +6,7 @@
  */
 #include "base/format.h"
 #include "base/string.h"
-#include "boot/cmdline.h"
+#include "base/cmdline.h"
 #include "machine.h"
 
 #define COM1 0x3f8

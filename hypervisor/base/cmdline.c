@@ -4,12 +4,12 @@
  * it into an array of rows and fills struct cmdline_options through their offsets. Runs before the
  * console exists, so complaints are kept until cmdline_report().
  */
-#include "boot/cmdline.h"
+#include "base/cmdline.h"
 
 #include "base/checked.h"
 #include "base/format.h"
 #include "base/string.h"
-#include "core/log.h"
+#include "base/log.h"
 
 #define REJECTED_MAX 8
 
@@ -21,13 +21,13 @@ static const struct option {
     size_t offset;
 } options[] = {
 #define OPT(name, type, fallback, doc) {#name, type, offsetof(struct cmdline_options, name)},
-#include "boot/cmdline.def"
+#include "base/cmdline.def"
 #undef OPT
 };
 
 struct cmdline_options cmdline = {
 #define OPT(name, type, fallback, doc) .name = fallback,
-#include "boot/cmdline.def"
+#include "base/cmdline.def"
 #undef OPT
 };
 

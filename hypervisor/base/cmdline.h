@@ -16,7 +16,7 @@ typedef uint64_t cmdline_SIZE;
 
 struct cmdline_options {
 #define OPT(name, type, fallback, doc) cmdline_##type name;
-#include "boot/cmdline.def"
+#include "base/cmdline.def"
 #undef OPT
 };
 
