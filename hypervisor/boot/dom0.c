@@ -295,7 +295,8 @@ static void start_vcpu(const struct build *b, struct vcpu *v)
     }
     v->initialised = true;
     sched_resume(v, PAUSE_DOWN);
-    domain_unpause(b->d);
+    /* The pause a new domain has counts as the tools', who see it in the domain's state. */
+    BUG_ON(domain_unpause_by_control(b->d));
 }
 
 static void free_module(const struct boot_module *m)
