@@ -273,14 +273,16 @@ def unpack_kernel(amd64):
     if not os.path.exists(vane):
         say("without vmlinux, which needs dom0-tools/vane")
         return
-    if os.path.exists(target) and os.path.getmtime(target) > os.path.getmtime(amd64.vmlinuz):
-        stamp = target + ".from"
-        if os.path.exists(stamp) and os.path.realpath(amd64.vmlinuz) == os.readlink(stamp):
+    source = os.path.realpath(amd64.vmlinuz)
+    stamp = target + ".from"
+    if os.path.exists(target) and os.path.lexists(stamp) and os.readlink(stamp) == source:
+        if os.path.getmtime(target) > max(os.path.getmtime(vane), os.path.getmtime(source)):
             return
-    subprocess.run([vane, "unpack-kernel", amd64.vmlinuz, target], check=True)
-    if os.path.lexists(target + ".from"):
-        os.unlink(target + ".from")
-    os.symlink(os.path.realpath(amd64.vmlinuz), target + ".from")
+    subprocess.run([vane, "unpack-kernel", source, target], check=True)
+    os.utime(target)
+    if os.path.lexists(stamp):
+        os.unlink(stamp)
+    os.symlink(source, stamp)
 
 
 def main():
