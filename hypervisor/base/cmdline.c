@@ -8,8 +8,8 @@
 
 #include "base/checked.h"
 #include "base/format.h"
-#include "base/string.h"
 #include "base/log.h"
+#include "base/string.h"
 
 #define REJECTED_MAX 8
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #define MAX_PCPUS 256
-#define MAX_VCPUS 64        /* per domain */
+#define MAX_VCPUS 64 /* per domain */
 #define MAX_DOMAINS 1024
 #define MAX_EVTCHNS 4096    /* 2-level, 64-bit guests */
 #define MAX_GRANT_FRAMES 64 /* default limit per domain */

@@ -15,7 +15,10 @@ struct spinlock {
     uint16_t owner; /* pcpu + 1 while held, for assertions */
 };
 
-#define SPINLOCK_INIT(r) {.next = 0, .serving = 0, .rank = (r), .owner = 0}
+#define SPINLOCK_INIT(r)                                                                           \
+    {                                                                                              \
+        .next = 0, .serving = 0, .rank = (r), .owner = 0                                           \
+    }
 
 void spin_lock_init(struct spinlock *l, enum lock_rank rank);
 void spin_lock(struct spinlock *l);

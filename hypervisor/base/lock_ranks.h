@@ -7,10 +7,10 @@
 
 enum lock_rank {
     RANK_NONE = 0,
-    RANK_DOMLIST = 10,  /* domain table */
-    RANK_DOM_LIFE = 20, /* one domain's pause counts, shutdown state, vCPU creation */
-    RANK_DOM_GRANT = 30,/* one domain's grant table and maptrack */
-    RANK_DOM_MMU = 40,  /* page-table types and entries of the frames one domain owns */
+    RANK_DOMLIST = 10,    /* domain table */
+    RANK_DOM_LIFE = 20,   /* one domain's pause counts, shutdown state, vCPU creation */
+    RANK_DOM_GRANT = 30,  /* one domain's grant table and maptrack */
+    RANK_DOM_MMU = 40,    /* page-table types and entries of the frames one domain owns */
     RANK_DOM_EVTCHN = 50, /* one domain's event channels; a pair by domain id */
     RANK_DOM_PAGES = 60,  /* one domain's page list and page counts */
     RANK_IRQ = 65,        /* physical interrupt routing */

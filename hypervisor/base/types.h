@@ -30,7 +30,7 @@ typedef int64_t ns_t;     /* nanoseconds since the hypervisor started */
 #define INVALID_M2P (~0UL)
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define DIV_ROUND_UP(n, d) (((n) + (d) - 1) / (d))
+#define DIV_ROUND_UP(n, d) (((n) + (d)-1) / (d))
 #define ROUND_UP(n, d) (DIV_ROUND_UP(n, d) * (d))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))

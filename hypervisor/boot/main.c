@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 /* The start-up sequence of the portable part, as one readable list of calls. */
-#include "arch/upcalls.h"
 #include "arch/boot_info.h"
+#include "arch/upcalls.h"
 #include "base/cmdline.h"
+#include "base/log.h"
 #include "boot/dom0.h"
 #include "core/deferred.h"
 #include "core/domain.h"
 #include "core/frame_alloc.h"
-#include "base/log.h"
 #include "core/version.h"
 
 noreturn void exit_start(void); /* arch: leave for the current vCPU on a fresh stack */

@@ -10,13 +10,13 @@
 #include "core/console.h"
 
 #include "arch/arch.h"
-#include "base/lock.h"
-#include "base/string.h"
 #include "base/cmdline.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/string.h"
 #include "core/console_keys.h"
 #include "core/guest_access.h"
 #include "core/handlers.h"
-#include "base/log.h"
 
 #define SWITCH_CHAR 0x01 /* Ctrl-A */
 #define SWITCH_PRESSES 3

@@ -5,10 +5,10 @@
  */
 #include "core/console_keys.h"
 
+#include "base/log.h"
 #include "core/domain.h"
 #include "core/frame_alloc.h"
 #include "core/grant_table.h"
-#include "base/log.h"
 
 static const char *state_name(const struct domain *d)
 {

@@ -14,12 +14,12 @@
 
 #include <stdarg.h>
 
-#include "base/format.h"
 #include "base/cmdline.h"
+#include "base/format.h"
+#include "base/log.h"
 #include "core/frame_alloc.h"
 #include "core/grant_table.h"
 #include "core/hooks.h"
-#include "base/log.h"
 #include "core/time.h"
 
 struct domain *dom_xen, *dom_io, *dom_control;

@@ -8,11 +8,11 @@
 #include "base/log.h"
 
 #include "arch/arch.h"
+#include "base/cmdline.h"
 #include "base/config.h"
 #include "base/format.h"
 #include "base/lock.h"
 #include "base/string.h"
-#include "base/cmdline.h"
 #include "core/domain.h"
 
 #define LINE_BYTES 512

@@ -3,12 +3,12 @@
  * XEN_SYSCTL_*: host-wide figures for the control domain's tools. The machine is described flat:
  * one memory node, one socket, one core a processor, one pool. No locks of its own.
  */
+#include "base/log.h"
 #include "base/string.h"
 #include "core/console_keys.h"
 #include "core/domctl.h"
 #include "core/frame_alloc.h"
 #include "core/handlers.h"
-#include "base/log.h"
 #include "core/subop.h"
 
 #define READ_CHUNK 512u

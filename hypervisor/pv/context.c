@@ -5,12 +5,12 @@
  * one). Lock: mmu_lock where references change.
  */
 #include "base/assert.h"
+#include "base/log.h"
 #include "base/string.h"
 #include "core/domain.h"
 #include "core/frame_alloc.h"
 #include "core/hooks.h"
 #include "core/hypercall.h"
-#include "base/log.h"
 #include "pv/descriptor.h"
 #include "pv/misc.h"
 #include "pv/page_type.h"

@@ -7,9 +7,9 @@
 #include "pv/descriptor.h"
 
 #include "base/assert.h"
+#include "base/log.h"
 #include "core/guest_access.h"
 #include "core/handlers.h"
-#include "base/log.h"
 #include "pv/mmu_update.h"
 #include "pv/page_type.h"
 #include "pv/pte.h"

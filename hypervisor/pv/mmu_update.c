@@ -6,14 +6,15 @@
 #include "pv/mmu_update.h"
 
 #include "base/assert.h"
+#include "base/log.h"
 #include "core/guest_access.h"
 #include "core/handlers.h"
-#include "base/log.h"
 #include "pv/page_type.h"
 #include "pv/pte.h"
 
-#define COUNT_PREEMPTED 0x80000000U /* MMU_UPDATE_PREEMPTED: a continuation, done is being summed  \
-                                     */
+#define COUNT_PREEMPTED                                                                            \
+    0x80000000U /* MMU_UPDATE_PREEMPTED: a continuation, done is being summed                      \
+                 */
 
 unsigned mmu_table_level(const struct frame *f)
 {

@@ -4,10 +4,10 @@
  * that owns the frames (the caller, or for pins a domain under construction).
  */
 #include "base/assert.h"
+#include "base/log.h"
 #include "base/string.h"
 #include "core/guest_access.h"
 #include "core/handlers.h"
-#include "base/log.h"
 #include "pv/descriptor.h"
 #include "pv/mmu_update.h"
 #include "pv/page_type.h"

@@ -8,9 +8,9 @@
 
 #include "arch/upcalls.h"
 #include "base/assert.h"
+#include "base/log.h"
 #include "core/guest_access.h"
 #include "core/handlers.h"
-#include "base/log.h"
 #include "pv/descriptor.h"
 #include "pv/priv_emul.h"
 #include "pv/pt_write_fault.h"

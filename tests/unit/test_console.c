@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/cmdline.h"
+#include "base/log.h"
 #include "core/console.h"
 #include "core/deferred.h"
-#include "base/log.h"
 #include "suite.h"
 
 #define CONSOLE_IO 18

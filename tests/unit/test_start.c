@@ -12,11 +12,11 @@
 
 #include "arch/x86_64/machine.h"
 #include "base/assert.h"
+#include "base/cmdline.h"
 #include "base/format.h"
 #include "base/lock.h"
-#include "base/cmdline.h"
-#include "boot/multiboot.h"
 #include "base/log.h"
+#include "boot/multiboot.h"
 
 #define RAM_BYTES (4UL << 20)
 #define GIB (1UL << 30)

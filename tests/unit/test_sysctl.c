@@ -2,8 +2,8 @@
 /* core/sysctl.c and core/platform_op.c: figures for tools, and what a control kernel sets. */
 #include <string.h>
 
-#include "core/frame_alloc.h"
 #include "base/log.h"
+#include "core/frame_alloc.h"
 #include "core/time.h"
 #include "suite.h"
 

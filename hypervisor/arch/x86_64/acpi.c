@@ -3,8 +3,8 @@
  * The static ACPI tables: found, checked (bounds and checksum) and boiled down to acpi_facts at
  * start-up. AML is never looked at; the control domain does that. Runs once, on the first CPU.
  */
-#include "base/string.h"
 #include "base/log.h"
+#include "base/string.h"
 #include "machine.h"
 
 #define TABLE_BYTES_MAX (1u << 20)

@@ -6,8 +6,8 @@
  */
 #include "asm.h"
 #include "base/assert.h"
-#include "base/string.h"
 #include "base/log.h"
+#include "base/string.h"
 #include "machine.h"
 
 #define XCR0_SUPPORTED 0xe7UL /* x87, SSE, AVX, AVX-512 */

@@ -7,8 +7,8 @@
 #include "asm.h"
 #include "base/assert.h"
 #include "base/cmdline.h"
-#include "boot/multiboot.h"
 #include "base/log.h"
+#include "boot/multiboot.h"
 #include "machine.h"
 
 #ifdef __clang__

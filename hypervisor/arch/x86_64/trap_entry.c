@@ -7,8 +7,8 @@
 #include "arch/upcalls.h"
 #include "asm.h"
 #include "base/assert.h"
-#include "base/string.h"
 #include "base/log.h"
+#include "base/string.h"
 #include "machine.h"
 #include "pv-abi/abi.h"
 

@@ -4,9 +4,9 @@
  * Output polls; input comes by interrupt 4 once irq.c has routed it, else irq.c polls at every
  * timer interrupt. Serialised by its only callers: output under log_lock, input on the first CPU.
  */
+#include "base/cmdline.h"
 #include "base/format.h"
 #include "base/string.h"
-#include "base/cmdline.h"
 #include "machine.h"
 
 #define COM1 0x3f8
