@@ -38,7 +38,6 @@ static struct vcpu *vcpu_alloc(struct domain *d, unsigned id)
     struct vcpu *v = frame_to_virt(f);
     v->domain = d;
     v->id = id;
-    v->pv.pending_trap = -1;
     return v;
 }
 

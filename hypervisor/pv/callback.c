@@ -76,7 +76,6 @@ static void deliver_failsafe(struct vcpu *v)
     __asm__("mov %%ds, %0; mov %%es, %1; mov %%fs, %2; mov %%gs, %3"
             : "=r"(sel[0]), "=r"(sel[1]), "=r"(sel[2]), "=r"(sel[3]));
     uint64_t selectors[4] = {sel[0], sel[1], sel[2], sel[3]};
-    (void)regs;
     if (!v->pv.failsafe.address) {
         domain_crash(v->domain, "bad segment state and no failsafe callback (rip %lx)", regs->rip);
         return;

@@ -26,7 +26,6 @@ int pv_vcpu_init(struct vcpu *v)
     v->pv.xcr0 = arch_xcr0_mask() ? 1 : 0;
     v->pv.debugreg[6] = 0xffff0ff0;
     v->pv.debugreg[7] = 0x400;
-    v->pv.pending_trap = -1;
     return 0;
 }
 
@@ -38,14 +37,13 @@ void pv_vcpu_free(struct vcpu *v)
     }
 }
 
-static void drop_base(struct vcpu *v, struct frame **slot)
+static void drop_base(struct frame **slot)
 {
     struct frame *f = *slot;
     *slot = NULL;
     if (f) {
         pv_page_type_put(f);
     }
-    (void)v;
 }
 
 long pv_vcpu_release(struct vcpu *v)
@@ -56,8 +54,8 @@ long pv_vcpu_release(struct vcpu *v)
     }
     descriptor_drop_gdt(v);
     descriptor_drop_ldt(v);
-    drop_base(v, &v->pv.l4_user);
-    drop_base(v, &v->pv.l4);
+    drop_base(&v->pv.l4_user);
+    drop_base(&v->pv.l4);
     v->initialised = false;
     return hypercall_preempt_check() ? -ERESTART : 0;
 }
@@ -219,18 +217,15 @@ long pv_context_set(struct vcpu *v, const struct vcpu_guest_context *c)
     int rc = descriptor_set_gdt(v, gdt, c->gdt_ents);
     if (rc) {
         if (!v->initialised) {
-            drop_base(v, &v->pv.l4_user);
-            drop_base(v, &v->pv.l4);
+            drop_base(&v->pv.l4_user);
+            drop_base(&v->pv.l4);
         }
         return rc;
     }
     descriptor_drop_ldt(v);
     load_registers(v, c);
     if (v->id == 0) {
-        const uint64_t known =
-            1U << VMASST_TYPE_writable_pagetables | 1U << VMASST_TYPE_pae_extended_cr3 |
-            1U << VMASST_TYPE_architectural_iopl | 1U << VMASST_TYPE_runstate_update_flag;
-        v->domain->pv.vm_assist = (uint32_t)(c->vm_assist & known);
+        v->domain->pv.vm_assist = (uint32_t)(c->vm_assist & VM_ASSISTS_KNOWN);
     }
     v->initialised = true;
     return 0;

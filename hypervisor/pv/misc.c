@@ -112,11 +112,8 @@ long hc_get_debugreg(struct hypercall *hc)
 
 long hc_vm_assist(struct hypercall *hc)
 {
-    const uint32_t known =
-        1U << VMASST_TYPE_writable_pagetables | 1U << VMASST_TYPE_pae_extended_cr3 |
-        1U << VMASST_TYPE_architectural_iopl | 1U << VMASST_TYPE_runstate_update_flag;
     uint64_t cmd = hc->arg[0], type = hc->arg[1];
-    if (type >= 32 || !(known >> type & 1)) {
+    if (type >= 32 || !(VM_ASSISTS_KNOWN >> type & 1)) {
         return -EINVAL;
     }
     if (cmd == VMASST_CMD_enable) {

@@ -12,10 +12,6 @@
 #include "pv/page_type.h"
 #include "pv/pte.h"
 
-#define COUNT_PREEMPTED                                                                            \
-    0x80000000U /* MMU_UPDATE_PREEMPTED: a continuation, done is being summed                      \
-                 */
-
 unsigned mmu_table_level(const struct frame *f)
 {
     uint64_t type = read_once(f->type);
@@ -197,7 +193,7 @@ static int report_done(uint64_t count_arg, vaddr_t done_va, unsigned done)
     if (!done_va) {
         return 0;
     }
-    if (count_arg & COUNT_PREEMPTED) {
+    if (count_arg & MMU_COUNT_PREEMPTED) {
         unsigned before;
         if (guest_read(&before, done_va, sizeof(before))) {
             return -EFAULT;
@@ -207,10 +203,23 @@ static int report_done(uint64_t count_arg, vaddr_t done_va, unsigned done)
     return guest_write(done_va, &done, sizeof(done));
 }
 
+long mmu_batch_end(struct hypercall *hc, long rc, unsigned done, size_t element_bytes)
+{
+    if (report_done(hc->arg[1], hc->arg[2], done)) {
+        return -EFAULT;
+    }
+    if (rc == -ERESTART) {
+        unsigned count = (unsigned)hc->arg[1] & ~MMU_COUNT_PREEMPTED;
+        hc->arg[0] += done * element_bytes;
+        hc->arg[1] = (count - done) | MMU_COUNT_PREEMPTED;
+    }
+    return rc;
+}
+
 long hc_mmu_update(struct hypercall *hc)
 {
     vaddr_t reqs = hc->arg[0];
-    unsigned count = (unsigned)hc->arg[1] & ~COUNT_PREEMPTED, i;
+    unsigned count = (unsigned)hc->arg[1] & ~MMU_COUNT_PREEMPTED, i;
     domid_t foreign_id = (domid_t)hc->arg[3];
     domid_t table_id = (domid_t)(hc->arg[3] >> 16);
     struct domain *owner, *foreign;
@@ -243,12 +252,5 @@ long hc_mmu_update(struct hypercall *hc)
     if (rc && rc != -ERESTART) {
         log_guest(hc->d, "mmu_update: request %u of %u refused (%ld)", i, count, rc);
     }
-    if (report_done(hc->arg[1], hc->arg[2], i)) {
-        return -EFAULT;
-    }
-    if (rc == -ERESTART) {
-        hc->arg[0] = reqs + i * sizeof(struct mmu_update);
-        hc->arg[1] = (count - i) | COUNT_PREEMPTED;
-    }
-    return rc;
+    return mmu_batch_end(hc, rc, i, sizeof(struct mmu_update));
 }

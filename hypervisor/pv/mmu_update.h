@@ -5,7 +5,10 @@
  */
 #pragma once
 
-#include "core/domain.h"
+#include "core/hypercall.h"
+
+/* ABI: in the count argument of mmu_update and mmuext_op, a continuation: done is being summed. */
+#define MMU_COUNT_PREEMPTED 0x80000000U
 
 /* Store `pte` into entry `index` of table f (VALIDATED, level 1-4, owned by d): references of the
  * new entry first, then the store, then references of the old. foreign owns what a level-1 entry
@@ -19,6 +22,9 @@ must_check int mmu_entry_cmpxchg(struct frame *f, unsigned index, uint64_t old, 
 struct frame *mmu_find_l1(const struct vcpu *v, vaddr_t va);
 /* Level of a VALIDATED page table, 0 for any other frame. */
 unsigned mmu_table_level(const struct frame *f);
+/* End of a round of either call, `done` of its elements handled: add to the guest's count (on error
+ * too) and, for -ERESTART, leave what remains in hc->arg. Returns rc or -EFAULT. */
+must_check long mmu_batch_end(struct hypercall *hc, long rc, unsigned done, size_t element_bytes);
 /* Domain whose frames a request maps: DOMID_SELF, or one that d may control. Referenced; -ESRCH,
  * -EPERM. DOMID_IO and DOMID_XEN are accepted from the control domain. */
 must_check int mmu_foreign_get(struct domain *d, domid_t id, struct domain **out);

@@ -13,8 +13,6 @@
 #include "pv/page_type.h"
 #include "pv/va_mapping.h"
 
-#define COUNT_PREEMPTED 0x80000000U
-
 #define MMUEXT(nr, name, handler, doc)                                                             \
     static int handler(struct hypercall *hc, struct domain *d, const struct mmuext_op *op);
 #include "pv-abi/ops/mmuext.def"
@@ -182,8 +180,8 @@ static int run_op(struct hypercall *hc, struct domain *d, const struct mmuext_op
 
 long hc_mmuext_op(struct hypercall *hc)
 {
-    vaddr_t ops = hc->arg[0], done_va = hc->arg[2];
-    unsigned count = (unsigned)hc->arg[1] & ~COUNT_PREEMPTED, i, done;
+    vaddr_t ops = hc->arg[0];
+    unsigned count = (unsigned)hc->arg[1] & ~MMU_COUNT_PREEMPTED, i;
     struct domain *d;
     long rc = mmu_foreign_get(hc->d, (domid_t)hc->arg[3], &d);
     if (rc) {
@@ -208,20 +206,5 @@ long hc_mmuext_op(struct hypercall *hc)
         }
     }
     domain_put(d);
-    done = i;
-    if (done_va) {
-        unsigned before = 0;
-        if ((hc->arg[1] & COUNT_PREEMPTED) && guest_read(&before, done_va, sizeof(before))) {
-            return -EFAULT;
-        }
-        done += before;
-        if (guest_write(done_va, &done, sizeof(done))) {
-            return -EFAULT;
-        }
-    }
-    if (rc == -ERESTART) {
-        hc->arg[0] = ops + i * sizeof(struct mmuext_op);
-        hc->arg[1] = (count - i) | COUNT_PREEMPTED;
-    }
-    return rc;
+    return mmu_batch_end(hc, rc, i, sizeof(struct mmuext_op));
 }

@@ -47,8 +47,6 @@ struct pv_vcpu {
 
     bool nmi_pending;
     bool failsafe_pending; /* a selector could not be loaded */
-    int pending_trap;      /* vector to inject before returning, -1 none */
-    uint32_t pending_error;
 };
 
 #define PV_E820_MAX 32
