@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "base/compiler.h"
 #include "base/lock_ranks.h"
 #include "base/types.h"
 
@@ -24,6 +25,22 @@ void spin_lock_init(struct spinlock *l, enum lock_rank rank);
 void spin_lock(struct spinlock *l);
 bool spin_trylock(struct spinlock *l);
 void spin_unlock(struct spinlock *l);
+/* Hold `l` from here to the end of the enclosing block, whichever way that is left. */
+#define SPIN_GUARD(l)                                                                              \
+    struct spinlock *SPIN_GUARD_NAME(__LINE__)                                                     \
+        __attribute__((__unused__, cleanup(spin_guard_end))) = spin_guard_begin(l)
+#define SPIN_GUARD_NAME(line) SPIN_GUARD_PASTE(line)
+#define SPIN_GUARD_PASTE(line) spin_guard_##line
+static inline struct spinlock *spin_guard_begin(struct spinlock *l)
+{
+    spin_lock(l);
+    return l;
+}
+static inline void spin_guard_end(struct spinlock *const *l)
+{
+    spin_unlock(*l);
+}
+
 /* True when this CPU holds it. */
 bool spin_is_mine(const struct spinlock *l);
 /* Two locks of one rank, `first` being the one whose domain id is lower; they may be the same. */
