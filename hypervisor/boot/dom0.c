@@ -350,15 +350,10 @@ void dom0_build(const struct boot_info *info)
     lay_out(&b);
 
     /* A plain array of all frame numbers, for the time of building. */
-    unsigned order = 0;
-    while ((PAGE_SIZE << order) < b.page_count * sizeof(mfn_t)) {
-        order++;
-    }
-    struct frame *list = frame_alloc_hyp(order, 0);
-    if (!list) {
+    b.frames = hyp_alloc(b.page_count * sizeof(*b.frames));
+    if (!b.frames) {
         panic("dom0: no memory for its frame list");
     }
-    b.frames = frame_to_virt(list);
     populate(&b);
     load_image(&b);
     make_tables(&b);
@@ -368,7 +363,7 @@ void dom0_build(const struct boot_info *info)
            b.elf.high_paddr, b.elf.entry);
     adopt_tables(&b, b.d->vcpu[0]);
     start_vcpu(&b, b.d->vcpu[0]);
-    frame_free_hyp(list, order);
+    hyp_free(b.frames);
     for (unsigned i = 0; i < info->module_count; i++) {
         free_module(&info->module[i]);
     }

@@ -56,7 +56,7 @@ static int enter_locked(struct domain *d)
         return -ENOMEM;
     }
     if (!table[index]) {
-        table[index] = page_alloc();
+        table[index] = hyp_alloc(PAGE_SIZE);
         if (!table[index]) {
             return -ENOMEM;
         }
@@ -73,7 +73,7 @@ static void leave_locked(struct domain *d)
     table[index][d->id % IDS_PER_PAGE] = NULL;
     domain_count--;
     if (--table_used[index] == 0) {
-        page_free(table[index]);
+        hyp_free(table[index]);
         table[index] = NULL;
     }
     if (d == dom_control) {
@@ -136,19 +136,12 @@ void domain_get_held(struct domain *d)
 
 /* ---- memory of the structure ---- */
 
-static unsigned domain_order(void)
-{
-    return sizeof(struct domain) <= PAGE_SIZE ? 0 : sizeof(struct domain) <= 2 * PAGE_SIZE ? 1 : 2;
-}
-_Static_assert(sizeof(struct domain) <= 4 * PAGE_SIZE, "domain_order()");
-
 static struct domain *domain_alloc(domid_t id)
 {
-    struct frame *f = frame_alloc_hyp(domain_order(), 0);
-    if (!f) {
+    struct domain *d = hyp_alloc(sizeof(*d));
+    if (!d) {
         return NULL;
     }
-    struct domain *d = frame_to_virt(f);
     d->id = id;
     d->refs = 1;
     d->page_list = INVALID_LINK;
@@ -175,7 +168,7 @@ static void domain_free(struct domain *d)
     if (d->shared_info) {
         frame_unshare(d->shared_frame);
     }
-    frame_free_hyp(mfn_to_frame(virt_to_mfn(d)), domain_order());
+    hyp_free(d);
 }
 
 void domain_put(struct domain *d)

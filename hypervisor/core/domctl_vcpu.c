@@ -10,10 +10,6 @@
 #include "core/hooks.h"
 #include "core/subop.h"
 
-/* struct vcpu_guest_context is too large for the stack: 2^CONTEXT_ORDER pages hold one. */
-#define CONTEXT_ORDER 1
-_Static_assert(sizeof(struct vcpu_guest_context) <= PAGE_SIZE << CONTEXT_ORDER, "context size");
-
 /* ABI: the flag of a context that lets the vCPU run. */
 static void set_online(struct vcpu *v, bool online)
 {
@@ -45,16 +41,15 @@ long domctl_setvcpucontext(struct hypercall *hc, struct domain *d, struct xen_do
     if (d == hc->d || !v || !GUEST_ADDR(op->u.vcpucontext.ctxt)) {
         return -EINVAL;
     }
-    struct frame *f = frame_alloc_hyp(CONTEXT_ORDER, 0);
-    if (!f) {
+    struct vcpu_guest_context *c = hyp_alloc(sizeof(*c));
+    if (!c) {
         return -ENOMEM;
     }
-    struct vcpu_guest_context *c = frame_to_virt(f);
     long rc = guest_read(c, GUEST_ADDR(op->u.vcpucontext.ctxt), sizeof(*c));
     if (rc == 0) {
         rc = load_context(d, v, c);
     }
-    frame_free_hyp(f, CONTEXT_ORDER);
+    hyp_free(c);
     return rc;
 }
 
@@ -67,16 +62,15 @@ long domctl_getvcpucontext(struct hypercall *hc, struct domain *d, struct xen_do
     if (!v->initialised) {
         return -ENODATA;
     }
-    struct frame *f = frame_alloc_hyp(CONTEXT_ORDER, 0);
-    if (!f) {
+    struct vcpu_guest_context *c = hyp_alloc(sizeof(*c));
+    if (!c) {
         return -ENOMEM;
     }
-    struct vcpu_guest_context *c = frame_to_virt(f);
     domain_pause_sync(d);
     pv_context_get(v, c);
     domain_unpause(d);
     long rc = guest_write(GUEST_ADDR(op->u.vcpucontext.ctxt), c, sizeof(*c));
-    frame_free_hyp(f, CONTEXT_ORDER);
+    hyp_free(c);
     return rc;
 }
 

@@ -24,7 +24,7 @@ int evtchn_init(struct domain *d, uint32_t max_port)
     spin_lock_init(&d->evtchn_lock, RANK_DOM_EVTCHN);
     d->evtchn.port_limit = MIN(max_port, MAX_EVTCHNS - 1) + 1;
     /* The first page now, so that a guest that gets as far as running can bind something. */
-    d->evtchn.page[0] = page_alloc();
+    d->evtchn.page[0] = hyp_alloc(PAGE_SIZE);
     return d->evtchn.page[0] ? 0 : -ENOMEM;
 }
 
@@ -32,7 +32,7 @@ void evtchn_free(struct domain *d)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(d->evtchn.page); i++) {
         if (d->evtchn.page[i]) {
-            page_free(d->evtchn.page[i]);
+            hyp_free(d->evtchn.page[i]);
             d->evtchn.page[i] = NULL;
         }
     }
@@ -63,7 +63,7 @@ static int alloc_port_locked(struct domain *d, uint32_t *out)
     for (uint32_t port = 1; port < d->evtchn.port_limit; port++) {
         struct evtchn_port **page = &d->evtchn.page[port / PORTS_PER_PAGE];
         if (!*page) {
-            struct evtchn_port *new = page_alloc();
+            struct evtchn_port *new = hyp_alloc(PAGE_SIZE);
             if (!new) {
                 return -ENOMEM;
             }

@@ -59,7 +59,7 @@ struct frame {
     uint32_t next, prev;
     uint32_t tlb_stamp; /* flush clock when the last mapping of the present use went away */
     uint16_t pt_done;   /* PARTIAL: number of entries that hold references */
-    uint8_t order;      /* free frames: size of the block this frame heads */
+    uint8_t order;      /* of the block this frame heads, if it is free or from hyp_alloc() */
     uint8_t pt_flags;   /* PT_CHILD_PARTIAL; free frames: FREE_HEAD */
 };
 #define INVALID_LINK 0xffffffffU

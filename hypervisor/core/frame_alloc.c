@@ -248,15 +248,22 @@ void frame_free_hyp(struct frame *f, unsigned order)
     heap_free(frame_to_mfn(f), order);
 }
 
-void *page_alloc(void)
+void *hyp_alloc(size_t bytes)
 {
-    struct frame *f = frame_alloc_hyp(0, 0);
-    return f ? frame_to_virt(f) : NULL;
+    unsigned order =
+        bytes <= PAGE_SIZE ? 0 : 64 - (unsigned)__builtin_clzl((bytes - 1) / PAGE_SIZE);
+    struct frame *f = take_block(order, 0, true);
+    if (!f) {
+        return NULL;
+    }
+    f->order = (uint8_t)order;
+    return frame_to_virt(f);
 }
 
-void page_free(void *page)
+void hyp_free(void *object)
 {
-    frame_free_hyp(mfn_to_frame(virt_to_mfn(page)), 0);
+    struct frame *f = mfn_to_frame(virt_to_mfn(object));
+    frame_free_hyp(f, f->order);
 }
 
 /* ---- frames of domains ---- */

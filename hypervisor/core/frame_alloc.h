@@ -18,9 +18,9 @@ void frame_alloc_add(mfn_t first, uint64_t count);
  * `addr_bits` (0: anywhere). NULL when there are none. */
 struct frame *frame_alloc_hyp(unsigned order, unsigned addr_bits);
 void frame_free_hyp(struct frame *f, unsigned order);
-/* One cleared page for the hypervisor. */
-void *page_alloc(void);
-void page_free(void *page);
+/* Cleared memory for an object of the hypervisor, in whole pages. NULL when there is none. */
+void *hyp_alloc(size_t bytes);
+void hyp_free(void *object);
 
 /* Frames for a domain: owner set, ALLOCATED reference taken, on d's page list, cleared. NULL when
  * the heap is empty, d is at its max_pages, or d is dying. */

@@ -30,7 +30,7 @@ static bool maptrack_grow_locked(struct grant_table *gt)
     if (gt->maptrack_count == gt->max_maptrack) {
         return false;
     }
-    struct grant_mapping *page = page_alloc();
+    struct grant_mapping *page = hyp_alloc(PAGE_SIZE);
     if (!page) {
         return false;
     }

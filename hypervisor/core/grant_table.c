@@ -47,7 +47,7 @@ int grant_table_create(struct domain *d, uint32_t max_frames, uint32_t max_maptr
     if (max_frames == 0) {
         return -EINVAL;
     }
-    struct grant_table *gt = page_alloc();
+    struct grant_table *gt = hyp_alloc(PAGE_SIZE);
     if (!gt) {
         return -ENOMEM;
     }
@@ -57,7 +57,7 @@ int grant_table_create(struct domain *d, uint32_t max_frames, uint32_t max_maptr
     gt->free_handle = NO_HANDLE;
     struct frame *f = frame_alloc_hyp(maptrack_order(gt), 0);
     if (!f) {
-        page_free(gt);
+        hyp_free(gt);
         return -ENOMEM;
     }
     gt->maptrack = frame_to_virt(f);
@@ -81,10 +81,10 @@ void grant_table_free(struct domain *d)
         frame_free_hyp(mfn_to_frame(virt_to_mfn(gt->active[i])), ACTIVE_ORDER);
     }
     for (uint32_t i = 0; i < gt->maptrack_count; i++) {
-        page_free(gt->maptrack[i]);
+        hyp_free(gt->maptrack[i]);
     }
     frame_free_hyp(mfn_to_frame(virt_to_mfn(gt->maptrack)), maptrack_order(gt));
-    page_free(gt);
+    hyp_free(gt);
     d->grant = NULL;
 }
 

@@ -23,21 +23,13 @@ static struct vcpu *idle_vcpus[MAX_PCPUS];
 
 /* ---- life ---- */
 
-static unsigned vcpu_order(void)
-{
-    return sizeof(struct vcpu) <= PAGE_SIZE ? 0 : sizeof(struct vcpu) <= 2 * PAGE_SIZE ? 1 : 2;
-}
-_Static_assert(sizeof(struct vcpu) <= 4 * PAGE_SIZE, "vcpu_order()");
-
 static struct vcpu *vcpu_alloc(struct domain *d, unsigned id)
 {
-    struct frame *f = frame_alloc_hyp(vcpu_order(), 0);
-    if (!f) {
-        return NULL;
+    struct vcpu *v = hyp_alloc(sizeof(*v));
+    if (v) {
+        v->domain = d;
+        v->id = id;
     }
-    struct vcpu *v = frame_to_virt(f);
-    v->domain = d;
-    v->id = id;
     return v;
 }
 
@@ -67,7 +59,7 @@ int vcpu_create(struct domain *d, unsigned id)
     }
     int rc = pv_vcpu_init(v);
     if (rc) {
-        frame_free_hyp(mfn_to_frame(virt_to_mfn(v)), vcpu_order());
+        hyp_free(v);
         return rc;
     }
     sched_vcpu_init(v);
@@ -96,7 +88,7 @@ void vcpu_free(struct vcpu *v)
     vcpu_stop_timers(v);
     sched_vcpu_destroy(v);
     pv_vcpu_free(v);
-    frame_free_hyp(mfn_to_frame(virt_to_mfn(v)), vcpu_order());
+    hyp_free(v);
 }
 
 struct vcpu *vcpu_idle_create(unsigned cpu)
@@ -215,13 +207,10 @@ long vcpuop_initialise(struct hypercall *hc, struct vcpu *v)
     if (!v->info) {
         return -EINVAL;
     }
-    const unsigned order = 1; /* too large for the stack */
-    _Static_assert(sizeof(struct vcpu_guest_context) <= 2 * PAGE_SIZE, "order");
-    struct frame *f = frame_alloc_hyp(order, 0);
-    if (!f) {
+    struct vcpu_guest_context *context = hyp_alloc(sizeof(*context)); /* too large for the stack */
+    if (!context) {
         return -ENOMEM;
     }
-    struct vcpu_guest_context *context = frame_to_virt(f);
     long rc = guest_read(context, hc->arg[2], sizeof(*context));
     if (rc == 0 && __atomic_exchange_n(&v->context_busy, true, __ATOMIC_ACQUIRE)) {
         rc = -EBUSY;
@@ -232,7 +221,7 @@ long vcpuop_initialise(struct hypercall *hc, struct vcpu *v)
         }
         __atomic_store_n(&v->context_busy, false, __ATOMIC_RELEASE);
     }
-    frame_free_hyp(f, order);
+    hyp_free(context);
     return rc;
 }
 

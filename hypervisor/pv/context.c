@@ -18,7 +18,7 @@
 
 int pv_vcpu_init(struct vcpu *v)
 {
-    v->pv.fpu = page_alloc();
+    v->pv.fpu = hyp_alloc(PAGE_SIZE);
     if (!v->pv.fpu) {
         return -ENOMEM;
     }
@@ -32,7 +32,7 @@ int pv_vcpu_init(struct vcpu *v)
 void pv_vcpu_free(struct vcpu *v)
 {
     if (v->pv.fpu) {
-        page_free(v->pv.fpu);
+        hyp_free(v->pv.fpu);
         v->pv.fpu = NULL;
     }
 }

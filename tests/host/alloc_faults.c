@@ -10,8 +10,8 @@ struct frame *__real_frame_alloc_hyp(unsigned order, unsigned addr_bits);
 struct frame *__wrap_frame_alloc_hyp(unsigned order, unsigned addr_bits);
 struct frame *__real_frame_alloc_domain(struct domain *d, unsigned order, unsigned addr_bits);
 struct frame *__wrap_frame_alloc_domain(struct domain *d, unsigned order, unsigned addr_bits);
-void *__real_page_alloc(void);
-void *__wrap_page_alloc(void);
+void *__real_hyp_alloc(size_t bytes);
+void *__wrap_hyp_alloc(size_t bytes);
 
 static bool injected(void)
 {
@@ -28,7 +28,7 @@ struct frame *__wrap_frame_alloc_domain(struct domain *d, unsigned order, unsign
     return injected() ? NULL : __real_frame_alloc_domain(d, order, addr_bits);
 }
 
-void *__wrap_page_alloc(void)
+void *__wrap_hyp_alloc(size_t bytes)
 {
-    return injected() ? NULL : __real_page_alloc();
+    return injected() ? NULL : __real_hyp_alloc(bytes);
 }

@@ -87,7 +87,7 @@ static void test_frame_alloc_hyp__splits_and_merges(void)
     uint64_t free_before = frame_free_count();
     struct frame *chain = drain(0);
     CU_ASSERT_EQUAL(frame_free_count(), 0);
-    CU_ASSERT_PTR_NULL(page_alloc());
+    CU_ASSERT_PTR_NULL(hyp_alloc(PAGE_SIZE));
     CU_ASSERT_EQUAL(refill(chain), free_before);
     CU_ASSERT_EQUAL(frame_free_count(), free_before);
     CU_ASSERT_EQUAL(largest_order(), largest);
@@ -150,12 +150,28 @@ static void test_frame_free_hyp__wrong(void)
     frame_free_hyp(f, 1);
 }
 
-static void test_page_alloc__address(void)
+static void test_hyp_alloc__sizes(void)
 {
-    void *page = page_alloc();
-    CU_ASSERT_PTR_NOT_NULL_FATAL(page);
-    CU_ASSERT_EQUAL((uintptr_t)page % PAGE_SIZE, 0);
-    page_free(page);
+    static const struct {
+        size_t bytes, frames;
+    } sizes[] = {{1, 1},
+                 {PAGE_SIZE, 1},
+                 {PAGE_SIZE + 1, 2},
+                 {2 * PAGE_SIZE, 2},
+                 {3 * PAGE_SIZE, 4},
+                 {4 * PAGE_SIZE + 8, 8}};
+    for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+        uint64_t free_before = frame_free_count();
+        char *object = hyp_alloc(sizes[i].bytes);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(object);
+        CU_ASSERT_EQUAL((uintptr_t)object % PAGE_SIZE, 0);
+        CU_ASSERT_EQUAL(object[0] | object[sizes[i].bytes - 1], 0);
+        CU_ASSERT_EQUAL(frame_free_count(), free_before - sizes[i].frames);
+        object[sizes[i].bytes - 1] = 1;
+        hyp_free(object);
+        CU_ASSERT_EQUAL(frame_free_count(), free_before);
+    }
+    CU_ASSERT_PTR_NULL(hyp_alloc(SIZE_MAX));
 }
 
 /* Memory that comes late (boot modules), next to blocks that are free. */
@@ -389,7 +405,7 @@ int main(void)
         CASE(test_frame_alloc_hyp__every_second_frame),
         CASE(test_frame_alloc_hyp__address_limit),
         CASE(test_frame_free_hyp__wrong),
-        CASE(test_page_alloc__address),
+        CASE(test_hyp_alloc__sizes),
         CASE(test_frame_alloc_add__merges),
         CASE(test_frame_alloc__flush_before_reuse),
         CASE(test_frame_alloc_hyp__random),
