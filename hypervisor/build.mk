@@ -21,7 +21,7 @@ HV_CFLAGS = -std=gnu11 -O2 -g -ffreestanding -fpie -fvisibility=hidden \
             -fno-strict-aliasing -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
             -fcf-protection=none -fno-delete-null-pointer-checks \
             -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Werror \
-            -MMD -MP $(if $(filter 1,$(HVDEBUG)),-DDEBUG_BUILD) $(HV_INCLUDE)
+            -MMD -MP -DDEBUG_BUILD=$(HVDEBUG) $(HV_INCLUDE)
 HV_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
               --no-warn-rwx-segments --orphan-handling=error
 

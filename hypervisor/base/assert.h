@@ -18,8 +18,5 @@ noreturn void panic(const char *fmt, ...) format_printf(1, 2);
         }                                                                                          \
     } while (0)
 
-#ifdef DEBUG_BUILD
-#define ASSERT(cond) BUG_ON(!(cond))
-#else
-#define ASSERT(cond) ((void)sizeof(cond))
-#endif
+/* Any other: in debug builds only. */
+#define ASSERT(cond) BUG_ON(DEBUG_BUILD && !(cond))

@@ -35,23 +35,11 @@ static inline void clear_bit(unsigned nr, uint64_t *map)
     (void)test_and_clear_bit(nr, map);
 }
 
-/* First set (clear) bit at or after `from`, or `bits` when there is none. */
+/* First set bit at or after `from`, or `bits` when there is none. */
 static inline unsigned find_next_bit(const uint64_t *map, unsigned bits, unsigned from)
 {
     for (unsigned nr = from; nr < bits; nr = (nr / 64 + 1) * 64) {
         uint64_t word = __atomic_load_n(&map[nr / 64], __ATOMIC_RELAXED) >> (nr % 64);
-        if (word) {
-            nr += (unsigned)__builtin_ctzl(word);
-            return MIN(nr, bits);
-        }
-    }
-    return bits;
-}
-
-static inline unsigned find_next_zero_bit(const uint64_t *map, unsigned bits, unsigned from)
-{
-    for (unsigned nr = from; nr < bits; nr = (nr / 64 + 1) * 64) {
-        uint64_t word = ~__atomic_load_n(&map[nr / 64], __ATOMIC_RELAXED) >> (nr % 64);
         if (word) {
             nr += (unsigned)__builtin_ctzl(word);
             return MIN(nr, bits);

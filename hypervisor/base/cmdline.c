@@ -55,56 +55,41 @@ bool cmdline_parse_size(const char *s, uint64_t *bytes)
 
 static bool parse_bool(const char *value, bool *result)
 {
-    static const char *const yes[] = {"", "1", "yes", "on", "true"};
-    static const char *const no[] = {"0", "no", "off", "false"};
-    for (unsigned i = 0; i < ARRAY_SIZE(yes); i++) {
-        if (!strcmp(value, yes[i])) {
-            *result = true;
-            return true;
-        }
-    }
-    for (unsigned i = 0; i < ARRAY_SIZE(no); i++) {
-        if (!strcmp(value, no[i])) {
-            *result = false;
+    enum { NO_WORDS = 4 };
+    static const char *const words[] = {"0", "no", "off", "false", "", "1", "yes", "on", "true"};
+    for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
+        if (!strcmp(value, words[i])) {
+            *result = i >= NO_WORDS;
             return true;
         }
     }
     return false;
 }
 
-static bool set_option(const struct option *option, const char *value)
+static bool parse_uint(const char *value, uint64_t *result)
 {
-    void *field = (char *)&cmdline + option->offset;
-    switch (option->type) {
-    case STR:
-        return format(field, CMDLINE_STR_BYTES, "%s", value) < CMDLINE_STR_BYTES;
-    case BOOL:
-        return parse_bool(value, field);
-    case UINT: {
-        const char *end;
-        uint64_t n = parse_u64(value, &end);
-        if (end == value || *end) {
-            return false;
-        }
-        *(uint64_t *)field = n;
-        return true;
-    }
-    default:
-        return cmdline_parse_size(value, field);
-    }
+    const char *end;
+    uint64_t n = parse_u64(value, &end);
+    bool good = end != value && !*end;
+    *result = good ? n : *result;
+    return good;
 }
 
-/* One word "name" or "name=value"; it is changed. */
-static bool parse_word(char *word)
+/* One word "name" or "name=value". */
+static bool parse_word(const char *word)
 {
-    static char empty[1];
-    char *value = strchr(word, '=');
-    if (value) {
-        *value++ = 0;
-    }
+    const char *equals = strchr(word, '=');
+    const char *value = equals ? equals + 1 : "";
+    size_t length = equals ? (size_t)(equals - word) : strlen(word);
     for (unsigned i = 0; i < ARRAY_SIZE(options); i++) {
-        if (!strcmp(word, options[i].name)) {
-            return set_option(&options[i], value ? value : empty);
+        const struct option *o = &options[i];
+        void *field = (char *)&cmdline + o->offset;
+        if (strlen(o->name) == length && !memcmp(word, o->name, length)) {
+            return o->type == STR
+                       ? format(field, CMDLINE_STR_BYTES, "%s", value) < CMDLINE_STR_BYTES
+                   : o->type == BOOL ? parse_bool(value, field)
+                   : o->type == UINT ? parse_uint(value, field)
+                                     : cmdline_parse_size(value, field);
         }
     }
     return false;
@@ -136,11 +121,9 @@ static const char *next_word(const char *line, char *word, size_t bytes)
 void cmdline_parse(const char *line)
 {
     char word[2 * CMDLINE_STR_BYTES];
-    char original[CMDLINE_STR_BYTES];
     while ((line = next_word(line, word, sizeof(word)))) {
-        format(original, sizeof(original), "%s", word);
         if (!parse_word(word) && rejected_count < REJECTED_MAX) {
-            memcpy(rejected[rejected_count++], original, sizeof(original));
+            (void)format(rejected[rejected_count++], CMDLINE_STR_BYTES, "%s", word);
         }
     }
 }

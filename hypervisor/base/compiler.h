@@ -4,14 +4,10 @@
 
 #define must_check __attribute__((warn_unused_result))
 #define noreturn __attribute__((noreturn))
-#define noinline __attribute__((noinline))
 #define unused __attribute__((unused))
 #define packed __attribute__((packed))
-#define cold __attribute__((cold))
 #define format_printf(fmt, first) __attribute__((format(printf, fmt, first)))
-#define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
-#define fallthrough __attribute__((fallthrough))
 
 /* A plain access the compiler may neither tear, repeat nor drop: for memory a guest or another
  * CPU changes at the same time. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Limits and build switches. DEBUG_BUILD turns assertions and lock-rank checks on. */
+/* Limits. The one build switch, DEBUG_BUILD, 1 or 0, turns assertions and lock-rank checks on. */
 #pragma once
 
 #define MAX_PCPUS 256

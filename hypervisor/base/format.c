@@ -7,14 +7,18 @@
 
 #include "base/string.h"
 
+#define DIGITS_MAX 64
+
 struct out {
     char *buf;
     size_t bytes, used;
 };
 
+/* What stands between % and the letter of a conversion. */
 struct spec {
-    bool left, zero, alternate, negative;
+    bool left, zero, alternate;
     int width, precision; /* precision -1: none given */
+    unsigned bytes;       /* of an integer argument */
 };
 
 static void put(struct out *o, char c)
@@ -25,51 +29,38 @@ static void put(struct out *o, char c)
     o->used++;
 }
 
-static void pad(struct out *o, char c, int count)
+static void put_text(struct out *o, const struct spec *spec, const char *text, int length)
 {
-    for (; count > 0; count--) {
-        put(o, c);
+    int spaces = spec->width - length;
+    for (int i = 0; i < spaces && !spec->left; i++) {
+        put(o, ' ');
     }
-}
-
-static void put_string(struct out *o, const struct spec *spec, const char *s)
-{
-    int length = 0;
-    while ((spec->precision < 0 || length < spec->precision) && s[length]) {
-        length++;
-    }
-    pad(o, ' ', spec->left ? 0 : spec->width - length);
     for (int i = 0; i < length; i++) {
-        put(o, s[i]);
+        put(o, text[i]);
     }
-    pad(o, ' ', spec->left ? spec->width - length : 0);
+    for (int i = 0; i < spaces && spec->left; i++) {
+        put(o, ' ');
+    }
 }
 
-static void put_number(struct out *o, const struct spec *spec, uint64_t n, unsigned base,
-                       bool upper)
+static void put_number(struct out *o, const struct spec *spec, uint64_t n, const char *prefix,
+                       const char *digits)
 {
-    const char *digits = upper ? "0123456789ABCDEF" : "0123456789abcdef";
-    const char *prefix = spec->negative ? "-" : spec->alternate && base == 16 && n ? "0x" : "";
-    char text[24];
-    int length = 0;
-    for (; n; n /= base) {
-        text[length++] = digits[n % base];
+    char text[2 + DIGITS_MAX], *end = text + sizeof(text), *start = end;
+    unsigned base = (unsigned)strlen(digits);
+    int prefix_length = (int)strlen(prefix), least = 1;
+    if (spec->precision >= 0) {
+        least = spec->precision;
+    } else if (spec->zero && !spec->left) {
+        least = MAX(spec->width - prefix_length, 1);
     }
-    int least = spec->precision < 0 ? 1 : spec->precision;
-    int spaces = spec->width - (int)strlen(prefix) - MAX(length, least);
-    if (spec->zero && !spec->left && spec->precision < 0) {
-        least += MAX(spaces, 0) + MAX(length - least, 0);
-        spaces = 0;
+    for (int i = 0; n || i < MIN(least, DIGITS_MAX); i++, n /= base) {
+        *--start = digits[n % base];
     }
-    pad(o, ' ', spec->left ? 0 : spaces);
-    for (const char *p = prefix; *p; p++) {
-        put(o, *p);
+    for (int i = prefix_length; i > 0; i--) {
+        *--start = prefix[i - 1];
     }
-    pad(o, '0', least - length);
-    while (length) {
-        put(o, text[--length]);
-    }
-    pad(o, ' ', spec->left ? spaces : 0);
+    put_text(o, spec, start, (int)(end - start));
 }
 
 /* A decimal field of the format, or the next argument for '*'. */
@@ -86,101 +77,66 @@ static int field_number(const char **fmt, va_list *ap)
     return n;
 }
 
-static void parse_spec(struct spec *spec, const char **fmt, va_list *ap)
+static struct spec parse_spec(const char **fmt, va_list *ap)
 {
-    *spec = (struct spec){.precision = -1};
-    for (;; (*fmt)++) {
-        if (**fmt == '-') {
-            spec->left = true;
-        } else if (**fmt == '0') {
-            spec->zero = true;
-        } else if (**fmt == '#') {
-            spec->alternate = true;
-        } else {
-            break;
-        }
+    struct spec spec = {.precision = -1, .bytes = sizeof(int)};
+    for (; **fmt && strchr("-0#", **fmt); (*fmt)++) {
+        *(**fmt == '-' ? &spec.left : **fmt == '0' ? &spec.zero : &spec.alternate) = true;
     }
-    spec->width = field_number(fmt, ap);
-    if (spec->width < 0) {
-        spec->left = true;
-        spec->width = -spec->width;
-    }
+    spec.width = field_number(fmt, ap);
     if (**fmt == '.') {
         (*fmt)++;
-        spec->precision = field_number(fmt, ap);
+        spec.precision = field_number(fmt, ap);
     }
+    for (; **fmt && strchr("hlz", **fmt); (*fmt)++) {
+        spec.bytes = **fmt == 'h' ? spec.bytes / 2 : sizeof(long);
+    }
+    return spec;
 }
 
-/* Size of the integer argument: 8 for l, ll, z, t; 2 for h, 1 for hh, 4 otherwise. */
-static unsigned parse_size(const char **fmt)
+/* The next integer argument, widened from the size it is said to have. */
+static int64_t integer_arg(const struct spec *spec, bool is_signed, va_list *ap)
 {
-    unsigned size = 4;
-    for (;; (*fmt)++) {
-        if (**fmt == 'l' || **fmt == 'z' || **fmt == 't') {
-            size = 8;
-        } else if (**fmt == 'h') {
-            size /= 2;
-        } else {
-            return size;
-        }
-    }
+    unsigned unused_bits = 64 - 8 * spec->bytes;
+    uint64_t n = spec->bytes == sizeof(long) ? va_arg(*ap, uint64_t) : va_arg(*ap, unsigned);
+    n <<= unused_bits;
+    return is_signed ? (int64_t)n >> unused_bits : (int64_t)(n >> unused_bits);
 }
 
-static uint64_t unsigned_arg(va_list *ap, unsigned size)
+static void put_conversion(struct out *o, const struct spec *spec, char kind, va_list *ap)
 {
-    if (size == 8) {
-        return va_arg(*ap, uint64_t);
-    }
-    uint64_t n = va_arg(*ap, unsigned);
-    return size == 4 ? n : n & ((1UL << (8 * size)) - 1);
-}
-
-static int64_t signed_arg(va_list *ap, unsigned size)
-{
-    if (size == 8) {
-        return va_arg(*ap, int64_t);
-    }
-    int n = va_arg(*ap, int);
-    return size == 4 ? n : size == 2 ? (int16_t)n : (int8_t)n;
-}
-
-static void put_conversion(struct out *o, struct spec *spec, char kind, unsigned size, va_list *ap)
-{
+    int64_t n;
     switch (kind) {
     case 'd':
-    case 'i': {
-        int64_t n = signed_arg(ap, size);
-        spec->negative = n < 0;
-        put_number(o, spec, n < 0 ? -(uint64_t)n : (uint64_t)n, 10, false);
-        return;
-    }
+    case 'i':
+        n = integer_arg(spec, true, ap);
+        put_number(o, spec, n < 0 ? -(uint64_t)n : (uint64_t)n, n < 0 ? "-" : "", "0123456789");
+        break;
     case 'u':
-        put_number(o, spec, unsigned_arg(ap, size), 10, false);
-        return;
+        put_number(o, spec, (uint64_t)integer_arg(spec, false, ap), "", "0123456789");
+        break;
     case 'x':
     case 'X':
-        put_number(o, spec, unsigned_arg(ap, size), 16, kind == 'X');
-        return;
-    case 'p':
-        spec->precision = 16;
-        put_number(o, spec, (uint64_t)va_arg(*ap, void *), 16, false);
-        return;
+        n = integer_arg(spec, false, ap);
+        put_number(o, spec, (uint64_t)n, spec->alternate && n ? "0x" : "",
+                   kind == 'X' ? "0123456789ABCDEF" : "0123456789abcdef");
+        break;
     case 's': {
-        const char *s = va_arg(*ap, const char *);
-        put_string(o, spec, s ? s : "(null)");
-        return;
+        const char *s = va_arg(*ap, const char *) ?: "(null)";
+        int length = 0;
+        while (length != spec->precision && s[length]) {
+            length++;
+        }
+        put_text(o, spec, s, length);
+        break;
     }
     case 'c': {
-        char text[2] = {(char)va_arg(*ap, int), 0};
-        put_string(o, spec, text);
-        return;
+        char c = (char)va_arg(*ap, int);
+        put_text(o, spec, &c, 1);
+        break;
     }
-    case '%':
-        put(o, '%');
-        return;
     default:
-        put_string(o, spec, "(bad format)");
-        return;
+        put(o, kind); /* a percent sign */
     }
 }
 
@@ -190,18 +146,13 @@ int format_va(char *buf, size_t bytes, const char *fmt, va_list ap)
     va_list args;
     va_copy(args, ap);
     while (*fmt) {
-        if (*fmt != '%') {
-            put(&o, *fmt++);
+        char c = *fmt++;
+        if (c != '%') {
+            put(&o, c);
             continue;
         }
-        fmt++;
-        struct spec spec;
-        parse_spec(&spec, &fmt, &args);
-        unsigned size = parse_size(&fmt);
-        put_conversion(&o, &spec, *fmt, size, &args);
-        if (*fmt) {
-            fmt++;
-        }
+        struct spec spec = parse_spec(&fmt, &args);
+        put_conversion(&o, &spec, *fmt++, &args);
     }
     va_end(args);
     if (bytes) {

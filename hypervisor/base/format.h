@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* Bounded printing: %d %i %u %x %X %p %s %c %% with l, ll, z, h, width, precision, - 0 and #. */
+/* Bounded printing: %d %i %u %x %X %s %c %% with hh, h, l, ll, z, width, precision, * for either,
+ * - 0 and #. Numbers have at most 64 digits. */
 #pragma once
 
 #include <stdarg.h>

@@ -8,11 +8,6 @@ struct list {
     struct list *next, *prev;
 };
 
-#define LIST_INIT(head)                                                                            \
-    {                                                                                              \
-        &(head), &(head)                                                                           \
-    }
-
 static inline void list_init(struct list *head)
 {
     head->next = head->prev = head;
@@ -42,6 +37,3 @@ static inline void list_del(struct list *node)
 
 #define list_entry(node, type, member) container_of(node, type, member)
 #define list_for_each(pos, head) for ((pos) = (head)->next; (pos) != (head); (pos) = (pos)->next)
-#define list_for_each_safe(pos, tmp, head)                                                         \
-    for ((pos) = (head)->next, (tmp) = (pos)->next; (pos) != (head);                               \
-         (pos) = (tmp), (tmp) = (pos)->next)

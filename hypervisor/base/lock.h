@@ -1,14 +1,31 @@
 // SPDX-License-Identifier: MIT
 /*
  * Ticket spinlocks with ranks. While it spins, a CPU services TLB-flush requests of others
- * (arch_relax), so a flush may be waited for with locks held. Debug builds keep the ranks held by
- * each CPU and stop on a wrong order.
+ * (arch_relax), so a flush may be waited for with locks held. The hypervisor runs with interrupts
+ * off (see arch/arch.h), so no lock needs an irq variant.
  */
 #pragma once
 
 #include "base/compiler.h"
-#include "base/lock_ranks.h"
 #include "base/types.h"
+
+/* The one list of locks. Take only upwards; two of equal rank only through spin_lock_pair(). Debug
+ * builds keep the ranks held by each CPU and stop on a wrong order. */
+enum lock_rank {
+    RANK_DOMLIST = 10,    /* domain table */
+    RANK_DOM_LIFE = 20,   /* one domain's pause counts, shutdown state, vCPU creation */
+    RANK_DOM_GRANT = 30,  /* one domain's grant table and maptrack */
+    RANK_DOM_MMU = 40,    /* page-table types and entries of the frames one domain owns */
+    RANK_DOM_EVTCHN = 50, /* one domain's event channels; pairs */
+    RANK_DOM_PAGES = 60,  /* one domain's page list and page counts */
+    RANK_IRQ = 65,        /* physical interrupt routing */
+    RANK_RUNQ = 70,       /* one pcpu's run queue */
+    RANK_TIMERS = 80,     /* one pcpu's timer queue */
+    RANK_HEAP = 90,       /* frame allocator */
+    RANK_PCI = 95,        /* configuration-space address latch */
+    RANK_IOAPIC = 97,     /* I/O APIC registers and interrupt vectors */
+    RANK_CONSOLE = 100,   /* log ring and serial port */
+};
 
 struct spinlock {
     uint32_t next, serving;
@@ -16,14 +33,9 @@ struct spinlock {
     uint16_t owner; /* pcpu + 1 while held, for assertions */
 };
 
-#define SPINLOCK_INIT(r)                                                                           \
-    {                                                                                              \
-        .next = 0, .serving = 0, .rank = (r), .owner = 0                                           \
-    }
+#define SPINLOCK_INIT(r) ((struct spinlock){.rank = (r)})
 
-void spin_lock_init(struct spinlock *l, enum lock_rank rank);
 void spin_lock(struct spinlock *l);
-bool spin_trylock(struct spinlock *l);
 void spin_unlock(struct spinlock *l);
 /* Hold `l` from here to the end of the enclosing block, whichever way that is left. */
 #define SPIN_GUARD(l)                                                                              \
@@ -43,8 +55,8 @@ static inline void spin_guard_end(struct spinlock *const *l)
 
 /* True when this CPU holds it. */
 bool spin_is_mine(const struct spinlock *l);
-/* Two locks of one rank, `first` being the one whose domain id is lower; they may be the same. */
-void spin_lock_pair(struct spinlock *first, struct spinlock *second);
-void spin_unlock_pair(struct spinlock *first, struct spinlock *second);
+/* Two locks of one rank, in the order of their addresses; they may be the same. */
+void spin_lock_pair(struct spinlock *a, struct spinlock *b);
+void spin_unlock_pair(struct spinlock *a, struct spinlock *b);
 /* Stop if this CPU holds any lock: called before leaving the hypervisor or switching vCPUs. */
 void spin_assert_none_held(void);

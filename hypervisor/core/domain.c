@@ -146,10 +146,10 @@ static struct domain *domain_alloc(domid_t id)
     d->refs = 1;
     d->page_list = INVALID_LINK;
     d->shutdown_code = DOMAIN_NO_CODE;
-    spin_lock_init(&d->life_lock, RANK_DOM_LIFE);
-    spin_lock_init(&d->pages_lock, RANK_DOM_PAGES);
-    spin_lock_init(&d->mmu_lock, RANK_DOM_MMU);
-    spin_lock_init(&d->evtchn_lock, RANK_DOM_EVTCHN);
+    d->life_lock = SPINLOCK_INIT(RANK_DOM_LIFE);
+    d->pages_lock = SPINLOCK_INIT(RANK_DOM_PAGES);
+    d->mmu_lock = SPINLOCK_INIT(RANK_DOM_MMU);
+    d->evtchn_lock = SPINLOCK_INIT(RANK_DOM_EVTCHN);
     return d;
 }
 

@@ -21,7 +21,6 @@
 
 int evtchn_init(struct domain *d, uint32_t max_port)
 {
-    spin_lock_init(&d->evtchn_lock, RANK_DOM_EVTCHN);
     d->evtchn.port_limit = MIN(max_port, MAX_EVTCHNS - 1) + 1;
     /* The first page now, so that a guest that gets as far as running can bind something. */
     d->evtchn.page[0] = hyp_alloc(PAGE_SIZE);

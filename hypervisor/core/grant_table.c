@@ -51,7 +51,7 @@ int grant_table_create(struct domain *d, uint32_t max_frames, uint32_t max_maptr
     if (!gt) {
         return -ENOMEM;
     }
-    spin_lock_init(&gt->lock, RANK_DOM_GRANT);
+    gt->lock = SPINLOCK_INIT(RANK_DOM_GRANT);
     gt->max_frames = MIN(max_frames, MAX_GRANT_FRAMES);
     gt->max_maptrack = MIN(max_maptrack, MAX_MAPTRACK_FRAMES);
     gt->free_handle = NO_HANDLE;

@@ -402,7 +402,7 @@ static void slice_over(void *arg)
 void sched_init_pcpu(unsigned cpu)
 {
     struct runq *rq = &queues[cpu];
-    spin_lock_init(&rq->lock, RANK_RUNQ);
+    rq->lock = SPINLOCK_INIT(RANK_RUNQ);
     list_init(&rq->queue);
     timer_init(&rq->slice, slice_over, rq, cpu);
     rq->slice_end = INT64_MAX;

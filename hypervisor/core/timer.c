@@ -24,7 +24,7 @@ static struct timer_queue {
 
 void timer_init_pcpu(unsigned cpu)
 {
-    spin_lock_init(&queues[cpu].lock, RANK_TIMERS);
+    queues[cpu].lock = SPINLOCK_INIT(RANK_TIMERS);
     queues[cpu].root = NULL;
     queues[cpu].running = NULL;
 }

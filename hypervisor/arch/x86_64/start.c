@@ -16,11 +16,6 @@
 #else
 #define COMPILER "gcc " __VERSION__
 #endif
-#ifdef DEBUG_BUILD
-#define BUILD_KIND "with assertions"
-#else
-#define BUILD_KIND "without assertions"
-#endif
 
 _Static_assert(sizeof(struct cpu_info) == CPU_INFO_BYTES, "asm.h");
 /* The processor aligns the stack of an interrupt to 16 bytes: `es` must be there by itself. */
@@ -73,7 +68,8 @@ void start_image(uint32_t magic, uint32_t mbi)
     bool filled = multiboot_fill(&boot_info, magic, mbi);
     cmdline_parse(boot_info.cmdline);
     uart_early_init(cmdline.com1);
-    printk("Paravane, a paravirtual hypervisor (" COMPILER ", " BUILD_KIND ")\n");
+    printk("Paravane, a paravirtual hypervisor (" COMPILER ", with%s assertions)\n",
+           DEBUG_BUILD ? "" : "out");
     if (!filled) {
         panic("not started by a multiboot loader (magic %08x)", magic);
     }
