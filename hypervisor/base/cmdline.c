@@ -39,18 +39,9 @@ bool cmdline_parse_size(const char *s, uint64_t *bytes)
     static const char suffixes[] = "bkmgt";
     const char *end;
     uint64_t n = parse_u64(s, &end);
-    unsigned power = 1;
-    if (end == s) {
-        return false;
-    }
-    if (*end) {
-        const char *suffix = strchr(suffixes, *end | 0x20);
-        if (!suffix || end[1]) {
-            return false;
-        }
-        power = (unsigned)(suffix - suffixes);
-    }
-    return checked_mul(n, 1UL << (10 * power), bytes);
+    const char *suffix = strchr(suffixes, *end ? *end | 0x20 : 'k');
+    return end != s && suffix && (!*end || !end[1]) &&
+           checked_mul(n, 1UL << (10 * (suffix - suffixes)), bytes);
 }
 
 static bool parse_bool(const char *value, bool *result)
