@@ -90,6 +90,8 @@ must_check size_t arch_clear_guest(vaddr_t dst, size_t bytes);
 void arch_context_switch(struct vcpu *prev, struct vcpu *next);
 /* Start-up: v is this CPU's idle vCPU and current from now on. */
 void arch_start_idle(struct vcpu *v);
+/* Leave for the current vCPU with an empty stack. */
+noreturn void arch_exit_to_guest(void);
 /* Copy v's live state (segment bases, selectors, FPU, debug) into v->regs etc. v is current or not
  * running at all. */
 void arch_vcpu_sync(struct vcpu *v);

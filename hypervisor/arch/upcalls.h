@@ -12,7 +12,6 @@ struct boot_info;
  * kernel mode, system call of the guest otherwise. */
 void upcall_syscall(struct cpu_user_regs *regs);
 void upcall_syscall_compat(struct cpu_user_regs *regs);
-void upcall_sysenter(struct cpu_user_regs *regs);
 /* Exception in guest mode: vector and error code are in regs, cr2 valid for #PF. */
 void upcall_guest_trap(struct cpu_user_regs *regs, vaddr_t cr2);
 /* Exception in the hypervisor that the exception table does not cover. True: it was fixed up

@@ -10,8 +10,6 @@
 #include "core/frame_alloc.h"
 #include "core/version.h"
 
-noreturn void exit_start(void); /* arch: leave for the current vCPU on a fresh stack */
-
 noreturn void upcall_boot(const struct boot_info *info)
 {
     version_set_cmdline(info->cmdline);
@@ -25,5 +23,5 @@ noreturn void upcall_boot(const struct boot_info *info)
     dom0_build(info);
     printk("%lu MiB free for guests; starting the control domain\n", frame_free_count() >> 8);
     deferred_raise(arch_cpu_id(), DEFER_SCHED);
-    exit_start();
+    arch_exit_to_guest();
 }

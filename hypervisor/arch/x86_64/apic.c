@@ -43,21 +43,6 @@ static volatile uint32_t *registers; /* xAPIC; same address on every CPU */
 static maddr_t base;
 static uint64_t ticks_per_ms; /* of the timer; the same on every CPU */
 
-static uint64_t rdmsr(uint32_t msr)
-{
-    uint32_t lo, hi;
-    __asm__ volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(msr));
-    return (uint64_t)hi << 32 | lo;
-}
-
-static void wrmsr(uint32_t msr, uint64_t value)
-{
-    __asm__ volatile("wrmsr"
-                     :
-                     : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
-                     : "memory");
-}
-
 static uint32_t reg_read(enum apic_reg reg)
 {
     return x2apic ? (uint32_t)rdmsr(MSR_X2APIC(reg)) : registers[reg / 4];

@@ -1,38 +1,24 @@
 // SPDX-License-Identifier: MIT
-/* For assembly, stand-alone and inline: physical addresses of symbols before paging, and the table
- * of instructions that may fault. */
+/* For assembly, stand-alone and inline: what it knows of C's structures, and the table of
+ * instructions that may fault. */
 #pragma once
 
 #include "arch/layout.h"
 
-/* Size of struct cpu_info at the top of each main stack; start.c asserts it. */
+/* Offsets in struct cpu_user_regs and the size of struct cpu_info, asserted in trap_entry.c. */
+#define REGS_VECTOR 124
+#define REGS_CS 136
+#define REGS_ES 168
 #define CPU_INFO_BYTES 216
 
-#ifdef __ASSEMBLY__
+#define TRAP_STUB_BYTES 16
+#define VECTOR_SYSCALL 0x100 /* entry_vector of SYSCALL */
 
-/* Where the loader put a symbol of the image. */
-#define PHYS(sym) ((sym)-HYP_IMAGE_START + HYP_LOAD_PHYS)
-
-/* A fault at `ip` resumes at `fixup`; both are labels. */
-#define EX_TABLE(ip, fixup)                                                                        \
-    .pushsection __ex_table, "a";                                                                  \
-    .balign 8;                                                                                     \
-    .quad ip, fixup;                                                                               \
-    .popsection
-
-#define FUNC(name)                                                                                 \
-    .global name;                                                                                  \
-    .hidden name;                                                                                  \
-    .type name, @function;                                                                         \
-    .balign 16;                                                                                    \
-    name:
-#define END_FUNC(name) .size name, .- name
-
-#else
+#ifndef __ASSEMBLY__
 
 #include "base/types.h"
 
-/* The same from inline assembly, labels as strings: EX_TABLE("1b", "2b"). */
+/* A fault at label `ip` resumes at label `fixup`: EX_TABLE("1b", "2b"). */
 #define EX_TABLE(ip, fixup)                                                                        \
     ".pushsection __ex_table, \"a\"\n"                                                             \
     ".balign 8\n"                                                                                  \

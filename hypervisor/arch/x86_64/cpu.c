@@ -112,18 +112,6 @@ bool arch_wrmsr_safe(uint32_t msr, uint64_t value)
     return !failed;
 }
 
-static void wrmsr(uint32_t msr, uint64_t value)
-{
-    __asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
-}
-
-static uint64_t rdmsr(uint32_t msr)
-{
-    uint32_t lo, hi;
-    __asm__ volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(msr));
-    return (uint64_t)hi << 32 | lo;
-}
-
 void cpu_init(unsigned cpu)
 {
     if (cpu == 0) {
@@ -228,10 +216,7 @@ void arch_reboot(void)
     arch_out(0x64, 1, 0xfe); /* keyboard controller: pulse the reset line */
     clock_delay_ms(100);
     /* Without an IDT the next exception shuts the processor down. */
-    struct packed {
-        uint16_t limit;
-        uint64_t base;
-    } none = {0, 0};
+    struct table_pointer none = {0, 0};
     __asm__ volatile("lidt %0; int3" : : "m"(none));
     arch_halt();
 }

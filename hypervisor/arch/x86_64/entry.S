@@ -4,224 +4,122 @@
  * cpu_user_regs on the stack: for guest mode always cpu_info()->guest_regs, since the TSS and the
  * syscall stubs point right behind it. Interrupts stay off until the guest is entered again.
  */
-#include "arch/layout.h"
-
-/* offsets in struct cpu_user_regs, asserted in trap_entry.c */
-#define R_RAX 80
-#define R_RCX 88
-#define R_RDI 112
-#define R_VECTOR 124
-#define R_RIP 128
-#define R_CS 136
-#define R_RFLAGS 144
-#define R_RSP 152
-#define REGS_BYTES 200
-#define CPU_INFO_BYTES 216
-#define VECTOR_SYSCALL 0x100
+#include "arch/x86_64/asm.h"
 
 .macro SAVE_GPRS
-    push %rdi
-    push %rsi
-    push %rdx
-    push %rcx
-    push %rax
-    push %r8
-    push %r9
-    push %r10
-    push %r11
-    push %rbx
-    push %rbp
-    push %r12
-    push %r13
-    push %r14
-    push %r15
+    .irp reg, rdi, rsi, rdx, rcx, rax, r8, r9, r10, r11, rbx, rbp, r12, r13, r14, r15
+    push %\reg
+    .endr
     cld
     xor %ebp, %ebp
+    mov %rsp, %rdi
 .endm
 
+/* Leaves the flags alone. */
 .macro RESTORE_GPRS
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbp
-    pop %rbx
-    pop %r11
-    pop %r10
-    pop %r9
-    pop %r8
-    pop %rax
-    pop %rcx
-    pop %rdx
-    pop %rsi
-    pop %rdi
+    .irp reg, r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi
+    pop %\reg
+    .endr
 .endm
 
     .section .text.entry, "ax"
 
-/* One stub per vector: an error code (0 where the processor pushes none) and the vector. */
+/* One stub of TRAP_STUB_BYTES per vector: an error code (0 where the processor pushes none) and the
+ * vector. #DB, NMI, #DF and #MC run on stacks of their own. */
 #define HAS_ERROR(v) ((v) == 8 || ((v) >= 10 && (v) <= 14) || (v) == 17 || (v) == 21 || \
                       (v) == 29 || (v) == 30)
-    .altmacro
-.macro TRAP_STUB nr
-trap_stub_\nr:
-    .if !HAS_ERROR(\nr)
+#define HAS_IST(v) ((v) == 1 || (v) == 2 || (v) == 8 || (v) == 18)
+    .balign TRAP_STUB_BYTES
+    .globl trap_stubs
+trap_stubs:
+    .set vector, 0
+    .rept 256
+    .org trap_stubs + vector * TRAP_STUB_BYTES
+    .if !HAS_ERROR(vector)
     push $0
     .endif
-    movl $\nr, 4(%rsp)
-    .if \nr == 2 || \nr == 8 || \nr == 18
-    jmp ist_common
-    .elseif \nr == 1
-    jmp ist_debug
+    movl $vector, 4(%rsp)
+    .if HAS_IST(vector)
+    jmp trap_ist
     .else
-    jmp trap_common
+    jmp trap
     .endif
-.endm
-    .set nr, 0
-    .rept 256
-    TRAP_STUB %nr
-    .set nr, nr + 1
+    .set vector, vector + 1
     .endr
 
-    .globl trap_common
-trap_common:
+trap:
     SAVE_GPRS
-    mov %rsp, %rdi
-    testb $3, R_CS(%rsp)
+    testb $3, REGS_CS(%rsp)
     jz 1f
+    .globl trap_guest
+trap_guest: /* rdi and rsp are at guest_regs */
     call trap_from_guest
     jmp exit_to_guest
-1:
-    /* The hypervisor itself was interrupted. A faulting IRETQ to a guest is the guest's fault. */
-    lea iret_to_guest(%rip), %rax
-    cmp %rax, R_RIP(%rsp)
-    je iret_fault
-    call trap_from_hyp
-    RESTORE_GPRS
-    add $8, %rsp
-    iretq
+1:  call trap_from_hyp
+    jmp trap_return
 
-/* #DF, #MC (fatal both) and NMI run on stacks of their own and never look at guest_regs. */
-ist_common:
+trap_ist:
     SAVE_GPRS
-    mov %rsp, %rdi
     call trap_on_ist
+trap_return:
     RESTORE_GPRS
     add $8, %rsp
     iretq
 
-/* #DB has a stack of its own too, because one that `mov ss` delayed arrives on the first
- * instruction of the syscall stub, with the guest's stack pointer. From guest mode its frame moves
- * to guest_regs and it is a trap like others. */
-ist_debug:
-    SAVE_GPRS
-    mov %rsp, %rdi
-    testb $3, R_CS(%rsp)
-    jnz 1f
-    call trap_on_ist
-    RESTORE_GPRS
-    add $8, %rsp
-    iretq
-1:  mov %rsp, %rsi
-    mov %rsp, %rdi
-    or $(STACK_BYTES - 1), %rdi
-    sub $(CPU_INFO_BYTES - 1), %rdi
-    mov $20, %ecx
-2:  mov (%rsi, %rcx, 8), %rax
-    mov %rax, (%rdi, %rcx, 8)
-    dec %ecx
-    jns 2b
-    mov %rdi, %rsp
-    call trap_from_guest
-    jmp exit_to_guest
-
-/* The frame of the fault lies over the lower part of guest_regs, whose general registers were
- * already back in the processor: they are what SAVE_GPRS has just stored. Move them up into
- * guest_regs (from the end, the areas overlap) and deliver the failsafe callback. */
-iret_fault:
-    mov %rsp, %rsi
-    mov %rsp, %rdi
-    or $(STACK_BYTES - 1), %rdi
-    sub $(CPU_INFO_BYTES - 1), %rdi
-    mov $14, %ecx
-1:  mov (%rsi, %rcx, 8), %rax
-    mov %rax, (%rdi, %rcx, 8)
-    dec %ecx
-    jns 1b
-    mov %rdi, %rsp
-    call upcall_failsafe
-    jmp exit_to_guest
-
-    .globl syscall_entry, syscall_compat_entry, exit_to_guest
-/* The per-CPU stub has switched to guest_regs and pushed ss, rsp, rflags, cs, rip and vector. */
-syscall_entry:
-    SAVE_GPRS
-    mov %rsp, %rdi
-    call upcall_syscall
-    jmp exit_to_guest
+/* Where SYSCALL goes: copied to the stub page of each CPU, whose block is at the same distances all
+ * around it; only the jump at the end of each is corrected. Saves rsp, switches to guest_regs and
+ * pushes what an interrupt would have. */
+#define NEAR(offset) (syscall_stub + (offset) - PERCPU_STUB)(%rip)
+.macro SYSCALL_STUB cs, target
+    mov %rsp, NEAR(PERCPU_TSS + 0x800)
+    lea NEAR(STACK_BYTES - CPU_INFO_BYTES + REGS_ES), %rsp
+    push $SEL_GUEST_DS
+    push NEAR(PERCPU_TSS + 0x800)
+    push %r11
+    push $\cs
+    push %rcx
+    push $0
+    movl $VECTOR_SYSCALL, 4(%rsp)
+    .byte 0xe9 /* jmp */
+    .long \target - . - 4
+.endm
+    .globl syscall_stub, syscall_compat_stub, syscall_stubs_end
+syscall_stub:
+    SYSCALL_STUB SEL_GUEST_CS64, syscall_entry
+syscall_compat_stub:
+    SYSCALL_STUB SEL_GUEST_CS32, syscall_compat_entry
+syscall_stubs_end:
 
 syscall_compat_entry:
     SAVE_GPRS
-    mov %rsp, %rdi
     call upcall_syscall_compat
-    /* fall through */
+    jmp exit_to_guest
 
+syscall_entry:
+    SAVE_GPRS
+    call upcall_syscall
+    .globl exit_to_guest, iret_to_guest
 exit_to_guest:
     /* rsp is at guest_regs: upcall_exit may have switched to another vCPU, whose registers are in
      * the same place. */
     call upcall_exit
-    cmpl $VECTOR_SYSCALL, R_VECTOR(%rsp)
-    jne 2f
+    cmpl $VECTOR_SYSCALL, REGS_VECTOR(%rsp)
+    RESTORE_GPRS
+    jne 1f
     /* A hypercall returns the way it came; C has made sure that rip is canonical and that cs and
      * ss are the flat selectors SYSRET loads. */
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbp
-    pop %rbx
-    add $8, %rsp
-    pop %r10
-    pop %r9
-    pop %r8
-    pop %rax
-    add $8, %rsp
-    pop %rdx
-    pop %rsi
-    pop %rdi
-    add $8, %rsp
-    mov (%rsp), %rcx
-    mov 16(%rsp), %r11
-    mov 24(%rsp), %rsp
+    mov 8(%rsp), %rcx
+    mov 24(%rsp), %r11
+    mov 32(%rsp), %rsp
     sysretq
-2:
-    RESTORE_GPRS
-    add $8, %rsp
-    .globl iret_to_guest
+1:  add $8, %rsp
 iret_to_guest:
     iretq
 
-/* noreturn void exit_start(void): leave for the current vCPU with a fresh stack. */
-    .globl exit_start
-exit_start:
-    mov %rsp, %rax
-    or $(STACK_BYTES - 1), %rax
-    sub $(CPU_INFO_BYTES - 1), %rax
-    mov %rax, %rsp
+    .globl jump_to_stack
+jump_to_stack:
+    mov %rdi, %rsp
     xor %ebp, %ebp
-    jmp exit_to_guest
-
-    .section .rodata, "a"
-    .balign 8
-    .globl trap_entry_table
-.macro TRAP_ADDRESS nr
-    .quad trap_stub_\nr
-.endm
-trap_entry_table:
-    .set nr, 0
-    .rept 256
-    TRAP_ADDRESS %nr
-    .set nr, nr + 1
-    .endr
+    jmp *%rsi
 
     .section .note.GNU-stack, "", @progbits

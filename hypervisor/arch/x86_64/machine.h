@@ -4,20 +4,58 @@
 
 #include "arch/arch.h"
 #include "arch/boot_info.h"
+#include "arch/layout.h"
 
 struct cpu_user_regs;
 
-/* entry.S: one stub per vector, and the three fast-call entries. */
-extern const uint64_t trap_entry_table[256];
-void syscall_entry(void);
-void syscall_compat_entry(void);
-void sysenter_entry(void);
+/* ---- instructions ---- */
+
+#define READ_CR(nr)                                                                                \
+    ({                                                                                             \
+        uint64_t value_;                                                                           \
+        __asm__ volatile("mov %%cr" #nr ", %0" : "=r"(value_));                                    \
+        value_;                                                                                    \
+    })
+#define WRITE_CR(nr, value) __asm__ volatile("mov %0, %%cr" #nr ::"r"(value) : "memory")
+
+static inline uint64_t rdmsr(uint32_t msr)
+{
+    uint32_t lo, hi;
+    __asm__ volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(msr));
+    return (uint64_t)hi << 32 | lo;
+}
+
+static inline void wrmsr(uint32_t msr, uint64_t value)
+{
+    __asm__ volatile("wrmsr" ::"c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+                     : "memory");
+}
+
+static inline void invlpg(vaddr_t va)
+{
+    __asm__ volatile("invlpg (%0)" ::"r"(va) : "memory");
+}
+
+/* Operand of LGDT and LIDT. */
+struct packed table_pointer {
+    uint16_t limit;
+    uint64_t base;
+};
+
+/* This CPU's block, see arch/layout.h. */
+static inline vaddr_t percpu_block(void)
+{
+    return PERCPU_START + (vaddr_t)arch_cpu_id() * PERCPU_STRIDE;
+}
+
+/* entry.S: go to fn with rsp = rdi = sp; there is no way back. */
+noreturn void jump_to_stack(void *sp, void (*fn)(void));
 
 /* trap_entry.c: IDT, GDT tail, TSS, fast-call MSRs and stubs of this CPU; its per-CPU block must be
  * mapped. From here on exceptions are handled. */
 void traps_init_cpu(unsigned cpu);
 /* Point this CPU's LDTR at its LDT window, `entries` long; 0: no LDT. */
-void ldt_descriptor_set(unsigned cpu, unsigned entries);
+void ldt_descriptor_set(unsigned entries);
 
 /* memmap.c */
 /* Sort out the loader's memory map; free ranges are then RAM without image, modules, first
@@ -28,9 +66,6 @@ bool memmap_ram(unsigned index, mfn_t *first, mfn_t *end);
 /* Start-up allocator: highest free frames that end at or below frame `limit`; align is a power of
  * two. Panics when there are none. */
 mfn_t memmap_alloc(uint64_t frames, uint64_t align, mfn_t limit);
-
-/* boot.S: call fn on the stack that starts at sp; there is no way back. */
-noreturn void jump_to_stack(void *sp, void (*fn)(void));
 
 /* mmu.c */
 /* Build the final page tables and leave the early ones; fills free ranges. */

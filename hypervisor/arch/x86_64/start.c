@@ -17,7 +17,6 @@
 #define COMPILER "gcc " __VERSION__
 #endif
 
-_Static_assert(sizeof(struct cpu_info) == CPU_INFO_BYTES, "asm.h");
 /* The processor aligns the stack of an interrupt to 16 bytes: `es` must be there by itself. */
 _Static_assert((sizeof(struct cpu_info) - offsetof(struct cpu_user_regs, es)) % 16 == 0,
                "interrupt frames would not end at guest_regs.ss");

@@ -10,23 +10,6 @@
 #include "core/domain.h"
 #include "machine.h"
 
-static uint64_t rdmsr(uint32_t msr)
-{
-    uint32_t lo, hi;
-    __asm__ volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(msr));
-    return (uint64_t)hi << 32 | lo;
-}
-
-static void wrmsr(uint32_t msr, uint64_t value)
-{
-    __asm__ volatile("wrmsr" ::"c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
-}
-
-static uint64_t percpu_block(void)
-{
-    return PERCPU_START + (uint64_t)arch_cpu_id() * PERCPU_STRIDE;
-}
-
 /* ---- page tables ---- */
 
 static maddr_t loaded_cr3[MAX_PCPUS];
@@ -162,11 +145,6 @@ static mfn_t zero_page_mfn(void)
 #define WINDOW_RW (X86_PTE_P | X86_PTE_RW | X86_PTE_A | X86_PTE_D | X86_PTE_NX)
 #define WINDOW_RO (X86_PTE_P | X86_PTE_A | X86_PTE_NX)
 
-static void invlpg(vaddr_t va)
-{
-    __asm__ volatile("invlpg (%0)" ::"r"(va) : "memory");
-}
-
 void arch_load_gdt(const struct vcpu *v)
 {
     struct window_state *w = &window[arch_cpu_id()];
@@ -206,7 +184,7 @@ void arch_load_ldt(const struct vcpu *v)
             arch_ldt_map_page(v, i);
         }
     }
-    ldt_descriptor_set(arch_cpu_id(), v->pv.ldt_entries);
+    ldt_descriptor_set(v->pv.ldt_entries);
 }
 
 /* ---- FPU ---- */
