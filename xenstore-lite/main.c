@@ -4,6 +4,7 @@
  */
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,11 +114,15 @@ static int parse_options(int argc, char **argv, struct options *o)
     return -1;
 }
 
+/* The file appears whole: who waits for it may read it at once. */
 static int write_pid(const char *path)
 {
-    FILE *f = fopen(path, "w");
+    char temp[PATH_MAX];
+    int length = snprintf(temp, sizeof(temp), "%s.new", path);
+    errno = ENAMETOOLONG;
+    FILE *f = length < (int)sizeof(temp) ? fopen(temp, "w") : NULL;
 
-    if (!f || fprintf(f, "%d\n", getpid()) < 0 || fclose(f) != 0) {
+    if (!f || fprintf(f, "%d\n", getpid()) < 0 || fclose(f) != 0 || rename(temp, path) < 0) {
         fprintf(stderr, "xenstored: %s: %s\n", path, strerror(errno));
         return -errno;
     }
