@@ -38,19 +38,22 @@ class Setup:
         self.machine = "q35"
         self.cpu = "max"
         self.memory = 2048
+        self.sparse = False     # more memory than this host may have: none is set aside
         self.cpus = 2
         self.dom0_memory = "1G"
         self.hv_args = ""
         self.dom0_args = ""
         self.devices = []
+        self.cdrom = None       # a GRUB image made by grub_image(), instead of QEMU's own loader
 
-    def _kernel(self):
+    def _modules(self):
+        """The hypervisor with its options, then the kernel with its own, then the ramdisk."""
         initrd = os.path.join(IMAGE, self.initrd)
         # A hung system can then be asked over its console what it waits for: Ctrl-O, then a key.
         mode = "sysrq_always_enabled pv.mode=" + self.mode
         if self.hv == "bare":
-            args = "console=ttyS0 %s %s" % (mode, self.dom0_args)
-            return ["-kernel", os.path.join(IMAGE, "bzImage"), "-append", args, "-initrd", initrd]
+            return [(os.path.join(IMAGE, "bzImage"), "console=ttyS0 %s %s" % (mode, self.dom0_args)),
+                    (initrd, "")]
         args = "console=hvc0 %s %s" % (mode, self.dom0_args)
         if self.hv == "xen":
             kernel, hypervisor = "bzImage", os.path.join(OUT, "x/xen.bin")
@@ -59,18 +62,45 @@ class Setup:
             kernel, hypervisor = "vmlinux", os.path.join(OUT, "hypervisor/paravane.bin")
             own = "console=com1"
         own = "%s dom0_mem=%s %s" % (own, self.dom0_memory, self.hv_args)
+        return [(hypervisor, own.strip()), (os.path.join(IMAGE, kernel), args.strip()),
+                (initrd, "")]
+
+    def files(self):
+        return [path for path, _ in self._modules()]
+
+    def grub_image(self, folder):
+        """Writes a CD image from which GRUB starts the same, and has the machine use it."""
+        boot = os.path.join(folder, "iso/boot")
+        os.makedirs(os.path.join(boot, "grub"))
+        steps = ["serial; terminal_output serial"]
+        for word, (path, args) in zip(("multiboot", "module", "module"), self._modules()):
+            shutil.copy(path, boot)
+            steps.append("%s /boot/%s %s" % (word, os.path.basename(path), args))
+        with open(os.path.join(boot, "grub/grub.cfg"), "w", encoding="ascii") as f:
+            f.write("\n".join(steps + ["boot", ""]))
+        self.cdrom = os.path.join(folder, "grub.iso")
+        subprocess.run(["grub-mkrescue", "-o", self.cdrom, os.path.dirname(boot)],
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
+
+    def _kernel(self):
+        if self.cdrom:
+            return ["-cdrom", self.cdrom]
+        (kernel, own), *modules = self._modules()
         # QEMU splits modules at commas; a comma of an argument is written twice.
-        args = args.strip().replace(",", ",,")
-        modules = "%s %s,%s" % (os.path.join(IMAGE, kernel), args, initrd)
-        return ["-kernel", hypervisor, "-append", own.strip(), "-initrd", modules]
+        words = [("%s %s" % (path, args.replace(",", ",,"))).strip() for path, args in modules]
+        return ["-kernel", kernel, "-append", own, "-initrd", ",".join(words)]
 
     def command(self):
         cpu = self.cpu
         # Linux on Xen does not come up with SMAP under QEMU's emulation; see docs/lab.md.
         if self.hv == "xen" and cpu == "max":
             cpu = "max,-smap"
+        machine, memory = self.machine, []
+        if self.sparse:
+            machine += ",memory-backend=ram"
+            memory = ["-object", "memory-backend-ram,id=ram,size=%dM,reserve=off" % self.memory]
         return [
-            "qemu-system-x86_64", "-machine", self.machine, "-m", str(self.memory),
+            "qemu-system-x86_64", "-machine", machine, *memory, "-m", str(self.memory),
             "-smp", str(self.cpus), "-cpu", cpu, "-accel", os.environ.get("ACCEL") or "tcg",
             "-no-reboot", "-nic", "none"] + self._kernel() + self.devices
 
@@ -201,8 +231,4 @@ class Console:
 
 def missing(setup):
     """Files a setup needs that are not there, for a message better than QEMU's."""
-    words = setup.command()
-    kernel = words[words.index("-kernel") + 1]
-    modules = words[words.index("-initrd") + 1].replace(",,", "").split(",")
-    files = [kernel] + [module.split(" ")[0] for module in modules]
-    return [path for path in files if not os.path.exists(path)]
+    return [path for path in setup.files() if not os.path.exists(path)]

@@ -179,6 +179,25 @@ class Devices(Test):
         self.folder.cleanup()
 
 
+class Grub(Test):
+    """Started by GRUB from a CD image, as an installed machine is from its disk."""
+
+    script = "boot"
+    limit = 300
+    weight = 2
+
+    def prepare(self, setup):
+        super().prepare(setup)
+        self.folder = tempfile.TemporaryDirectory(prefix="grub-", dir=machine.OUT)
+        setup.grub_image(self.folder.name)
+
+    def drive(self, console):
+        self.expect("loader", console.wait_for(r"Loader: GRUB", self.limit), "is not GRUB")
+
+    def finish(self):
+        self.folder.cleanup()
+
+
 def all_tests():
     q35_disks = [("vda", "virtio-blk-pci,drive={}"), ("sda", "ide-hd,drive={},bus=ide.0"),
                  ("nvme0n1", "nvme,drive={},serial=pv1")]
@@ -191,6 +210,8 @@ def all_tests():
         Devices("devices-pc", pc_disks, ["e1000"], machine="pc"),
         Test("memory-512m", "boot", memory=512, dom0_memory="384M"),
         Test("memory-16g", "boot", memory=16384),
+        Test("memory-64g", "boot", memory=65536, sparse=True),
+        Grub("grub"),
         Test("guest", "guest", weight=5),
         Test("restart", "restart", weight=6),
         Test("crash", "crash", weight=5),
