@@ -19,7 +19,7 @@
 #include "core/domain.h"
 #include "core/frame_alloc.h"
 #include "core/hooks.h"
-#include "pv/hypercall_page.h"
+#include "core/hypercall.h"
 #include "pv/page_type.h"
 #include "pv/trap.h"
 
@@ -296,7 +296,7 @@ static void start_vcpu(const struct build *b, struct vcpu *v)
     v->initialised = true;
     sched_resume(v, PAUSE_DOWN);
     /* The pause a new domain has counts as the tools', who see it in the domain's state. */
-    BUG_ON(domain_unpause_by_control(b->d));
+    BUG_ON(domctl_unpausedomain(b->d));
 }
 
 static void free_module(const struct boot_module *m)

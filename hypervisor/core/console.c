@@ -16,7 +16,7 @@
 #include "base/string.h"
 #include "core/console_keys.h"
 #include "core/guest_access.h"
-#include "core/handlers.h"
+#include "core/hypercall.h"
 
 #define SWITCH_CHAR 0x01 /* Ctrl-A */
 #define SWITCH_PRESSES 3

@@ -20,118 +20,103 @@
 #include "core/frame_alloc.h"
 #include "core/grant_table.h"
 #include "core/hooks.h"
+#include "core/hypercall.h"
 #include "core/time.h"
 
-struct domain *dom_xen, *dom_io, *dom_control;
-static struct domain *dom_idle;
+struct domain *dom_xen, *dom_io, *dom_idle, *dom_control;
 
+#define BUCKETS 256
 static struct spinlock domlist_lock = SPINLOCK_INIT(RANK_DOMLIST);
-/* under domlist_lock: a page of pointers for each 512 ids of which some are in use */
-#define IDS_PER_PAGE (PAGE_SIZE / sizeof(struct domain *))
-static struct domain **table[DIV_ROUND_UP(DOMID_FIRST_RESERVED, IDS_PER_PAGE)];
-static uint16_t table_used[ARRAY_SIZE(table)];
-static unsigned domain_count;
+/* under domlist_lock */
+static struct domain *bucket[BUCKETS]; /* by id, chained through bucket_next */
+unsigned domain_count;
 static domid_t last_id; /* last one chosen by us */
 
 /* ---- table ---- */
 
 static struct domain *lookup_locked(unsigned id)
 {
-    if (id >= DOMID_FIRST_RESERVED) {
-        return NULL;
+    struct domain *d = bucket[id % BUCKETS];
+    while (d && d->id != id) {
+        d = d->bucket_next;
     }
-    /* SAFETY: tested above, clamped in speculation. */
-    id = (unsigned)clamp_index(id, DOMID_FIRST_RESERVED);
-    struct domain **page = table[id / IDS_PER_PAGE];
-    return page ? page[id % IDS_PER_PAGE] : NULL;
+    return d;
 }
 
-static int enter_locked(struct domain *d)
+/* Ids 1 to FIRST_RESERVED - 1 in a circle, so that an id does not come again soon. */
+static domid_t choose_id_locked(void)
 {
+    _Static_assert(MAX_DOMAINS < DOMID_FIRST_RESERVED - 1, "there is always a free one");
+    do {
+        last_id = last_id % (DOMID_FIRST_RESERVED - 1) + 1;
+    } while (lookup_locked(last_id));
+    return last_id;
+}
+
+static int enter(struct domain *d)
+{
+    SPIN_GUARD(&domlist_lock);
     if (lookup_locked(d->id)) {
         return -EEXIST;
     }
-    unsigned index = d->id / IDS_PER_PAGE;
     if (domain_count == MAX_DOMAINS) {
         return -ENOMEM;
     }
-    if (!table[index]) {
-        table[index] = hyp_alloc(PAGE_SIZE);
-        if (!table[index]) {
-            return -ENOMEM;
-        }
+    if (d->id == DOMID_INVALID) {
+        d->id = choose_id_locked();
     }
-    table[index][d->id % IDS_PER_PAGE] = d;
-    table_used[index]++;
+    d->bucket_next = bucket[d->id % BUCKETS];
+    bucket[d->id % BUCKETS] = d;
     domain_count++;
+    if (d->id == 0) {
+        dom_control = d;
+    }
     return 0;
 }
 
-static void leave_locked(struct domain *d)
+static void leave(struct domain *d)
 {
-    unsigned index = d->id / IDS_PER_PAGE;
-    table[index][d->id % IDS_PER_PAGE] = NULL;
-    domain_count--;
-    if (--table_used[index] == 0) {
-        hyp_free(table[index]);
-        table[index] = NULL;
+    SPIN_GUARD(&domlist_lock);
+    struct domain **link = &bucket[d->id % BUCKETS];
+    while (*link != d) {
+        link = &(*link)->bucket_next;
     }
+    *link = d->bucket_next;
+    domain_count--;
     if (d == dom_control) {
         dom_control = NULL;
     }
 }
 
-static int choose_id_locked(domid_t *id)
-{
-    for (unsigned i = 1; i < DOMID_FIRST_RESERVED; i++) {
-        /* Ids 1 to FIRST_RESERVED - 1 in a circle, so that an id does not come again soon. */
-        unsigned next = (last_id + i - 1) % (DOMID_FIRST_RESERVED - 1) + 1;
-        if (!lookup_locked(next)) {
-            *id = last_id = (domid_t)next;
-            return 0;
-        }
-    }
-    return -ENOMEM;
-}
-
 struct domain *domain_get(domid_t id)
 {
     if (id == DOMID_SELF) {
-        struct domain *self = current_vcpu()->domain;
-        domain_get_held(self);
-        return self;
+        return domain_get_held(current_vcpu()->domain);
     }
-    spin_lock(&domlist_lock);
+    SPIN_GUARD(&domlist_lock);
     struct domain *d = lookup_locked(id);
-    if (d) {
-        domain_get_held(d);
-    }
-    spin_unlock(&domlist_lock);
-    return d;
+    return d ? domain_get_held(d) : NULL;
 }
 
 struct domain *domain_get_next(domid_t id)
 {
-    struct domain *d = NULL;
-    spin_lock(&domlist_lock);
-    for (unsigned next = id; next < DOMID_FIRST_RESERVED && !d; next++) {
-        if (!table[next / IDS_PER_PAGE]) {
-            next |= IDS_PER_PAGE - 1;
-            continue;
+    struct domain *found = NULL;
+    SPIN_GUARD(&domlist_lock);
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        for (struct domain *d = bucket[i]; d; d = d->bucket_next) {
+            if (d->id >= id && (!found || d->id < found->id)) {
+                found = d;
+            }
         }
-        d = lookup_locked(next);
     }
-    if (d) {
-        domain_get_held(d);
-    }
-    spin_unlock(&domlist_lock);
-    return d;
+    return found ? domain_get_held(found) : NULL;
 }
 
-void domain_get_held(struct domain *d)
+struct domain *domain_get_held(struct domain *d)
 {
     uint32_t old = __atomic_fetch_add(&d->refs, 1, __ATOMIC_RELAXED);
     BUG_ON(old == 0 || old == UINT32_MAX);
+    return d;
 }
 
 /* ---- memory of the structure ---- */
@@ -161,9 +146,7 @@ static void domain_free(struct domain *d)
             vcpu_free(d->vcpu[i]);
         }
     }
-    if (d->grant) {
-        grant_table_free(d);
-    }
+    grant_table_free(d);
     evtchn_free(d);
     if (d->shared_info) {
         frame_unshare(d->shared_frame);
@@ -199,11 +182,6 @@ void domain_init(void)
     dom_idle = create_system(DOMID_IDLE);
 }
 
-struct domain *domain_idle(void)
-{
-    return dom_idle;
-}
-
 /* ---- creation ---- */
 
 static int set_up(struct domain *d, const struct domain_limits *limits)
@@ -216,10 +194,8 @@ static int set_up(struct domain *d, const struct domain_limits *limits)
     frame_share(d->shared_frame, d, true);
     time_wallclock_update_locked(d); /* nobody else knows d yet */
 
-    int rc = evtchn_init(d, limits->max_evtchn_port);
-    if (rc == 0) {
-        rc = grant_table_create(d, limits->max_grant_frames, limits->max_maptrack_frames);
-    }
+    int rc = evtchn_init(d, limits->max_evtchn_port)
+                 ?: grant_table_create(d, limits->max_grant_frames, limits->max_maptrack_frames);
     for (unsigned i = 0; i < limits->max_vcpus && rc == 0; i++) {
         rc = vcpu_create(d, i);
     }
@@ -240,30 +216,13 @@ int domain_create(domid_t id, const struct domain_limits *limits, bool privilege
     d->privileged = privileged;
     d->max_vcpus = limits->max_vcpus;
     d->pause_count = d->control_pauses = 1;
-    int rc = set_up(d, limits);
+    int rc = set_up(d, limits) ?: enter(d);
     if (rc) {
-        goto undo_domain;
-    }
-    spin_lock(&domlist_lock);
-    if (id == DOMID_INVALID) {
-        rc = choose_id_locked(&d->id);
-    }
-    if (rc == 0) {
-        rc = enter_locked(d);
-    }
-    if (rc == 0 && d->id == 0) {
-        dom_control = d;
-    }
-    spin_unlock(&domlist_lock);
-    if (rc) {
-        goto undo_domain;
+        domain_free(d);
+        return rc;
     }
     *out = d;
     return 0;
-
-undo_domain:
-    domain_free(d);
-    return rc;
 }
 
 /* ---- pausing ---- */
@@ -273,11 +232,7 @@ static void apply_state_locked(struct domain *d)
 {
     bool stop = d->pause_count || d->shut_down || d->state != DOM_ALIVE;
     for (unsigned i = 0; i < d->max_vcpus; i++) {
-        if (stop) {
-            sched_pause(d->vcpu[i], PAUSE_DOMAIN);
-        } else {
-            sched_resume(d->vcpu[i], PAUSE_DOMAIN);
-        }
+        (stop ? sched_pause : sched_resume)(d->vcpu[i], PAUSE_DOMAIN);
     }
 }
 
@@ -310,9 +265,8 @@ static void sync_vcpus(struct domain *d)
 
 void domain_pause(struct domain *d)
 {
-    spin_lock(&d->life_lock);
+    SPIN_GUARD(&d->life_lock);
     pause_locked(d);
-    spin_unlock(&d->life_lock);
 }
 
 void domain_pause_sync(struct domain *d)
@@ -323,81 +277,70 @@ void domain_pause_sync(struct domain *d)
 
 void domain_unpause(struct domain *d)
 {
-    spin_lock(&d->life_lock);
+    SPIN_GUARD(&d->life_lock);
     unpause_locked(d);
-    spin_unlock(&d->life_lock);
 }
 
 #define CONTROL_PAUSES_MAX 255
 
-int domain_pause_by_control(struct domain *d)
+/* Nobody stops or resumes the domain that asks. A new domain's pause is one of the counted. */
+long domctl_pausedomain(struct domain *d)
 {
     if (d == current_vcpu()->domain) {
         return -EINVAL;
     }
-    int rc = 0;
     spin_lock(&d->life_lock);
-    if (d->control_pauses >= CONTROL_PAUSES_MAX) {
-        rc = -EOVERFLOW;
-    } else {
+    bool counted = d->control_pauses < CONTROL_PAUSES_MAX;
+    if (counted) {
         d->control_pauses++;
         pause_locked(d);
     }
     spin_unlock(&d->life_lock);
-    if (rc == 0) {
+    if (counted) {
         sync_vcpus(d);
     }
-    return rc;
+    return counted ? 0 : -EOVERFLOW;
 }
 
-int domain_unpause_by_control(struct domain *d)
+long domctl_unpausedomain(struct domain *d)
 {
-    int rc = -EINVAL;
-    spin_lock(&d->life_lock);
-    if (d != current_vcpu()->domain && d->control_pauses) {
-        d->control_pauses--;
-        unpause_locked(d);
-        rc = 0;
+    SPIN_GUARD(&d->life_lock);
+    if (d == current_vcpu()->domain || d->control_pauses == 0) {
+        return -EINVAL;
     }
-    spin_unlock(&d->life_lock);
-    return rc;
+    d->control_pauses--;
+    unpause_locked(d);
+    return 0;
 }
 
 /* ---- shutdown ---- */
 
 static noreturn void machine_down(uint8_t reason)
 {
-    if (reason == SHUTDOWN_poweroff) {
-        printk("control domain has shut down: halting\n");
+    bool crash = reason == SHUTDOWN_crash;
+    bool halt = reason == SHUTDOWN_poweroff || (crash && cmdline.noreboot);
+    printk("control domain has %s (reason %u): %s\n", crash ? "crashed" : "shut down", reason,
+           halt ? "halting" : "restarting");
+    if (halt) {
         arch_halt();
-    }
-    if (reason == SHUTDOWN_crash) {
-        printk("control domain has crashed: %s\n", cmdline.noreboot ? "halting" : "restarting");
-        if (cmdline.noreboot) {
-            arch_halt();
-        }
-    } else {
-        printk("control domain has shut down (reason %u): restarting\n", reason);
     }
     arch_reboot();
 }
 
 void domain_shutdown(struct domain *d, uint8_t reason)
 {
-    bool news = false;
     spin_lock(&d->life_lock);
-    if (!d->shut_down && d->state == DOM_ALIVE) {
-        news = true;
+    bool news = !d->shut_down && d->state == DOM_ALIVE;
+    if (news) {
         d->shut_down = true;
         if (d->shutdown_code == DOMAIN_NO_CODE) {
             d->shutdown_code = reason;
         }
-        reason = d->shutdown_code;
         apply_state_locked(d);
     }
     spin_unlock(&d->life_lock);
     if (news && d == dom_control) {
-        machine_down(reason);
+        machine_down(d->shutdown_code);
     } else if (news) {
         evtchn_send_global_virq(dom_control, VIRQ_DOM_EXC);
     }
@@ -405,22 +348,22 @@ void domain_shutdown(struct domain *d, uint8_t reason)
 
 void domain_set_shutdown_code(struct domain *d, uint8_t reason)
 {
-    spin_lock(&d->life_lock);
+    SPIN_GUARD(&d->life_lock);
     if (!d->shut_down) {
         d->shutdown_code = reason;
     }
-    spin_unlock(&d->life_lock);
 }
 
-void domain_resume(struct domain *d)
+long domctl_resumedomain(struct domain *d)
 {
-    spin_lock(&d->life_lock);
+    if (d == current_vcpu()->domain) {
+        return -EINVAL;
+    }
+    SPIN_GUARD(&d->life_lock);
     d->shut_down = false;
     d->shutdown_code = DOMAIN_NO_CODE;
-    if (d->state == DOM_ALIVE && d->pause_count == 0) {
-        apply_state_locked(d);
-    }
-    spin_unlock(&d->life_lock);
+    apply_state_locked(d);
+    return 0;
 }
 
 void domain_crash(struct domain *d, const char *fmt, ...)
@@ -436,10 +379,8 @@ void domain_crash(struct domain *d, const char *fmt, ...)
 
 /* ---- death ---- */
 
-enum kill_step { KILL_STOP, KILL_GRANTS, KILL_VCPUS, KILL_MEMORY, KILL_TABLE, KILL_DONE };
-
 /* No vCPU runs from here on, no port is bound, no timer armed. */
-static void kill_stop(struct domain *d)
+static long kill_stop(struct domain *d)
 {
     spin_lock(&d->life_lock);
     d->state = DOM_DYING;
@@ -450,6 +391,7 @@ static void kill_stop(struct domain *d)
         vcpu_stop_timers(d->vcpu[i]);
     }
     evtchn_close_all(d);
+    return 0;
 }
 
 static long kill_vcpus(struct domain *d)
@@ -465,45 +407,20 @@ static long kill_vcpus(struct domain *d)
 }
 
 /* Nobody finds d any more; the table's reference goes last. */
-static void kill_table(struct domain *d)
+static long kill_table(struct domain *d)
 {
     frame_unshare(d->shared_frame);
     d->shared_info = NULL;
-    spin_lock(&domlist_lock);
-    leave_locked(d);
-    spin_unlock(&domlist_lock);
-    spin_lock(&d->life_lock);
+    leave(d);
+    SPIN_GUARD(&d->life_lock);
     d->state = DOM_DEAD;
-    spin_unlock(&d->life_lock);
+    return 0;
 }
 
-static long kill_steps(struct domain *d)
-{
-    long rc = 0;
-    while (rc == 0 && d->kill_step != KILL_DONE) {
-        switch (d->kill_step) {
-        case KILL_STOP:
-            kill_stop(d);
-            break;
-        case KILL_GRANTS:
-            rc = grant_table_release_mappings(d);
-            break;
-        case KILL_VCPUS:
-            rc = kill_vcpus(d);
-            break;
-        case KILL_MEMORY:
-            rc = pv_domain_relinquish(d);
-            break;
-        default:
-            kill_table(d);
-            break;
-        }
-        if (rc == 0) {
-            d->kill_step++;
-        }
-    }
-    return rc;
-}
+/* Each returns 0 when it is through. */
+static long (*const kill_steps[])(struct domain *) = {
+    kill_stop, grant_table_release_mappings, kill_vcpus, pv_domain_relinquish, kill_table,
+};
 
 long domain_kill(struct domain *d)
 {
@@ -515,11 +432,14 @@ long domain_kill(struct domain *d)
     }
     /* The caller's reference may be the table's: kept until we are through. */
     domain_get_held(d);
-    bool was_done = d->kill_step == KILL_DONE;
-    long rc = was_done ? 0 : kill_steps(d);
-    bool done = !was_done && d->kill_step == KILL_DONE;
+    bool was_done = d->kill_step == ARRAY_SIZE(kill_steps);
+    long rc = 0;
+    while (rc == 0 && d->kill_step < ARRAY_SIZE(kill_steps)) {
+        rc = kill_steps[d->kill_step](d);
+        d->kill_step += rc == 0;
+    }
     __atomic_store_n(&d->kill_busy, false, __ATOMIC_RELEASE);
-    if (done) {
+    if (rc == 0 && !was_done) {
         domain_put(d); /* the table's */
         evtchn_send_global_virq(dom_control, VIRQ_DOM_EXC);
     }

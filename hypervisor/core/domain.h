@@ -62,10 +62,11 @@ struct vcpu {
 enum domain_state { DOM_ALIVE, DOM_DYING, DOM_DEAD };
 
 struct domain {
-    domid_t id;      /* constant */
-    bool privileged; /* constant: the control domain */
-    bool is_system;  /* constant: dom_xen, dom_io, idle; never runs guests */
-    uint32_t refs;   /* atomic; the table holds one */
+    domid_t id;                 /* constant */
+    bool privileged;            /* constant: the control domain */
+    bool is_system;             /* constant: dom_xen, dom_io, idle; never runs guests */
+    uint32_t refs;              /* atomic; the table holds one */
+    struct domain *bucket_next; /* under domlist_lock */
     xen_domain_handle_t handle;
     unsigned max_vcpus; /* constant after creation */
     struct vcpu *vcpu[MAX_VCPUS];
@@ -104,14 +105,14 @@ struct domain {
     ns_t log_refill;
 };
 
-extern struct domain *dom_xen; /* owns frames of the hypervisor that privileged domains may map */
-extern struct domain *dom_io;  /* stands for device memory */
+extern struct domain *dom_xen;  /* owns frames of the hypervisor that privileged domains may map */
+extern struct domain *dom_io;   /* stands for device memory */
+extern struct domain *dom_idle; /* of the idle vCPUs */
 extern struct domain *dom_control; /* domain 0 */
+extern unsigned domain_count;      /* without the system's; under domlist_lock */
 
 /* Called once, when the allocator and the clock are there: system domains, idle domain. */
 void domain_init(void);
-/* The domain of the idle vCPUs. */
-struct domain *domain_idle(void);
 /* Create with max_vcpus vCPUs (all down) and a pause count of 1. *out is borrowed from the table:
  * it stays until domain_kill() has finished. Errors: -EEXIST id in use, -ENOMEM, -EINVAL. id
  * DOMID_INVALID: pick a free one. max_pages starts at 0. */
@@ -125,8 +126,8 @@ must_check int domain_create(domid_t id, const struct domain_limits *limits, boo
 /* Find and reference; NULL when there is none (always for the reserved ids, except DOMID_SELF: the
  * caller). Dying domains are found until domain_kill() has finished. No lock may be held. */
 must_check struct domain *domain_get(domid_t id);
-/* One more reference where the caller has one. */
-void domain_get_held(struct domain *d);
+/* One more reference where the caller has one; returns d. */
+struct domain *domain_get_held(struct domain *d);
 /* The last one frees the structure; callable with locks up to RANK_DOM_PAGES held. */
 void domain_put(struct domain *d);
 /* First domain with an id >= `id`, referenced; NULL at the end. */
@@ -141,18 +142,12 @@ static inline struct vcpu *domain_vcpu(const struct domain *d, uint64_t id)
 void domain_pause(struct domain *d);
 void domain_pause_sync(struct domain *d);
 void domain_unpause(struct domain *d);
-/* Controller's pause and unpause (domctl): -EINVAL for the caller's own domain and for an unpause
- * without a pause, -EOVERFLOW. A new domain's pause counts as one of these. */
-must_check int domain_pause_by_control(struct domain *d);
-must_check int domain_unpause_by_control(struct domain *d);
 /* The guest is finished or beyond help: stop its vCPUs, record the reason, tell the control domain
  * (VIRQ_DOM_EXC). When the control domain is shut down the machine halts or restarts instead, and
  * the call does not return. Locks: none from RANK_DOM_LIFE on may be held, also for crash. */
 void domain_shutdown(struct domain *d, uint8_t reason);
 /* The code the next shutdown reports, whatever its own reason. */
 void domain_set_shutdown_code(struct domain *d, uint8_t reason);
-/* Undo a shutdown: the vCPUs go on. */
-void domain_resume(struct domain *d);
 void domain_crash(struct domain *d, const char *fmt, ...) format_printf(2, 3);
 /* Take everything from d, a step at a time: -ERESTART until done. Afterwards nobody finds d; the
  * structure stays as long as others hold references to its frames. -EINVAL for the caller's own
@@ -175,6 +170,10 @@ static inline bool vcpu_is_idle(const struct vcpu *v)
 void vcpu_runstate_change(struct vcpu *v, int new_state, ns_t now);
 /* Copy the runstate to the guest's area if it registered one; v is current. */
 void vcpu_runstate_update_area(struct vcpu *v);
+/* Give v the registers in a guest's struct vcpu_guest_context. With `again` also if it has some,
+ * and the context's flag VGCF_online says whether it is up. -EBUSY while somebody else does,
+ * -EEXIST, or pv_context_set()'s errors. */
+must_check long vcpu_set_context(struct vcpu *v, vaddr_t context, bool again);
 /* Move v's vcpu_info into a frame of its domain, once. -EINVAL, -ENXIO for an offset that does not
  * fit. v is current or down. */
 must_check int vcpu_register_info(struct vcpu *v, mfn_t mfn, uint32_t offset);

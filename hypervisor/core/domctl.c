@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
- * XEN_DOMCTL_*: the control domain's operations on domains. The envelope is handled here, once:
- * caller, version, target, copy-out. Handlers check and shape arguments and call whoever owns the
- * state; they hold a reference of the target and no lock.
+ * XEN_DOMCTL_*: the control domain's operations on domains and their vCPUs. Handlers check and
+ * shape arguments and call whoever owns the state; they hold a reference of the target and no lock.
  */
 #include "core/domctl.h"
 
-#include "base/checked.h"
 #include "base/string.h"
 #include "core/frame_alloc.h"
-#include "core/handlers.h"
 #include "core/hooks.h"
 #include "core/subop.h"
 #include "core/time.h"
@@ -22,19 +19,11 @@
 
 /* ---- describing a domain ---- */
 
-struct vcpu *domctl_vcpu(struct domain *d, uint32_t id)
-{
-    return id < d->max_vcpus ? d->vcpu[clamp_index(id, MAX_VCPUS)] : NULL;
-}
-
 static void fill_vcpus(const struct domain *d, struct xen_domctl_getdomaininfo *info)
 {
-    bool blocked = true;
+    info->flags |= XEN_DOMINF_blocked;
     for (unsigned i = 0; i < d->max_vcpus; i++) {
-        const struct vcpu *v = read_once(d->vcpu[i]);
-        if (!v) {
-            continue;
-        }
+        const struct vcpu *v = d->vcpu[i];
         uint32_t bits = read_once(v->sched.pause_bits);
         info->cpu_time += (uint64_t)sched_used_ns(v);
         if (bits & PAUSE_DOWN) {
@@ -42,14 +31,11 @@ static void fill_vcpus(const struct domain *d, struct xen_domctl_getdomaininfo *
         }
         info->nr_online_vcpus++;
         if (!(bits & PAUSE_BLOCKED)) {
-            blocked = false;
+            info->flags &= ~XEN_DOMINF_blocked;
         }
         if (sched_is_running(v)) {
             info->flags |= XEN_DOMINF_running;
         }
-    }
-    if (blocked) {
-        info->flags |= XEN_DOMINF_blocked;
     }
 }
 
@@ -57,180 +43,107 @@ void domctl_fill_info(struct domain *d, struct xen_domctl_getdomaininfo *info)
 {
     memset(info, 0, sizeof(*info));
     info->domain = d->id;
-    spin_lock(&d->life_lock);
-    if (d->state != DOM_ALIVE) {
-        info->flags |= XEN_DOMINF_dying;
-    }
-    if (d->shut_down) {
-        info->flags |= XEN_DOMINF_shutdown | (uint32_t)d->shutdown_code << XEN_DOMINF_shutdownshift;
-    }
-    if (d->control_pauses) {
-        info->flags |= XEN_DOMINF_paused;
-    }
-    memcpy(info->handle, d->handle, sizeof(info->handle));
-    fill_vcpus(d, info);
-    spin_unlock(&d->life_lock);
     info->tot_pages = read_once(d->page_count);
     info->max_pages = read_once(d->max_pages);
     info->shared_info_frame = d->shared_frame ? frame_to_mfn(d->shared_frame) : INVALID_MFN;
     info->max_vcpu_id = d->max_vcpus ? d->max_vcpus - 1 : XEN_INVALID_MAX_VCPU_ID;
     info->gpaddr_bits = (uint8_t)arch_maddr_bits();
+    SPIN_GUARD(&d->life_lock);
+    info->flags = (d->state != DOM_ALIVE ? XEN_DOMINF_dying : 0) |
+                  (d->control_pauses ? XEN_DOMINF_paused : 0);
+    if (d->shut_down) {
+        info->flags |= XEN_DOMINF_shutdown | (uint32_t)d->shutdown_code << XEN_DOMINF_shutdownshift;
+    }
+    memcpy(info->handle, d->handle, sizeof(info->handle));
+    fill_vcpus(d, info);
 }
 
-long domctl_getdomaininfo(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
+/* ABI: describes the first domain from the given id on. */
+long domctl_getdomaininfo(struct xen_domctl *op)
 {
-    (void)hc;
+    struct domain *d = domain_get_next(op->domain);
+    if (!d) {
+        return -ESRCH;
+    }
     domctl_fill_info(d, &op->u.getdomaininfo);
     op->domain = d->id;
+    domain_put(d);
     return 0;
 }
 
 /* ---- life ---- */
 
-static long check_create(const struct xen_domctl_createdomain *c)
+long domctl_createdomain(struct xen_domctl *op)
 {
+    const struct xen_domctl_createdomain *c = &op->u.createdomain;
     unsigned version = XEN_DOMCTL_GRANT_version(c->grant_opts);
     if (c->flags || c->iommu_opts || c->vmtrace_size || c->cpupool_id || c->arch.emulation_flags ||
         (c->arch.misc_flags & ~XEN_X86_MSR_RELAXED) ||
         (c->grant_opts & ~XEN_DOMCTL_GRANT_version_mask) || version == 0 ||
-        version > GRANT_VERSION_MAX) {
-        return -EINVAL;
-    }
-    if (c->max_vcpus == 0 || c->max_vcpus > MAX_VCPUS || c->max_evtchn_port == 0 ||
+        version > GRANT_VERSION_MAX || c->max_evtchn_port == 0 ||
         c->max_grant_frames > MAX_GRANT_FRAMES || c->max_maptrack_frames > MAX_MAPTRACK_FRAMES) {
         return -EINVAL;
     }
-    return 0;
-}
-
-/* ABI: negative limits mean the hypervisor's own. */
-static uint32_t limit_or_default(int32_t asked, uint32_t fallback)
-{
-    return asked < 0 ? fallback : (uint32_t)asked;
-}
-
-long domctl_createdomain(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
-{
-    const struct xen_domctl_createdomain *c = &op->u.createdomain;
-    (void)hc;
-    long rc = check_create(c);
-    if (rc) {
-        return rc;
-    }
+    /* ABI: negative limits mean the hypervisor's own; without sign they are beyond these. */
     struct domain_limits limits = {
         .max_vcpus = c->max_vcpus,
         .max_evtchn_port = MIN(c->max_evtchn_port, MAX_EVTCHNS - 1u),
-        .max_grant_frames = limit_or_default(c->max_grant_frames, MAX_GRANT_FRAMES),
-        .max_maptrack_frames = limit_or_default(c->max_maptrack_frames, MAX_MAPTRACK_FRAMES),
+        .max_grant_frames = MIN((uint32_t)c->max_grant_frames, (uint32_t)MAX_GRANT_FRAMES),
+        .max_maptrack_frames = MIN((uint32_t)c->max_maptrack_frames, (uint32_t)MAX_MAPTRACK_FRAMES),
     };
     bool any_id = op->domain == 0 || op->domain >= DOMID_FIRST_RESERVED;
-    rc = domain_create(any_id ? DOMID_INVALID : op->domain, &limits, false, &d);
+    struct domain *d;
+    long rc = domain_create(any_id ? DOMID_INVALID : op->domain, &limits, false, &d);
     if (rc) {
         return rc;
     }
-    spin_lock(&d->life_lock);
+    SPIN_GUARD(&d->life_lock);
     memcpy(d->handle, c->handle, sizeof(d->handle));
-    spin_unlock(&d->life_lock);
     op->domain = d->id;
     return 0;
 }
 
-/* Nobody ends, stops or resumes the domain that asks. */
-static bool is_caller(const struct hypercall *hc, const struct domain *d)
+long domctl_destroydomain(struct domain *d)
 {
-    return d == hc->d;
-}
-
-long domctl_destroydomain(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
-{
-    (void)op;
-    return is_caller(hc, d) || d->privileged ? -EINVAL : domain_kill(d);
-}
-
-long domctl_pausedomain(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
-{
-    (void)op;
-    return is_caller(hc, d) ? -EINVAL : domain_pause_by_control(d);
-}
-
-long domctl_unpausedomain(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
-{
-    (void)op;
-    return is_caller(hc, d) ? -EINVAL : domain_unpause_by_control(d);
-}
-
-long domctl_resumedomain(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
-{
-    (void)op;
-    if (is_caller(hc, d)) {
-        return -EINVAL;
-    }
-    domain_resume(d);
-    return 0;
+    return d->privileged ? -EINVAL : domain_kill(d);
 }
 
 /* ---- properties ---- */
 
-long domctl_max_mem(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
+long domctl_max_mem(struct domain *d, struct xen_domctl_max_mem *arg)
 {
-    (void)hc;
-    spin_lock(&d->pages_lock);
-    write_once(d->max_pages, op->u.max_mem.max_memkb >> (PAGE_SHIFT - 10));
-    spin_unlock(&d->pages_lock);
+    SPIN_GUARD(&d->pages_lock);
+    write_once(d->max_pages, arg->max_memkb >> (PAGE_SHIFT - 10));
     return 0;
 }
 
-long domctl_max_vcpus(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
+long domctl_max_vcpus(struct domain *d, struct xen_domctl_max_vcpus *arg)
 {
-    (void)hc;
-    return op->u.max_vcpus.max == d->max_vcpus ? 0 : -EINVAL;
+    return arg->max == d->max_vcpus ? 0 : -EINVAL;
 }
 
-long domctl_setdomainhandle(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
+long domctl_setdomainhandle(struct domain *d, struct xen_domctl_setdomainhandle *arg)
 {
-    (void)hc;
-    spin_lock(&d->life_lock);
-    memcpy(d->handle, op->u.setdomainhandle.handle, sizeof(d->handle));
-    spin_unlock(&d->life_lock);
+    SPIN_GUARD(&d->life_lock);
+    memcpy(d->handle, arg->handle, sizeof(d->handle));
     return 0;
 }
 
-long domctl_setdebugging(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
+long domctl_setdebugging(struct domain *d unused, struct xen_domctl_setdebugging *arg)
 {
-    (void)hc;
-    (void)d;
-    return op->u.setdebugging.enable ? -EOPNOTSUPP : 0;
+    return arg->enable ? -EOPNOTSUPP : 0;
 }
 
 /* Devices stay with the control domain, which has them all: there is nothing to grant anybody else,
  * and nothing to revoke. */
-static long device_permission(const struct domain *d, uint8_t allow)
+long domctl_device_permission(struct domain *d, uint8_t *allow)
 {
-    return allow && !d->privileged ? -EOPNOTSUPP : 0;
+    return *allow && !d->privileged ? -EOPNOTSUPP : 0;
 }
 
-long domctl_irq_permission(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
+long domctl_hypercall_init(struct domain *d, struct xen_domctl_hypercall_init *arg)
 {
-    (void)hc;
-    return device_permission(d, op->u.irq_permission.allow_access);
-}
-
-long domctl_iomem_permission(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
-{
-    (void)hc;
-    return device_permission(d, op->u.iomem_permission.allow_access);
-}
-
-long domctl_ioport_permission(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
-{
-    (void)hc;
-    return device_permission(d, op->u.ioport_permission.allow_access);
-}
-
-long domctl_hypercall_init(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
-{
-    (void)hc;
-    struct frame *f = frame_get_writable_mfn(op->u.hypercall_init.gmfn, d);
+    struct frame *f = frame_get_writable_mfn(arg->gmfn, d);
     if (!f) {
         return -EACCES;
     }
@@ -239,33 +152,26 @@ long domctl_hypercall_init(struct hypercall *hc, struct domain *d, struct xen_do
     return 0;
 }
 
-long domctl_settimeoffset(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
+long domctl_settimeoffset(struct domain *d, struct xen_domctl_settimeoffset *arg)
 {
-    (void)hc;
-    time_set_offset(d, op->u.settimeoffset.time_offset_seconds);
+    time_set_offset(d, arg->time_offset_seconds);
     return 0;
 }
 
-long domctl_set_address_size(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
+long domctl_set_address_size(struct domain *d unused, struct xen_domctl_address_size *arg)
 {
-    (void)hc;
-    (void)d;
-    return op->u.address_size.size == 64 ? 0 : -EINVAL;
+    return arg->size == 64 ? 0 : -EINVAL;
 }
 
-long domctl_get_address_size(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
+long domctl_get_address_size(struct domain *d unused, struct xen_domctl_address_size *arg)
 {
-    (void)hc;
-    (void)d;
-    op->u.address_size.size = 64;
+    arg->size = 64;
     return 0;
 }
 
-long domctl_gettscinfo(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
+long domctl_gettscinfo(struct domain *d unused, struct xen_domctl_tsc_info *arg)
 {
-    (void)hc;
-    (void)d;
-    op->u.tsc_info = (struct xen_domctl_tsc_info){
+    *arg = (struct xen_domctl_tsc_info){
         .tsc_mode = TSC_MODE_DEFAULT,
         .gtsc_khz = (uint32_t)arch_tsc_scale()->khz,
         .elapsed_nsec = (uint64_t)arch_now_ns(),
@@ -273,11 +179,9 @@ long domctl_gettscinfo(struct hypercall *hc, struct domain *d, struct xen_domctl
     return 0;
 }
 
-long domctl_settscinfo(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
+long domctl_settscinfo(struct domain *d unused, struct xen_domctl_tsc_info *arg)
 {
-    (void)hc;
-    (void)d;
-    uint32_t mode = op->u.tsc_info.tsc_mode;
+    uint32_t mode = arg->tsc_mode;
     return mode == TSC_MODE_DEFAULT || mode == TSC_MODE_NEVER_EMULATE ? 0 : -EOPNOTSUPP;
 }
 
@@ -292,55 +196,40 @@ static uint64_t frame_info(const struct domain *d, mfn_t mfn)
     uint64_t type = read_once(f->type), info = XEN_DOMCTL_PFINFO_NOTAB;
     if ((type & TYPE_COUNT_MASK) && (type & TYPE_MASK) >= TYPE_L1 &&
         (type & TYPE_MASK) <= TYPE_L4) {
-        info = (type >> TYPE_SHIFT & 7) << XEN_DOMCTL_PFINFO_LTAB_SHIFT;
-        if (type & TYPE_PINNED) {
-            info |= XEN_DOMCTL_PFINFO_LPINTAB;
-        }
+        info = (type >> TYPE_SHIFT & 7) << XEN_DOMCTL_PFINFO_LTAB_SHIFT |
+               (type & TYPE_PINNED ? XEN_DOMCTL_PFINFO_LPINTAB : 0);
     }
     frame_put(f);
     return info;
 }
 
-long domctl_getpageframeinfo3(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
+long domctl_getpageframeinfo3(struct domain *d, struct xen_domctl_getpageframeinfo3 *arg)
 {
-    (void)hc;
-    const struct xen_domctl_getpageframeinfo3 *q = &op->u.getpageframeinfo3;
-    if (q->num > FRAME_INFO_MAX) {
+    if (arg->num > FRAME_INFO_MAX) {
         return -E2BIG;
     }
-    for (uint64_t i = 0; i < q->num; i++) {
+    for (uint64_t i = 0; i < arg->num; i++) {
         uint64_t word;
-        if (guest_read_element(&word, GUEST_ADDR(q->array), i, sizeof(word))) {
+        if (guest_read_element(&word, GUEST_ADDR(arg->array), i, sizeof(word))) {
             return -EFAULT;
         }
         word = frame_info(d, word);
-        if (guest_write_element(GUEST_ADDR(q->array), i, &word, sizeof(word))) {
+        if (guest_write_element(GUEST_ADDR(arg->array), i, &word, sizeof(word))) {
             return -EFAULT;
         }
     }
     return 0;
 }
 
-/* Memory has one node. */
-long domctl_setnodeaffinity(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
-{
-    uint8_t first = 0;
-    (void)hc;
-    (void)d;
-    const struct xenctl_bitmap *map = &op->u.nodeaffinity.nodemap;
-    if (map->nr_bits && guest_read(&first, GUEST_ADDR(map->bitmap), 1)) {
-        return -EFAULT;
-    }
-    return first & 1 ? 0 : -EINVAL;
-}
+/* ---- bitmaps of nodes and CPUs ---- */
 
-long domctl_getnodeaffinity(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
+int domctl_write_bitmap(const struct xenctl_bitmap *map, unsigned count)
 {
-    (void)hc;
-    (void)d;
-    const struct xenctl_bitmap *map = &op->u.nodeaffinity.nodemap;
-    for (uint32_t i = 0; i < DIV_ROUND_UP((uint64_t)map->nr_bits, 8) && i < MAX_PCPUS / 8; i++) {
-        uint8_t byte = i == 0;
+    unsigned ones = MIN(count, map->nr_bits);
+    uint64_t bytes = DIV_ROUND_UP((uint64_t)map->nr_bits, 8);
+    for (uint64_t i = 0; i < MIN(bytes, MAX_PCPUS / 8UL); i++) {
+        uint8_t byte = (uint8_t)((1u << MIN(ones, 8u)) - 1);
+        ones -= MIN(ones, 8u);
         if (guest_write_element(GUEST_ADDR(map->bitmap), i, &byte, 1)) {
             return -EFAULT;
         }
@@ -348,67 +237,183 @@ long domctl_getnodeaffinity(struct hypercall *hc, struct domain *d, struct xen_d
     return 0;
 }
 
+/* Memory has one node. */
+long domctl_setnodeaffinity(struct domain *d unused, struct xen_domctl_nodeaffinity *arg)
+{
+    uint8_t first = 0;
+    if (arg->nodemap.nr_bits && guest_read(&first, GUEST_ADDR(arg->nodemap.bitmap), 1)) {
+        return -EFAULT;
+    }
+    return first & 1 ? 0 : -EINVAL;
+}
+
+long domctl_getnodeaffinity(struct domain *d unused, struct xen_domctl_nodeaffinity *arg)
+{
+    return domctl_write_bitmap(&arg->nodemap, 1);
+}
+
+/* Every vCPU may run on every online CPU: a map that leaves one out cannot be kept. */
+static int check_cpumap(const struct xenctl_bitmap *map)
+{
+    unsigned found = 0;
+    for (unsigned cpu = 0; cpu < arch_cpus_online(); cpu++) {
+        uint8_t byte = 0;
+        if (cpu < map->nr_bits && guest_read_element(&byte, GUEST_ADDR(map->bitmap), cpu / 8, 1)) {
+            return -EFAULT;
+        }
+        found += byte >> (cpu % 8) & 1;
+    }
+    return found == 0 ? -EINVAL : found == arch_cpus_online() ? 0 : -EOPNOTSUPP;
+}
+
+/* Soft affinity is a wish; it has no effect. ABI: setting answers with what is in effect. */
+static long affinity(struct domain *d, const struct xen_domctl_vcpuaffinity *a, bool set)
+{
+    uint32_t both = XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT;
+    uint32_t known = both | (set ? XEN_VCPUAFFINITY_FORCE : 0);
+    if (!domain_vcpu(d, a->vcpu)) {
+        return -ESRCH;
+    }
+    if (!(a->flags & both) || (a->flags & ~known)) {
+        return -EINVAL;
+    }
+    int rc = 0;
+    if (a->flags & XEN_VCPUAFFINITY_HARD) {
+        rc = set ? check_cpumap(&a->cpumap_hard) : 0;
+        rc = rc ?: domctl_write_bitmap(&a->cpumap_hard, arch_cpus_online());
+    }
+    if (rc == 0 && (a->flags & XEN_VCPUAFFINITY_SOFT)) {
+        rc = domctl_write_bitmap(&a->cpumap_soft, arch_cpus_online());
+    }
+    return rc;
+}
+
+long domctl_setvcpuaffinity(struct domain *d, struct xen_domctl_vcpuaffinity *arg)
+{
+    return affinity(d, arg, true);
+}
+
+long domctl_getvcpuaffinity(struct domain *d, struct xen_domctl_vcpuaffinity *arg)
+{
+    return affinity(d, arg, false);
+}
+
+/* ---- vCPUs ---- */
+
+long domctl_setvcpucontext(struct domain *d, struct xen_domctl_vcpucontext *arg)
+{
+    struct vcpu *v = domain_vcpu(d, arg->vcpu);
+    if (d == current_vcpu()->domain || !v || !GUEST_ADDR(arg->ctxt)) {
+        return -EINVAL;
+    }
+    domain_pause_sync(d);
+    long rc = vcpu_set_context(v, GUEST_ADDR(arg->ctxt), true);
+    domain_unpause(d);
+    return rc;
+}
+
+long domctl_getvcpucontext(struct domain *d, struct xen_domctl_vcpucontext *arg)
+{
+    struct vcpu *v = domain_vcpu(d, arg->vcpu);
+    if (d == current_vcpu()->domain || !v) {
+        return -EINVAL;
+    }
+    if (!v->initialised) {
+        return -ENODATA;
+    }
+    struct vcpu_guest_context *c = hyp_alloc(sizeof(*c)); /* too large for the stack */
+    if (!c) {
+        return -ENOMEM;
+    }
+    domain_pause_sync(d);
+    pv_context_get(v, c);
+    domain_unpause(d);
+    long rc = guest_write(GUEST_ADDR(arg->ctxt), c, sizeof(*c));
+    hyp_free(c);
+    return rc;
+}
+
+long domctl_getvcpuinfo(struct domain *d, struct xen_domctl_getvcpuinfo *arg)
+{
+    const struct vcpu *v = domain_vcpu(d, arg->vcpu);
+    if (!v) {
+        return -EINVAL;
+    }
+    uint32_t bits = read_once(v->sched.pause_bits);
+    *arg = (struct xen_domctl_getvcpuinfo){
+        .vcpu = v->id,
+        .online = !(bits & PAUSE_DOWN),
+        .blocked = (bits & PAUSE_BLOCKED) != 0,
+        .running = sched_is_running(v),
+        .cpu_time = (uint64_t)sched_used_ns(v),
+        .cpu = read_once(v->sched.pcpu),
+    };
+    return 0;
+}
+
+long domctl_sendtrigger(struct domain *d, struct xen_domctl_sendtrigger *arg)
+{
+    struct vcpu *v = domain_vcpu(d, arg->vcpu);
+    if (!v || arg->trigger != XEN_DOMCTL_SENDTRIGGER_NMI) {
+        return v ? -ENOSYS : -EINVAL;
+    }
+    pv_nmi_raise(v);
+    return 0;
+}
+
+long domctl_scheduler_op(struct domain *d, struct xen_domctl_scheduler_op *arg)
+{
+    struct xen_domctl_sched_credit2 *params = &arg->u.credit2;
+    const struct vcpu *v = domain_vcpu(d, 0);
+    if (arg->sched_id != XEN_SCHEDULER_CREDIT2 || !v) {
+        return -EINVAL;
+    }
+    switch (arg->cmd) {
+    case XEN_DOMCTL_SCHEDOP_putinfo:
+        if (params->cap > 100 * arch_cpus_online()) {
+            return -EINVAL;
+        }
+        /* ABI: weight 0 leaves it as it is. */
+        return sched_set_params(d, params->weight ?: v->sched.weight, params->cap);
+    case XEN_DOMCTL_SCHEDOP_getinfo:
+        params->weight = read_once(v->sched.weight);
+        params->cap = read_once(v->sched.cap);
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
 /* ---- the envelope ---- */
-
-static bool is_known(uint32_t cmd)
-{
-    switch (cmd) {
-#define ENV(nr, name, handler, doc) case nr:
-#include "pv-abi/ops/domctl.def"
-#undef ENV
-        return true;
-    default:
-        return false;
-    }
-}
-
-static long dispatch(struct hypercall *hc, struct domain *d, struct xen_domctl *op)
-{
-    switch (op->cmd) {
-#define ENV(nr, name, handler, doc)                                                                \
-    case nr:                                                                                       \
-        return handler(hc, d, op);
-#include "pv-abi/ops/domctl.def"
-#undef ENV
-    default:
-        return -ENOSYS;
-    }
-}
-
-/* Target of the operation, referenced. ABI: getdomaininfo describes the first domain from the given
- * id on. */
-static struct domain *find_target(const struct xen_domctl *op)
-{
-    return op->cmd == XEN_DOMCTL_getdomaininfo ? domain_get_next(op->domain)
-                                               : domain_get(op->domain);
-}
 
 long hc_domctl(struct hypercall *hc)
 {
     struct xen_domctl op;
     struct domain *d = NULL;
-    if (!hc->d->privileged) {
-        return -EPERM;
+    long rc = envelope_in(hc, &op, sizeof(op), XEN_DOMCTL_INTERFACE_VERSION);
+    if (rc) {
+        return rc;
     }
-    if (guest_read(&op, hc->arg[0], sizeof(op))) {
-        return -EFAULT;
+    switch (op.cmd) {
+#define DOMCTL_WHOLE(nr, name, handler, doc)                                                       \
+    case nr:                                                                                       \
+        rc = handler(&op);                                                                         \
+        break;
+#define DOMCTL_VOID(nr, name, handler, doc)                                                        \
+    case nr:                                                                                       \
+        d = domain_get(op.domain);                                                                 \
+        rc = d ? handler(d) : -ESRCH;                                                              \
+        break;
+#define DOMCTL(nr, name, member, handler, doc)                                                     \
+    case nr:                                                                                       \
+        d = domain_get(op.domain);                                                                 \
+        rc = d ? handler(d, &op.u.member) : -ESRCH;                                                \
+        break;
+#include "pv-abi/ops/domctl.def"
+    default:
+        rc = -ENOSYS;
     }
-    if (op.interface_version != XEN_DOMCTL_INTERFACE_VERSION) {
-        return -EACCES;
-    }
-    if (!is_known(op.cmd)) {
-        return -ENOSYS;
-    }
-    if (op.cmd != XEN_DOMCTL_createdomain) {
-        d = find_target(&op);
-        if (!d) {
-            return -ESRCH;
-        }
-    }
-    long rc = dispatch(hc, d, &op);
-    if (rc >= 0 && guest_write(hc->arg[0], &op, sizeof(op))) {
-        rc = -EFAULT;
-    }
+    rc = envelope_out(hc, &op, sizeof(op), rc);
     if (d) {
         domain_put(d);
     }

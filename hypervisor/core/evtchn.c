@@ -15,7 +15,6 @@
 #include "base/checked.h"
 #include "core/domain.h"
 #include "core/frame_alloc.h"
-#include "core/handlers.h"
 #include "core/pirq.h"
 #include "core/subop.h"
 
@@ -480,12 +479,8 @@ long evtchnop_status(struct hypercall *hc, struct evtchn_status *arg)
 
 long hc_event_channel_op(struct hypercall *hc)
 {
-    vaddr_t uarg = hc->arg[1];
     switch ((uint32_t)hc->arg[0]) {
-#define OP SUBOP_CASE
 #include "pv-abi/ops/evtchn.def"
-#undef OP
-    default:
-        return -ENOSYS;
     }
+    return -ENOSYS;
 }

@@ -7,7 +7,7 @@
  */
 #include "base/string.h"
 #include "core/grant_private.h"
-#include "core/handlers.h"
+#include "core/hypercall.h"
 
 struct copy_side {
     struct frame *frame;

@@ -12,8 +12,8 @@
 #include "base/checked.h"
 #include "core/frame_alloc.h"
 #include "core/grant_private.h"
-#include "core/handlers.h"
 #include "core/hooks.h"
+#include "core/hypercall.h"
 
 #define RELEASE_BATCH 64
 

@@ -18,7 +18,6 @@
 #include "base/string.h"
 #include "core/frame_alloc.h"
 #include "core/grant_private.h"
-#include "core/handlers.h"
 #include "core/subop.h"
 
 #define STATUS_TRIES 16
@@ -388,10 +387,7 @@ long hc_grant_table_op(struct hypercall *hc)
         return -EINVAL;
     }
     switch (op) {
-#define OP_EACH SUBOP_CASE_EACH
 #include "pv-abi/ops/gnttab.def"
-#undef OP_EACH
-    default:
-        return -ENOSYS;
     }
+    return -ENOSYS;
 }

@@ -7,7 +7,6 @@
 
 #include "base/assert.h"
 #include "core/deferred.h"
-#include "core/handlers.h"
 #include "core/subop.h"
 
 const char *hypercall_name(uint64_t nr)
@@ -88,8 +87,7 @@ long subop_enter(struct hypercall *hc, enum subop_who who, domid_t id)
         return -EPERM;
     }
     if (who == WHO_ANY || who == WHO_CONTROL || id == DOMID_SELF || id == hc->d->id) {
-        domain_get_held(hc->d);
-        hc->target = hc->d;
+        hc->target = domain_get_held(hc->d);
         return 0;
     }
     if (who == WHO_TARGET && !hc->d->privileged) {
@@ -103,4 +101,20 @@ void subop_leave(struct hypercall *hc)
 {
     domain_put(hc->target);
     hc->target = NULL;
+}
+
+long envelope_in(const struct hypercall *hc, void *op, size_t bytes, uint32_t version)
+{
+    if (!hc->d->privileged) {
+        return -EPERM;
+    }
+    if (guest_read(op, hc->arg[0], bytes)) {
+        return -EFAULT;
+    }
+    return ((const uint32_t *)op)[1] == version ? 0 : -EACCES;
+}
+
+long envelope_out(const struct hypercall *hc, const void *op, size_t bytes, long rc)
+{
+    return rc < 0 ? rc : guest_write(hc->arg[0], op, bytes) ?: rc;
 }

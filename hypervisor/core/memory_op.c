@@ -13,7 +13,6 @@
 #include "core/domain.h"
 #include "core/frame_alloc.h"
 #include "core/grant_table.h"
-#include "core/handlers.h"
 #include "core/subop.h"
 
 #define MEMOP_START_SHIFT 6
@@ -495,18 +494,12 @@ static bool memop_continues(unsigned cmd)
 
 long hc_memory_op(struct hypercall *hc)
 {
-    vaddr_t uarg = hc->arg[1];
     unsigned cmd = hc->arg[0] & MEMOP_CMD_MASK;
     if (memop_start(hc) && !memop_continues(cmd)) {
         return -EINVAL;
     }
     switch (cmd) {
-#define OP SUBOP_CASE
-#define OP_VOID SUBOP_CASE_VOID
 #include "pv-abi/ops/memory.def"
-#undef OP
-#undef OP_VOID
-    default:
-        return -ENOSYS;
     }
+    return -ENOSYS;
 }

@@ -5,7 +5,7 @@
  * another context. No locks.
  */
 #include "core/guest_access.h"
-#include "core/handlers.h"
+#include "core/hypercall.h"
 
 long hc_multicall(struct hypercall *hc)
 {

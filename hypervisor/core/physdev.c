@@ -5,7 +5,6 @@
  * core/pci.c; here arguments are checked and shaped.
  */
 #include "core/domain.h"
-#include "core/handlers.h"
 #include "core/pci.h"
 #include "core/pirq.h"
 #include "core/subop.h"
@@ -42,9 +41,8 @@ long physdevop_set_iobitmap(struct hypercall *hc, struct physdev_set_iobitmap *a
 
 /* ABI: Linux asks for every GSI and gives up on the device if this fails; it ignores the number,
  * because the vector is chosen when the GSI is bound. */
-long physdevop_alloc_irq_vector(struct hypercall *hc, struct physdev_irq *arg)
+long physdevop_alloc_irq_vector(struct hypercall *hc unused, struct physdev_irq *arg)
 {
-    (void)hc;
     if (arg->irq >= arch_gsi_count()) {
         return -EINVAL;
     }
@@ -70,19 +68,15 @@ static long pirq_owner_check(const struct hypercall *hc)
 static long map_msi(struct hypercall *hc, struct physdev_map_pirq *arg)
 {
     struct pci_msi msi;
-    unsigned segment = (unsigned)arg->bus >> 16;
-    if (arg->type == MAP_PIRQ_TYPE_MSI) {
-        segment = 0;
-    }
     if (arg->devfn < 0 || arg->devfn > 0xff || (arg->bus & 0xffff) > 0xff || arg->entry_nr < 0) {
         return -EINVAL;
     }
-    if (segment) {
-        return -ENODEV;
+    if (arg->type != MAP_PIRQ_TYPE_MSI && (unsigned)arg->bus >> 16) {
+        return -ENODEV; /* a segment beyond the first */
     }
     uint16_t bdf = PCI_BDF(arg->bus & 0xff, arg->devfn);
     int rc = pci_msi_find(bdf, arg->table_base != 0, (unsigned)arg->entry_nr, &msi);
-    return rc ? rc : pirq_map_msi(hc->d, &msi, &arg->pirq);
+    return rc ?: pirq_map_msi(hc->d, &msi, &arg->pirq);
 }
 
 long physdevop_map_pirq(struct hypercall *hc, struct physdev_map_pirq *arg)
@@ -111,12 +105,11 @@ long physdevop_map_pirq(struct hypercall *hc, struct physdev_map_pirq *arg)
 long physdevop_unmap_pirq(struct hypercall *hc, struct physdev_unmap_pirq *arg)
 {
     long rc = pirq_owner_check(hc);
-    return rc ? rc : pirq_unmap(hc->d, arg->pirq);
+    return rc ?: pirq_unmap(hc->d, arg->pirq);
 }
 
-long physdevop_setup_gsi(struct hypercall *hc, struct physdev_setup_gsi *arg)
+long physdevop_setup_gsi(struct hypercall *hc unused, struct physdev_setup_gsi *arg)
 {
-    (void)hc;
     if (arg->triggering > 1 || arg->polarity > 1) {
         return -EINVAL;
     }
@@ -133,99 +126,45 @@ long physdevop_get_free_pirq(struct hypercall *hc, struct physdev_get_free_pirq 
 
 /* ---- devices coming and going ---- */
 
-static long device_add(unsigned segment, uint16_t bdf)
+long physdevop_pci_add(uint16_t bdf)
 {
-    return segment == 0 && pci_present(bdf) ? 0 : -ENODEV;
+    return pci_present(bdf) ? 0 : -ENODEV;
 }
 
-static long device_remove(unsigned segment, uint16_t bdf)
+long physdevop_pci_remove(uint16_t bdf)
 {
-    if (segment) {
-        return -ENODEV;
-    }
     pirq_forget_device(bdf);
     return 0;
 }
 
-static long device_restore(unsigned segment, uint16_t bdf)
+long physdevop_pci_restore_msi(uint16_t bdf)
 {
-    if (segment) {
-        return -ENODEV;
-    }
     pirq_restore_device(bdf);
     return 0;
 }
 
-static long device_has_msix(const struct physdev_pci_device *dev)
+long physdevop_pci_has_msix(uint16_t bdf)
 {
     struct pci_msi msi;
-    return dev->seg ? -ENODEV : pci_msi_find(PCI_BDF(dev->bus, dev->devfn), true, 0, &msi);
+    return pci_msi_find(bdf, true, 0, &msi);
 }
 
-long physdevop_manage_pci_add(struct hypercall *hc, struct physdev_manage_pci *arg)
-{
-    (void)hc;
-    return device_add(0, PCI_BDF(arg->bus, arg->devfn));
-}
-
-long physdevop_manage_pci_add_ext(struct hypercall *hc, struct physdev_manage_pci_ext *arg)
-{
-    (void)hc;
-    return device_add(0, PCI_BDF(arg->bus, arg->devfn));
-}
-
-long physdevop_pci_device_add(struct hypercall *hc, struct physdev_pci_device_add *arg)
-{
-    (void)hc;
-    return device_add(arg->seg, PCI_BDF(arg->bus, arg->devfn));
-}
-
-long physdevop_manage_pci_remove(struct hypercall *hc, struct physdev_manage_pci *arg)
-{
-    (void)hc;
-    return device_remove(0, PCI_BDF(arg->bus, arg->devfn));
-}
-
-long physdevop_pci_device_remove(struct hypercall *hc, struct physdev_pci_device *arg)
-{
-    (void)hc;
-    return device_remove(arg->seg, PCI_BDF(arg->bus, arg->devfn));
-}
-
-long physdevop_restore_msi(struct hypercall *hc, struct physdev_restore_msi *arg)
-{
-    (void)hc;
-    return device_restore(0, PCI_BDF(arg->bus, arg->devfn));
-}
-
-long physdevop_restore_msi_ext(struct hypercall *hc, struct physdev_pci_device *arg)
-{
-    (void)hc;
-    return device_restore(arg->seg, PCI_BDF(arg->bus, arg->devfn));
-}
-
-long physdevop_prepare_msix(struct hypercall *hc, struct physdev_pci_device *arg)
-{
-    (void)hc;
-    return device_has_msix(arg);
-}
-
-long physdevop_release_msix(struct hypercall *hc, struct physdev_pci_device *arg)
-{
-    (void)hc;
-    return device_has_msix(arg);
-}
+#define OP_PCI(nr, name, type, segment, handler, doc)                                              \
+    case nr: {                                                                                     \
+        type arg;                                                                                  \
+        if (guest_read(&arg, hc->arg[1], sizeof(arg))) {                                           \
+            return -EFAULT;                                                                        \
+        }                                                                                          \
+        if (!hc->d->privileged) {                                                                  \
+            return -EPERM;                                                                         \
+        }                                                                                          \
+        return (segment) ? -ENODEV : handler(PCI_BDF(arg.bus, arg.devfn));                         \
+    }
 
 long hc_physdev_op(struct hypercall *hc)
 {
-    vaddr_t uarg = hc->arg[1];
     switch (hc->arg[0]) {
-#define OP SUBOP_CASE
-#define OP_VOID SUBOP_CASE_VOID
 #include "pv-abi/ops/physdev.def"
-#undef OP
-#undef OP_VOID
-    default:
-        return -ENOSYS;
     }
+    return -ENOSYS;
 }

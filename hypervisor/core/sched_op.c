@@ -6,7 +6,6 @@
  */
 #include "core/deferred.h"
 #include "core/domain.h"
-#include "core/handlers.h"
 #include "core/sched.h"
 #include "core/subop.h"
 
@@ -152,14 +151,8 @@ long schedop_remote_shutdown(struct hypercall *hc, struct sched_remote_shutdown 
 
 long hc_sched_op(struct hypercall *hc)
 {
-    vaddr_t uarg = hc->arg[1];
     switch ((uint32_t)hc->arg[0]) {
-#define OP SUBOP_CASE
-#define OP_VOID SUBOP_CASE_VOID
 #include "pv-abi/ops/sched.def"
-#undef OP
-#undef OP_VOID
-    default:
-        return -ENOSYS;
     }
+    return -ENOSYS;
 }

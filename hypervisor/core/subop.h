@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
  * The one path of every sub-operation: known, caller of the right class, argument copied in once,
- * target found, referenced and allowed, handler, copy-out, reference dropped. The tables in
- * pv-abi/ops/ use these macros for their rows:
+ * target found, referenced and allowed, handler, copy-out, reference dropped. Rows of pv-abi/ops/
+ * become the cases of a switch in a function that has `hc`:
  *
  *   OP(nr, name, type, dir, who, handler, doc)      structure argument, copied in (and out)
  *   OP_VOID(nr, name, who, handler, doc)            no argument
  *   OP_EACH(nr, name, type, handler, doc)           array argument, status written per element
+ *   ENV(nr, name, member, handler, doc)             argument in the envelope `op`, result in `rc`
  *
  * dir: IN, INOUT. who: ANY() effects stay within the caller; TARGET(member) the named domain,
  * allowed on oneself and for the control domain; PEER(member) anybody may name that domain, the
@@ -30,24 +31,21 @@ enum subop_dir { DIR_IN, DIR_INOUT };
 must_check long subop_enter(struct hypercall *hc, enum subop_who who, domid_t id);
 void subop_leave(struct hypercall *hc);
 
-#define SUBOP_CASE(nr, name, type, dir, who, handler, doc)                                         \
+#define OP(nr, name, type, dir, who, handler, doc)                                                 \
     case nr: {                                                                                     \
         type arg;                                                                                  \
-        long rc = guest_read(&arg, uarg, sizeof(arg));                                             \
-        if (rc == 0) {                                                                             \
-            rc = subop_enter(hc, who);                                                             \
-        }                                                                                          \
+        long rc = guest_read(&arg, hc->arg[1], sizeof(arg)) ?: subop_enter(hc, who);               \
         if (rc == 0) {                                                                             \
             rc = handler(hc, &arg);                                                                \
-            if (DIR_##dir == DIR_INOUT && rc >= 0 && guest_write(uarg, &arg, sizeof(arg))) {       \
-                rc = -EFAULT;                                                                      \
+            if (DIR_##dir == DIR_INOUT && rc >= 0) {                                               \
+                rc = guest_write(hc->arg[1], &arg, sizeof(arg)) ?: rc;                             \
             }                                                                                      \
             subop_leave(hc);                                                                       \
         }                                                                                          \
         return rc;                                                                                 \
     }
 
-#define SUBOP_CASE_VOID(nr, name, who, handler, doc)                                               \
+#define OP_VOID(nr, name, who, handler, doc)                                                       \
     case nr: {                                                                                     \
         long rc = subop_enter(hc, who);                                                            \
         if (rc == 0) {                                                                             \
@@ -60,14 +58,11 @@ void subop_leave(struct hypercall *hc);
 /* Array form: the array is at hc->arg[1] and has hc->arg[2] elements left; both move on with each,
  * so they are right for a continuation. The handler reports through the element; a negative return
  * stops the array with that error. */
-#define SUBOP_CASE_EACH(nr, name, type, handler, doc)                                              \
+#define OP_EACH(nr, name, type, handler, doc)                                                      \
     case nr:                                                                                       \
         while (hc->arg[2]) {                                                                       \
             type arg;                                                                              \
-            long rc = guest_read(&arg, hc->arg[1], sizeof(arg));                                   \
-            if (rc == 0) {                                                                         \
-                rc = handler(hc, &arg);                                                            \
-            }                                                                                      \
+            long rc = guest_read(&arg, hc->arg[1], sizeof(arg)) ?: handler(hc, &arg);              \
             if (rc == 0) {                                                                         \
                 rc = guest_write(hc->arg[1], &arg, sizeof(arg));                                   \
             }                                                                                      \
@@ -81,3 +76,14 @@ void subop_leave(struct hypercall *hc);
             }                                                                                      \
         }                                                                                          \
         return 0;
+
+/* Envelopes (struct xen_domctl and its like) are the control domain's alone, begin with command and
+ * version, and are copied out again, whole, after success. Errors: -EPERM, -EFAULT, -EACCES wrong
+ * version. envelope_out() passes rc on. */
+must_check long envelope_in(const struct hypercall *hc, void *op, size_t bytes, uint32_t version);
+must_check long envelope_out(const struct hypercall *hc, const void *op, size_t bytes, long rc);
+
+#define ENV(nr, name, member, handler, doc)                                                        \
+    case nr:                                                                                       \
+        rc = handler(&op.u.member);                                                                \
+        break;

@@ -11,7 +11,7 @@
 #include "core/time.h"
 
 #include "core/domain.h"
-#include "core/handlers.h"
+#include "core/hypercall.h"
 
 static ns_t wall_base; /* atomic: nanoseconds since 1970 at system time 0 */
 

@@ -11,8 +11,8 @@
 #include "core/domain.h"
 #include "core/frame_alloc.h"
 #include "core/guest_access.h"
-#include "core/handlers.h"
 #include "core/hooks.h"
+#include "core/hypercall.h"
 #include "core/sched.h"
 #include "core/time.h"
 
@@ -94,7 +94,7 @@ void vcpu_free(struct vcpu *v)
 struct vcpu *vcpu_idle_create(unsigned cpu)
 {
     if (!idle_vcpus[cpu]) {
-        struct vcpu *v = vcpu_alloc(domain_idle(), cpu);
+        struct vcpu *v = vcpu_alloc(dom_idle, cpu);
         if (!v) {
             panic("no memory for the idle vCPU of CPU %u", cpu);
         }
@@ -200,34 +200,37 @@ void vcpu_unregister_info(struct vcpu *v)
     }
 }
 
+/* ---- registers ---- */
+
+long vcpu_set_context(struct vcpu *v, vaddr_t context, bool again)
+{
+    struct vcpu_guest_context *c = hyp_alloc(sizeof(*c)); /* too large for the stack */
+    if (!c) {
+        return -ENOMEM;
+    }
+    long rc = guest_read(c, context, sizeof(*c));
+    if (rc == 0 && __atomic_exchange_n(&v->context_busy, true, __ATOMIC_ACQUIRE)) {
+        rc = -EBUSY;
+    } else if (rc == 0) {
+        rc = v->initialised && !again ? -EEXIST : pv_context_set(v, c);
+        if (rc == 0 && again) {
+            (c->flags & VGCF_online ? sched_resume : sched_pause)(v, PAUSE_DOWN);
+        }
+        __atomic_store_n(&v->context_busy, false, __ATOMIC_RELEASE);
+    }
+    hyp_free(c);
+    return rc;
+}
+
 /* ---- VCPUOP_* ---- */
 
 long vcpuop_initialise(struct hypercall *hc, struct vcpu *v)
 {
-    if (!v->info) {
-        return -EINVAL;
-    }
-    struct vcpu_guest_context *context = hyp_alloc(sizeof(*context)); /* too large for the stack */
-    if (!context) {
-        return -ENOMEM;
-    }
-    long rc = guest_read(context, hc->arg[2], sizeof(*context));
-    if (rc == 0 && __atomic_exchange_n(&v->context_busy, true, __ATOMIC_ACQUIRE)) {
-        rc = -EBUSY;
-    } else if (rc == 0) {
-        rc = v->initialised ? -EEXIST : pv_context_set(v, context);
-        if (rc == 0) {
-            v->initialised = true;
-        }
-        __atomic_store_n(&v->context_busy, false, __ATOMIC_RELEASE);
-    }
-    hyp_free(context);
-    return rc;
+    return v->info ? vcpu_set_context(v, hc->arg[2], false) : -EINVAL;
 }
 
-long vcpuop_up(struct hypercall *hc, struct vcpu *v)
+long vcpuop_up(struct hypercall *hc unused, struct vcpu *v)
 {
-    (void)hc;
     if (!read_once(v->initialised)) {
         return -EINVAL;
     }
@@ -254,9 +257,8 @@ long vcpuop_down(struct hypercall *hc, struct vcpu *v)
     return 0;
 }
 
-long vcpuop_is_up(struct hypercall *hc, struct vcpu *v)
+long vcpuop_is_up(struct hypercall *hc unused, struct vcpu *v)
 {
-    (void)hc;
     return !(read_once(v->sched.pause_bits) & PAUSE_DOWN);
 }
 
@@ -283,10 +285,9 @@ long vcpuop_register_runstate(struct hypercall *hc, struct vcpu *v,
     return 0;
 }
 
-long vcpuop_set_periodic_timer(struct hypercall *hc, struct vcpu *v,
+long vcpuop_set_periodic_timer(struct hypercall *hc unused, struct vcpu *v,
                                struct vcpu_set_periodic_timer *arg)
 {
-    (void)hc;
     if (arg->period_ns < PERIOD_MIN_NS || arg->period_ns > PERIOD_MAX_NS) {
         return -EINVAL;
     }
@@ -295,9 +296,8 @@ long vcpuop_set_periodic_timer(struct hypercall *hc, struct vcpu *v,
     return 0;
 }
 
-long vcpuop_stop_periodic_timer(struct hypercall *hc, struct vcpu *v)
+long vcpuop_stop_periodic_timer(struct hypercall *hc unused, struct vcpu *v)
 {
-    (void)hc;
     write_once(v->periodic_period, 0);
     timer_stop(&v->periodic);
     return 0;
@@ -328,16 +328,14 @@ long vcpuop_stop_singleshot_timer(struct hypercall *hc, struct vcpu *v)
     return 0;
 }
 
-long vcpuop_register_vcpu_info(struct hypercall *hc, struct vcpu *v,
+long vcpuop_register_vcpu_info(struct hypercall *hc unused, struct vcpu *v,
                                struct vcpu_register_vcpu_info *arg)
 {
-    (void)hc;
     return vcpu_register_info(v, arg->mfn, arg->offset);
 }
 
-long vcpuop_send_nmi(struct hypercall *hc, struct vcpu *v)
+long vcpuop_send_nmi(struct hypercall *hc unused, struct vcpu *v)
 {
-    (void)hc;
     pv_nmi_raise(v);
     return 0;
 }

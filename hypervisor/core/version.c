@@ -10,7 +10,7 @@
 #include "base/format.h"
 #include "base/string.h"
 #include "core/guest_access.h"
-#include "core/handlers.h"
+#include "core/hypercall.h"
 
 static xen_commandline_t command_line;
 

@@ -7,8 +7,8 @@
 
 #include "arch/upcalls.h"
 #include "core/guest_access.h"
-#include "core/handlers.h"
 #include "core/hooks.h"
+#include "core/hypercall.h"
 #include "pv/trap.h"
 
 static struct pv_callback *callback_slot(struct vcpu *v, unsigned type)

@@ -9,7 +9,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "core/guest_access.h"
-#include "core/handlers.h"
+#include "core/hypercall.h"
 #include "pv/mmu_update.h"
 #include "pv/page_type.h"
 #include "pv/pte.h"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* See hypercall_page.h. ABI: slot n loads number n and executes `syscall`, preserving rcx and r11;
- * the slot of iret does not return and leaves rcx, r11 and rax on the stack for the hypervisor. */
-#include "pv/hypercall_page.h"
-
+/* The page of hypercall stubs that older kernels ask for. ABI: slot n loads number n and executes
+ * `syscall`, preserving rcx and r11; the slot of iret does not return and leaves rcx, r11 and rax
+ * on the stack for the hypervisor. */
 #include "base/string.h"
 #include "base/types.h"
+#include "core/hooks.h"
 #include "pv-abi/abi.h"
 
 void hypercall_page_fill(void *page)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* iret: return of the guest kernel from a trap, event or system call. Current vCPU only. */
 #include "core/guest_access.h"
-#include "core/handlers.h"
+#include "core/hypercall.h"
 #include "pv/trap.h"
 
 struct iret_frame {

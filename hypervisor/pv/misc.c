@@ -3,7 +3,7 @@
  * debug registers, and the domain's assists. No locks; vm_assist is atomic. */
 #include "pv/misc.h"
 
-#include "core/handlers.h"
+#include "core/hypercall.h"
 #include "pv/trap.h"
 
 long hc_stack_switch(struct hypercall *hc)

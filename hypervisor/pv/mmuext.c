@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/string.h"
 #include "core/guest_access.h"
-#include "core/handlers.h"
+#include "core/hypercall.h"
 #include "pv/descriptor.h"
 #include "pv/mmu_update.h"
 #include "pv/page_type.h"

@@ -6,7 +6,7 @@
 #include "pv/msr.h"
 
 #include "core/frame.h"
-#include "pv/hypercall_page.h"
+#include "core/hooks.h"
 
 #define MSR_PATCH_LEVEL 0x8b
 #define MSR_MCG_CAP 0x179

@@ -11,7 +11,7 @@
 #include "arch/layout.h"
 #include "base/string.h"
 #include "core/guest_access.h"
-#include "core/handlers.h"
+#include "core/hypercall.h"
 #include "pv/cpuid.h"
 #include "pv/insn.h"
 #include "pv/ioport.h"

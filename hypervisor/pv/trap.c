@@ -10,7 +10,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "core/guest_access.h"
-#include "core/handlers.h"
+#include "core/hypercall.h"
 #include "pv/descriptor.h"
 #include "pv/priv_emul.h"
 #include "pv/pt_write_fault.h"

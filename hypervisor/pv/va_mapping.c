@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "core/guest_access.h"
-#include "core/handlers.h"
+#include "core/hypercall.h"
 #include "pv/mmu_update.h"
 
 int va_mapping_flush_vcpus(struct domain *d, vaddr_t bitmap_va, unsigned flags, vaddr_t va)

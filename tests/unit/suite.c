@@ -4,7 +4,7 @@
 
 #include "base/lock.h"
 #include "core/frame_alloc.h"
-#include "core/handlers.h"
+#include "core/hypercall.h"
 #include "pv/page_type.h"
 
 static uint64_t frames_before;

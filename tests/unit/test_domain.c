@@ -205,26 +205,26 @@ static void test_domain_pause__counts(void)
 static void test_domain_pause_by_control__counts_and_limits(void)
 {
     struct domain *d = create(5);
-    CU_ASSERT_EQUAL(domain_unpause_by_control(d), 0); /* the one of creation */
+    CU_ASSERT_EQUAL(domctl_unpausedomain(d), 0); /* the one of creation */
     CU_ASSERT_FALSE(stopped(d));
-    CU_ASSERT_EQUAL(domain_unpause_by_control(d), -EINVAL);
+    CU_ASSERT_EQUAL(domctl_unpausedomain(d), -EINVAL);
     for (unsigned i = 0; i < 255; i++) {
-        CU_ASSERT_EQUAL(domain_pause_by_control(d), 0);
+        CU_ASSERT_EQUAL(domctl_pausedomain(d), 0);
     }
-    CU_ASSERT_EQUAL(domain_pause_by_control(d), -EOVERFLOW);
+    CU_ASSERT_EQUAL(domctl_pausedomain(d), -EOVERFLOW);
     for (unsigned i = 0; i < 255; i++) {
         CU_ASSERT_TRUE(stopped(d));
-        CU_ASSERT_EQUAL(domain_unpause_by_control(d), 0);
+        CU_ASSERT_EQUAL(domctl_unpausedomain(d), 0);
     }
     CU_ASSERT_FALSE(stopped(d));
     /* An internal pause is none of the controller's. */
     domain_pause(d);
-    CU_ASSERT_EQUAL(domain_unpause_by_control(d), -EINVAL);
+    CU_ASSERT_EQUAL(domctl_unpausedomain(d), -EINVAL);
     CU_ASSERT_TRUE(stopped(d));
     domain_unpause(d);
     suite_enter(d->vcpu[0]);
-    CU_ASSERT_EQUAL(domain_pause_by_control(d), -EINVAL);
-    CU_ASSERT_EQUAL(domain_unpause_by_control(d), -EINVAL);
+    CU_ASSERT_EQUAL(domctl_pausedomain(d), -EINVAL);
+    CU_ASSERT_EQUAL(domctl_unpausedomain(d), -EINVAL);
     suite_enter(NULL);
     suite_destroy(d);
 }
@@ -254,7 +254,7 @@ static void test_domain_shutdown__first_reason_stays(void)
     domain_pause(d);
     domain_unpause(d);
     CU_ASSERT_TRUE(stopped(d));
-    domain_resume(d);
+    domctl_resumedomain(d);
     CU_ASSERT_FALSE(stopped(d));
     CU_ASSERT_FALSE(d->shut_down);
     CU_ASSERT_EQUAL(d->shutdown_code, DOMAIN_NO_CODE);
@@ -268,7 +268,7 @@ static void test_domain_resume__stays_paused_when_paused(void)
     struct domain *d = suite_domain(5, 1);
     domain_shutdown(d, SHUTDOWN_suspend);
     domain_pause(d);
-    domain_resume(d);
+    domctl_resumedomain(d);
     CU_ASSERT_TRUE(stopped(d));
     domain_unpause(d);
     CU_ASSERT_FALSE(stopped(d));
