@@ -255,6 +255,10 @@ def test_archive(amd64):
     archive = cpio.Archive()
     folder_files(archive, os.path.join(TOP, "tests/boot/dom0"), "usr/lib/paravane/tests")
     archive.file("boot/guest/vmlinuz-amd64", amd64.vmlinuz)
+    kernels = os.path.join(OUT, "guests")
+    for name in sorted(os.listdir(kernels)):
+        if name.endswith(".elf"):
+            archive.file("boot/kernels/" + name[:-4], os.path.join(kernels, name))
     return archive
 
 

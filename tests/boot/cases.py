@@ -7,6 +7,7 @@ beyond what a slow machine needs; none of them is a measurement.
 """
 import hashlib
 import os
+import random
 import socket
 import sys
 import tempfile
@@ -128,6 +129,27 @@ class Peer:
         self.listener.close()
 
 
+class Guests(Test):
+    """The test kernels of tests/guests/, each a case; ONLY=name,name for some of them."""
+
+    def prepare(self, setup):
+        super().prepare(setup)
+        only = os.environ.get("ONLY")
+        setup.dom0_args = "pv.only=" + only if only else ""
+
+
+class Torture(Test):
+    """A guest that makes random hypercalls for SECONDS, from SEED or one drawn here and printed."""
+
+    def prepare(self, setup):
+        super().prepare(setup)
+        seconds = int(os.environ.get("SECONDS") or 30)
+        seed = int(os.environ.get("SEED") or random.randrange(1, 1 << 31))
+        self.limit += 2 * seconds
+        print("torture: SECONDS=%d SEED=%d" % (seconds, seed), flush=True)
+        setup.dom0_args = "pv.seconds=%d pv.seed=%d" % (seconds, seed)
+
+
 SECOND_HALF = 128 << 20     # where the control domain writes the stream back
 
 
@@ -219,6 +241,8 @@ def all_tests():
         Test("rounds", "rounds", weight=8, limit=2400),
         Test("badinput", "badinput", weight=6, limit=2400),
         Test("store", "store", weight=2),
+        Guests("guests", "guests", weight=7),
+        Torture("torture", "torture", weight=4),
     ]
     for cpu in ("qemu64", "Nehalem", "Skylake-Server", "EPYC"):
         tests.append(Test("cpu-" + cpu, "boot", cpu=cpu))
