@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Event channels: ports, what they are bound to, and the 2-level pending/mask bitmaps shared with
- * the guest. Lock: evtchn_lock of the domain (RANK_DOM_EVTCHN); two domains by id. Setting pending
- * bits of the shared page needs no lock.
+ * the guest. Lock: evtchn_lock of the domain (RANK_DOM_EVTCHN). Setting pending bits of the shared
+ * page needs no lock.
  */
 #pragma once
 
@@ -14,24 +14,13 @@
 struct domain;
 struct vcpu;
 
-enum port_state {
-    PORT_FREE = 0,
-    PORT_RESERVED,
-    PORT_UNBOUND, /* waiting for remote_domid to bind */
-    PORT_INTERDOMAIN,
-    PORT_PIRQ,
-    PORT_VIRQ,
-    PORT_IPI,
-};
-
 struct evtchn_port {
-    uint8_t state; /* enum port_state */
-    uint8_t virq;
+    uint16_t state;       /* EVTCHNSTAT_* */
     uint16_t vcpu;        /* notified */
-    domid_t remote_domid; /* UNBOUND: who may bind; INTERDOMAIN: the peer */
-    uint16_t pirq;
+    uint16_t irq;         /* number of the virtual or physical interrupt */
+    domid_t remote_domid; /* unbound: who may bind; interdomain: the peer */
     uint32_t remote_port;
-    /* INTERDOMAIN. SAFETY: the peer's death closes this port first, under both domains' locks, so
+    /* Interdomain. SAFETY: the peer's death closes this port first, under both domains' locks, so
      * under our lock the pointer is good without a reference. */
     struct domain *remote;
 };

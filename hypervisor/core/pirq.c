@@ -193,9 +193,8 @@ int pirq_unmap(struct domain *d, int pirq)
     return rc;
 }
 
-int pirq_bind(struct domain *d, unsigned pirq, uint32_t port, bool share)
+int pirq_bind(struct domain *d, unsigned pirq, uint32_t port)
 {
-    (void)share;
     int rc = 0;
     spin_lock(&irq_lock);
     struct pv_pirq *p = pirq_find_locked(d, pirq);

@@ -29,9 +29,8 @@ must_check int pirq_reserve(struct domain *d, uint32_t *pirq);
 must_check int pirq_unmap(struct domain *d, int pirq);
 
 /* Have port of d raised by pirq. -EINVAL not mapped, -EEXIST bound already, or the machine's error.
- * Called under d's evtchn_lock, as is pirq_unbind. share: the domain would share it with others;
- * there are none. */
-must_check int pirq_bind(struct domain *d, unsigned pirq, uint32_t port, bool share);
+ * Called under d's evtchn_lock, as is pirq_unbind. */
+must_check int pirq_bind(struct domain *d, unsigned pirq, uint32_t port);
 /* Undo; nothing happens unless pirq is bound to port. */
 void pirq_unbind(struct domain *d, unsigned pirq, uint32_t port);
 
