@@ -3,8 +3,6 @@
  * callback_op, and the delivery of events, failsafe, NMIs and user system calls. Works on the
  * current vCPU; no locks.
  */
-#include "pv/callback.h"
-
 #include "arch/upcalls.h"
 #include "core/guest_access.h"
 #include "core/hooks.h"
@@ -22,8 +20,6 @@ static struct pv_callback *callback_slot(struct vcpu *v, unsigned type)
         return &v->pv.syscall;
     case CALLBACKTYPE_syscall32:
         return &v->pv.syscall32;
-    case CALLBACKTYPE_nmi:
-        return &v->pv.nmi;
     default:
         /* SYSENTER is not offered: guests that get -ENOSYS drop the feature. */
         return NULL;
@@ -32,40 +28,32 @@ static struct pv_callback *callback_slot(struct vcpu *v, unsigned type)
 
 long hc_callback_op(struct hypercall *hc)
 {
-    struct callback_register reg;
-    if (hc->arg[0] == CALLBACKOP_unregister) {
-        struct callback_unregister un;
-        if (guest_read(&un, hc->arg[1], sizeof(un))) {
-            return -EFAULT;
-        }
-        /* Without an event or failsafe entry a guest cannot run: only the optional ones go. */
-        struct pv_callback *slot = callback_slot(hc->v, un.type);
-        if (!slot) {
-            return -ENOSYS;
-        }
-        if (un.type == CALLBACKTYPE_event || un.type == CALLBACKTYPE_failsafe) {
-            return -EINVAL;
-        }
-        slot->address = 0;
-        return 0;
-    }
-    if (hc->arg[0] != CALLBACKOP_register) {
+    struct callback_register reg = {0};
+    bool add = hc->arg[0] == CALLBACKOP_register;
+    if (!add && hc->arg[0] != CALLBACKOP_unregister) {
         return -ENOSYS;
     }
-    if (guest_read(&reg, hc->arg[1], sizeof(reg))) {
+    if (guest_read(&reg, hc->arg[1], add ? sizeof(reg) : sizeof(struct callback_unregister))) {
         return -EFAULT;
     }
     struct pv_callback *slot = callback_slot(hc->v, reg.type);
-    if (!slot) {
+    bool vital = reg.type == CALLBACKTYPE_event || reg.type == CALLBACKTYPE_failsafe;
+    if (!slot && reg.type != CALLBACKTYPE_nmi) {
         return -ENOSYS;
     }
-    if (!trap_address_ok(reg.address)) {
+    /* Without an event or failsafe entry a guest cannot run: only the optional ones go. */
+    if (add ? !trap_address_ok(reg.address) : vital) {
         return -EINVAL;
     }
-    slot->address = reg.address;
-    /* ABI: events, failsafe and NMI always mask. */
-    slot->mask_events = (reg.flags & CALLBACKF_mask_events) || reg.type == CALLBACKTYPE_event ||
-                        reg.type == CALLBACKTYPE_nmi;
+    if (slot) {
+        /* ABI: events always mask. */
+        bool mask = (reg.flags & CALLBACKF_mask_events) || reg.type == CALLBACKTYPE_event;
+        *slot = (struct pv_callback){reg.address, add && mask};
+    } else {
+        /* ABI: another way to set the gate of vector 2, which always masks. */
+        hc->v->pv.trap[TRAP_NMI] = (struct trap_info){
+            .vector = TRAP_NMI, .flags = 4, .cs = SEL_GUEST_CS64, .address = add ? reg.address : 0};
+    }
     return 0;
 }
 
@@ -80,8 +68,8 @@ static void deliver_failsafe(struct vcpu *v)
         domain_crash(v->domain, "bad segment state and no failsafe callback (rip %lx)", regs->rip);
         return;
     }
-    (void)!trap_bounce(v, v->pv.failsafe.address, SEL_GUEST_CS64, v->pv.failsafe.mask_events, NULL,
-                       selectors);
+    trap_bounce(v, v->pv.failsafe.address, SEL_GUEST_CS64, v->pv.failsafe.mask_events, NULL,
+                selectors);
 }
 
 void upcall_failsafe(struct cpu_user_regs *regs)
@@ -101,7 +89,7 @@ void callback_deliver(struct vcpu *v)
         trap_inject(v, TRAP_NMI, 0);
     }
     if (evtchn_upcall_wanted(v) && v->pv.event.address) {
-        (void)!trap_bounce(v, v->pv.event.address, SEL_GUEST_CS64, true, NULL, NULL);
+        trap_bounce(v, v->pv.event.address, SEL_GUEST_CS64, true, NULL, NULL);
     }
 }
 

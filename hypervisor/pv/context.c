@@ -4,8 +4,6 @@
  * the end of a domain's page tables. Works on vCPUs that do not run (or, reading, on the current
  * one). Lock: mmu_lock where references change.
  */
-#include "base/assert.h"
-#include "base/log.h"
 #include "base/string.h"
 #include "core/domain.h"
 #include "core/frame_alloc.h"
@@ -37,12 +35,14 @@ void pv_vcpu_free(struct vcpu *v)
     }
 }
 
-static void drop_base(struct frame **slot)
+static void drop_page_tables(struct vcpu *v)
 {
-    struct frame *f = *slot;
-    *slot = NULL;
-    if (f) {
-        pv_page_type_put(f);
+    struct frame *old[] = {v->pv.l4_user, v->pv.l4};
+    v->pv.l4 = v->pv.l4_user = NULL;
+    for (unsigned i = 0; i < ARRAY_SIZE(old); i++) {
+        if (old[i]) {
+            pv_page_type_put(old[i]);
+        }
     }
 }
 
@@ -52,39 +52,34 @@ long pv_vcpu_release(struct vcpu *v)
     if (!page_type_finish_deferred(v)) {
         return -ERESTART;
     }
-    descriptor_drop_gdt(v);
+    (void)!descriptor_set_gdt(v, NULL, 0);
     descriptor_drop_ldt(v);
-    drop_base(&v->pv.l4_user);
-    drop_base(&v->pv.l4);
+    drop_page_tables(v);
     v->initialised = false;
     return hypercall_preempt_check() ? -ERESTART : 0;
 }
 
-/* First pass: pins and half-done tables. Second: the domain's own references. */
+/* First pass: pins and half-done tables. Second: the domain's own references. False: not done. */
 static bool relinquish_frame(struct domain *d, struct frame *f, unsigned pass)
 {
-    bool done = true;
     if (pass == 1) {
         (void)!frame_drop_allocation(f);
         return true;
     }
-    spin_lock(&d->mmu_lock);
+    SPIN_GUARD(&d->mmu_lock);
     if (read_once(f->type) & TYPE_PARTIAL) {
-        done = page_type_dismantle(f);
-    } else if (read_once(f->type) & TYPE_PINNED) {
+        return page_type_dismantle(f);
+    }
+    if (read_once(f->type) & TYPE_PINNED) {
         (void)!page_type_unpin(frame_to_mfn(f), d);
     }
-    spin_unlock(&d->mmu_lock);
-    return done;
+    return true;
 }
 
 long pv_domain_relinquish(struct domain *d)
 {
     for (; d->pv.relinquish_pass < 2; d->pv.relinquish_pass++) {
-        struct frame *f = d->pv.relinquish_cursor;
-        if (!f) {
-            f = frame_list_next(d, NULL);
-        }
+        struct frame *f = d->pv.relinquish_cursor ?: frame_list_next(d, NULL);
         while (f) {
             if (hypercall_preempt_check() || !relinquish_frame(d, f, d->pv.relinquish_pass)) {
                 d->pv.relinquish_cursor = f;
@@ -95,10 +90,6 @@ long pv_domain_relinquish(struct domain *d)
             f = next;
         }
         d->pv.relinquish_cursor = NULL;
-        if (hypercall_preempt_check()) {
-            d->pv.relinquish_pass++;
-            return -ERESTART;
-        }
     }
     return 0;
 }
@@ -111,42 +102,21 @@ static bool context_ok(const struct vcpu_guest_context *c)
               is_canonical(c->fs_base) && is_canonical(c->gs_base_kernel) &&
               is_canonical(c->gs_base_user) && c->gdt_ents <= GDT_RESERVED_FIRST &&
               c->ldt_ents <= 8192 && !(c->ldt_base & ~PAGE_MASK) &&
-              (!c->ldt_ents || trap_address_ok(c->ldt_base));
-    ok = ok && trap_address_ok(c->event_callback_eip) &&
-         trap_address_ok(c->failsafe_callback_eip) && trap_address_ok(c->syscall_callback_eip);
+              (!c->ldt_ents || trap_address_ok(c->ldt_base)) &&
+              trap_address_ok(c->event_callback_eip) && trap_address_ok(c->failsafe_callback_eip) &&
+              trap_address_ok(c->syscall_callback_eip);
     for (unsigned i = 0; ok && i < 256; i++) {
         ok = trap_address_ok(c->trap_ctxt[i].address);
     }
     return ok;
 }
 
-static mfn_t kernel_l4(const struct vcpu_guest_context *c)
+static int take_page_tables(struct vcpu *v, mfn_t kernel, mfn_t user)
 {
-    return xen_cr3_to_pfn(c->ctrlreg[3]);
-}
-
-static mfn_t user_l4(const struct vcpu_guest_context *c)
-{
-    return c->ctrlreg[1] & 1 ? xen_cr3_to_pfn(c->ctrlreg[1]) : 0;
-}
-
-/* Both base pointers or neither. */
-static int take_page_tables(struct vcpu *v, const struct vcpu_guest_context *c)
-{
-    struct domain *d = v->domain;
-    struct frame *l4 = NULL, *user = NULL;
-    spin_lock(&d->mmu_lock);
-    int rc = page_type_get(kernel_l4(c), d, TYPE_L4, &l4);
-    if (rc == 0 && user_l4(c)) {
-        rc = page_type_get(user_l4(c), d, TYPE_L4, &user);
-        if (rc) {
-            page_type_put(l4);
-        }
-    }
-    spin_unlock(&d->mmu_lock);
-    if (rc == 0) {
-        v->pv.l4 = l4;
-        v->pv.l4_user = user;
+    SPIN_GUARD(&v->domain->mmu_lock);
+    int rc = page_type_get(kernel, v->domain, TYPE_L4, &v->pv.l4);
+    if (rc == 0 && user) {
+        rc = page_type_get(user, v->domain, TYPE_L4, &v->pv.l4_user);
     }
     return rc;
 }
@@ -157,17 +127,17 @@ static void load_registers(struct vcpu *v, const struct vcpu_guest_context *c)
     v->regs = c->user_regs;
     v->regs.entry_vector = 0;
     v->regs.error_code = 0;
-    v->regs.cs = trap_fix_code_selector(c->user_regs.cs);
-    v->regs.ss = trap_fix_code_selector(c->user_regs.ss);
+    v->regs.cs = trap_fix_selector(c->user_regs.cs);
+    v->regs.ss = trap_fix_selector(c->user_regs.ss);
     pv->iopl = (uint8_t)(c->user_regs.rflags >> 12 & 3);
     v->regs.rflags = trap_fix_flags(c->user_regs.rflags);
     pv->kernel_mode = c->flags & VGCF_in_kernel;
-    pv->kernel_ss = trap_fix_code_selector((uint16_t)c->kernel_ss);
+    pv->kernel_ss = trap_fix_selector(c->kernel_ss);
     pv->kernel_sp = c->kernel_sp;
     for (unsigned i = 0; i < 256; i++) {
         pv->trap[i] = c->trap_ctxt[i];
         pv->trap[i].vector = (uint8_t)i;
-        pv->trap[i].cs = trap_fix_code_selector(c->trap_ctxt[i].cs);
+        pv->trap[i].cs = trap_fix_selector(c->trap_ctxt[i].cs);
     }
     pv->event = (struct pv_callback){c->event_callback_eip, true};
     pv->failsafe =
@@ -187,7 +157,7 @@ static void load_registers(struct vcpu *v, const struct vcpu_guest_context *c)
     }
     pv->ts = c->ctrlreg[0] & X86_CR0_TS;
     for (unsigned i = 0; i < 8; i++) {
-        if (i != 4 && i != 5 && c->debugreg[i]) {
+        if (c->debugreg[i]) {
             (void)!misc_set_debugreg(v, i, c->debugreg[i]);
         }
     }
@@ -195,30 +165,25 @@ static void load_registers(struct vcpu *v, const struct vcpu_guest_context *c)
 
 long pv_context_set(struct vcpu *v, const struct vcpu_guest_context *c)
 {
-    mfn_t gdt[GUEST_GDT_FRAMES];
+    mfn_t kernel = xen_cr3_to_pfn(c->ctrlreg[3]);
+    mfn_t user = c->ctrlreg[1] & 1 ? xen_cr3_to_pfn(c->ctrlreg[1]) : 0;
+    int rc = 0;
     if (!context_ok(c) || v == current_vcpu()) {
         return -EINVAL;
     }
-    for (unsigned i = 0; i < GUEST_GDT_FRAMES; i++) {
-        gdt[i] = c->gdt_frames[i];
-    }
-    if (v->initialised) {
+    if (!v->initialised) {
+        rc = take_page_tables(v, kernel, user);
+    } else if (!v->pv.l4 || frame_to_mfn(v->pv.l4) != kernel ||
+               (v->pv.l4_user ? frame_to_mfn(v->pv.l4_user) : 0) != user) {
         /* ABI: a resumed domain gets the registers it stopped with, never other page tables. */
-        if (!v->pv.l4 || frame_to_mfn(v->pv.l4) != kernel_l4(c) ||
-            (v->pv.l4_user ? frame_to_mfn(v->pv.l4_user) : 0) != user_l4(c)) {
-            return -EOPNOTSUPP;
-        }
-    } else {
-        int rc = take_page_tables(v, c);
-        if (rc) {
-            return rc;
-        }
+        return -EOPNOTSUPP;
     }
-    int rc = descriptor_set_gdt(v, gdt, c->gdt_ents);
+    if (rc == 0) {
+        rc = descriptor_set_gdt(v, c->gdt_frames, (unsigned)c->gdt_ents);
+    }
     if (rc) {
         if (!v->initialised) {
-            drop_base(&v->pv.l4_user);
-            drop_base(&v->pv.l4);
+            drop_page_tables(v);
         }
         return rc;
     }
@@ -233,7 +198,7 @@ long pv_context_set(struct vcpu *v, const struct vcpu_guest_context *c)
 
 void pv_context_get(struct vcpu *v, struct vcpu_guest_context *c)
 {
-    struct pv_vcpu *pv = &v->pv;
+    const struct pv_vcpu *pv = &v->pv;
     memset(c, 0, sizeof(*c));
     c->flags = VGCF_i387_valid | (pv->kernel_mode ? VGCF_in_kernel : 0) |
                (pv->failsafe.mask_events ? VGCF_failsafe_disables_events : 0) |
@@ -245,9 +210,8 @@ void pv_context_get(struct vcpu *v, struct vcpu_guest_context *c)
     if (pv->kernel_mode) {
         c->user_regs.cs &= 0xfffc; /* ABI: kernel mode shows as RPL 0 */
     }
-    for (unsigned i = 0; i < 256; i++) {
-        c->trap_ctxt[i] = pv->trap[i];
-    }
+    memcpy(c->trap_ctxt, pv->trap, sizeof(c->trap_ctxt));
+    memcpy(c->debugreg, pv->debugreg, sizeof(c->debugreg));
     c->ldt_base = pv->ldt_base;
     c->ldt_ents = pv->ldt_entries;
     c->gdt_ents = pv->gdt_entries;
@@ -257,16 +221,9 @@ void pv_context_get(struct vcpu *v, struct vcpu_guest_context *c)
     c->kernel_ss = pv->kernel_ss;
     c->kernel_sp = pv->kernel_sp;
     c->ctrlreg[0] = X86_CR0_PG | X86_CR0_WP | X86_CR0_PE | (pv->ts ? X86_CR0_TS : 0);
+    c->ctrlreg[1] = pv->l4_user ? xen_pfn_to_cr3(frame_to_mfn(pv->l4_user)) | 1 : 0;
+    c->ctrlreg[3] = pv->l4 ? xen_pfn_to_cr3(frame_to_mfn(pv->l4)) : 0;
     c->ctrlreg[4] = pv->cr4;
-    if (pv->l4) {
-        c->ctrlreg[3] = xen_pfn_to_cr3(frame_to_mfn(pv->l4));
-    }
-    if (pv->l4_user) {
-        c->ctrlreg[1] = xen_pfn_to_cr3(frame_to_mfn(pv->l4_user)) | 1;
-    }
-    for (unsigned i = 0; i < 8; i++) {
-        c->debugreg[i] = pv->debugreg[i];
-    }
     c->event_callback_eip = pv->event.address;
     c->failsafe_callback_eip = pv->failsafe.address;
     c->syscall_callback_eip = pv->syscall.address;

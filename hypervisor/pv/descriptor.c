@@ -8,32 +8,27 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/string.h"
 #include "core/guest_access.h"
 #include "core/hypercall.h"
 #include "pv/mmu_update.h"
 #include "pv/page_type.h"
-#include "pv/pte.h"
 
 #define DESC_P (1UL << 47)
 #define DESC_S (1UL << 44) /* code or data, not a system descriptor */
 #define DESC_DPL (3UL << 45)
-#define DESC_CODE (1UL << 43)
-#define DESC_CONFORMING (1UL << 42) /* code: conforming; data: grows down */
 
-bool descriptor_check(uint64_t *desc)
+/* True, and safe to have in a guest's table with DPL 3 forced; false: refuse it. */
+static bool descriptor_check(uint64_t *desc)
 {
-    uint64_t value = *desc;
-    if (!(value & DESC_P)) {
-        return true;
+    if (*desc & DESC_P) {
+        /* SAFETY: with DPL 3 a segment gives no more than the CPL the guest has anyway. A
+         * conforming segment keeps the caller's CPL, so it is harmless too. But call gates, task
+         * gates, TSS and LDT descriptors would let the processor change privilege or tables behind
+         * our back. */
+        *desc |= DESC_DPL;
+        return *desc & DESC_S;
     }
-    /* Call gates, task gates, TSS and LDT descriptors would let the processor change privilege or
-     * tables behind our back. */
-    if (!(value & DESC_S)) {
-        return false;
-    }
-    /* SAFETY: with DPL 3 a segment gives no more than the CPL the guest has anyway. A conforming
-     * segment keeps the caller's CPL, so it is harmless too. */
-    *desc = value | DESC_DPL;
     return true;
 }
 
@@ -63,27 +58,16 @@ static void put_all(struct frame **frames, unsigned count, struct domain *d)
     spin_unlock(&d->mmu_lock);
 }
 
-void descriptor_drop_gdt(struct vcpu *v)
-{
-    v->pv.gdt_entries = 0;
-    put_all(v->pv.gdt, GUEST_GDT_FRAMES, v->domain);
-}
-
 void descriptor_drop_ldt(struct vcpu *v)
 {
+    struct frame *old[LDT_PAGES];
+    memcpy(old, v->pv.ldt, sizeof(old));
+    memset(v->pv.ldt, 0, sizeof(v->pv.ldt));
     v->pv.ldt_entries = 0;
     if (v == current_vcpu()) {
-        /* The window must let go of the frames before the references do. */
-        struct frame *pages[LDT_PAGES];
-        for (unsigned i = 0; i < LDT_PAGES; i++) {
-            pages[i] = v->pv.ldt[i];
-            v->pv.ldt[i] = NULL;
-        }
-        arch_load_ldt(v);
-        put_all(pages, LDT_PAGES, v->domain);
-    } else {
-        put_all(v->pv.ldt, LDT_PAGES, v->domain);
+        arch_load_ldt(v); /* the window lets go of the frames before the references do */
     }
+    put_all(old, LDT_PAGES, v->domain);
 }
 
 int descriptor_set_gdt(struct vcpu *v, const mfn_t *frames, unsigned entries)
@@ -92,9 +76,7 @@ int descriptor_set_gdt(struct vcpu *v, const mfn_t *frames, unsigned entries)
     struct frame *fresh[GUEST_GDT_FRAMES] = {NULL}, *old[GUEST_GDT_FRAMES];
     struct domain *d = v->domain;
     int rc = 0;
-    if (entries > GDT_RESERVED_FIRST) {
-        return -EINVAL;
-    }
+    ASSERT(entries <= GDT_RESERVED_FIRST);
     spin_lock(&d->mmu_lock);
     for (unsigned i = 0; i < count && rc == 0; i++) {
         rc = page_type_get(frames[i], d, TYPE_SEGDESC, &fresh[i]);
@@ -104,10 +86,8 @@ int descriptor_set_gdt(struct vcpu *v, const mfn_t *frames, unsigned entries)
         put_all(fresh, count, d);
         return rc;
     }
-    for (unsigned i = 0; i < GUEST_GDT_FRAMES; i++) {
-        old[i] = v->pv.gdt[i];
-        v->pv.gdt[i] = fresh[i];
-    }
+    memcpy(old, v->pv.gdt, sizeof(old));
+    memcpy(v->pv.gdt, fresh, sizeof(fresh));
     v->pv.gdt_entries = entries;
     if (v == current_vcpu()) {
         arch_load_gdt(v);
@@ -144,18 +124,15 @@ long hc_update_descriptor(struct hypercall *hc)
     if (!f) {
         return -EINVAL;
     }
-    uint64_t *slot = (uint64_t *)frame_to_virt(f) + (address & ~PAGE_MASK) / 8;
+    unsigned index = (unsigned)(address & ~PAGE_MASK) / 8;
     int rc = 0;
     /* A descriptor page keeps its type while we write: its type changes only under this lock. */
     spin_lock(&hc->d->mmu_lock);
     uint64_t type = read_once(f->type);
     if ((type & TYPE_MASK) == TYPE_SEGDESC && (type & TYPE_COUNT_MASK)) {
-        write_once(*slot, desc);
-    } else if ((rc = frame_get_writable(f)) == 0) {
-        write_once(*slot, desc);
-        frame_put_writable(f);
+        write_once(((uint64_t *)frame_to_virt(f))[index], desc);
     } else {
-        rc = -EINVAL;
+        rc = mmu_plain_store(f, index, desc);
     }
     spin_unlock(&hc->d->mmu_lock);
     frame_put(f);
@@ -164,26 +141,17 @@ long hc_update_descriptor(struct hypercall *hc)
 
 bool descriptor_ldt_fault(struct vcpu *v, unsigned page)
 {
-    struct domain *d = v->domain;
     vaddr_t va = v->pv.ldt_base + (vaddr_t)page * PAGE_SIZE;
-    struct frame *f = NULL;
     if (page >= DIV_ROUND_UP(v->pv.ldt_entries, 512U) || v->pv.ldt[page]) {
         return false;
     }
-    spin_lock(&d->mmu_lock);
-    struct frame *l1 = mmu_find_l1(v, va);
-    if (l1) {
-        uint64_t pte = read_once(((uint64_t *)frame_to_virt(l1))[PT_INDEX(va, 1)]);
-        if (!(pte & X86_PTE_P) || pte_frame_is_io(PTE_MFN(pte)) ||
-            page_type_get(PTE_MFN(pte), d, TYPE_SEGDESC, &f)) {
-            f = NULL;
-        }
-    }
-    spin_unlock(&d->mmu_lock);
-    if (!f) {
+    SPIN_GUARD(&v->domain->mmu_lock);
+    const struct frame *l1 = mmu_find_l1(v, va);
+    uint64_t pte = l1 ? read_once(((uint64_t *)frame_to_virt(l1))[PT_INDEX(va, 1)]) : 0;
+    if (!(pte & X86_PTE_P) ||
+        page_type_get(PTE_MFN(pte), v->domain, TYPE_SEGDESC, &v->pv.ldt[page])) {
         return false;
     }
-    v->pv.ldt[page] = f;
     arch_ldt_map_page(v, page);
     return true;
 }

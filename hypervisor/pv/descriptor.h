@@ -4,14 +4,11 @@
 
 #include "core/domain.h"
 
-/* A descriptor that is safe to have in a guest's table; a code or data segment gets DPL 3 forced.
- * False: refuse. */
-must_check bool descriptor_check(uint64_t *desc);
 /* All descriptors of a page; fixes DPLs in place. -EINVAL. */
 must_check int descriptor_page_check(uint64_t *page);
-/* Replace v's GDT: frames by number; v is current or does not run. -EINVAL. Takes the lock. */
+/* Replace v's GDT: frames by number, up to GDT_RESERVED_FIRST entries (0: none, cannot fail); v is
+ * current or does not run. -EINVAL. Takes the lock. */
 must_check int descriptor_set_gdt(struct vcpu *v, const mfn_t *frames, unsigned entries);
-void descriptor_drop_gdt(struct vcpu *v);
 /* Forget the LDT pages that were faulted in. */
 void descriptor_drop_ldt(struct vcpu *v);
 /* The processor needs LDT page `page` of current: find, check and map it. False: no such page. */

@@ -8,7 +8,6 @@
 #include "core/console.h"
 #include "core/deferred.h"
 #include "core/hypercall.h"
-#include "pv/callback.h"
 #include "pv/page_type.h"
 #include "pv/trap.h"
 

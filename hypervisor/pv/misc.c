@@ -8,7 +8,7 @@
 
 long hc_stack_switch(struct hypercall *hc)
 {
-    hc->v->pv.kernel_ss = trap_fix_code_selector((uint16_t)hc->arg[0]);
+    hc->v->pv.kernel_ss = trap_fix_selector(hc->arg[0]);
     hc->v->pv.kernel_sp = hc->arg[1];
     return 0;
 }

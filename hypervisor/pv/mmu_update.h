@@ -7,9 +7,6 @@
 
 #include "core/hypercall.h"
 
-/* ABI: in the count argument of mmu_update and mmuext_op, a continuation: done is being summed. */
-#define MMU_COUNT_PREEMPTED 0x80000000U
-
 /* Store `pte` into entry `index` of table f (VALIDATED, level 1-4, owned by d): references of the
  * new entry first, then the store, then references of the old. foreign owns what a level-1 entry
  * maps. keep_ad: accessed and dirty bits of the old entry survive. Errors: -EINVAL, -ERESTART. */
@@ -22,9 +19,23 @@ must_check int mmu_entry_cmpxchg(struct frame *f, unsigned index, uint64_t old, 
 struct frame *mmu_find_l1(const struct vcpu *v, vaddr_t va);
 /* Level of a VALIDATED page table, 0 for any other frame. */
 unsigned mmu_table_level(const struct frame *f);
-/* End of a round of either call, `done` of its elements handled: add to the guest's count (on error
- * too) and, for -ERESTART, leave what remains in hc->arg. Returns rc or -EFAULT. */
-must_check long mmu_batch_end(struct hypercall *hc, long rc, unsigned done, size_t element_bytes);
-/* Domain whose frames a request maps: DOMID_SELF, or one that d may control. Referenced; -ESRCH,
- * -EPERM. DOMID_IO and DOMID_XEN are accepted from the control domain. */
-must_check int mmu_foreign_get(struct domain *d, domid_t id, struct domain **out);
+/* Store 8 bytes into a frame that is no table or descriptor page; a general reference is held.
+ * -EINVAL: it is one. */
+must_check int mmu_plain_store(struct frame *f, unsigned index, uint64_t value);
+
+/* The common way of mmu_update and mmuext_op: `handle` every request of the array at hc->arg[0]
+ * until one fails, then add to the guest's count of those done (on error too) and, for -ERESTART,
+ * leave what remains in hc->arg. owner: domain `owner_id`, whose tables change; foreign: that of
+ * hc->arg[3], whose frames they map. Both are the caller, or others in the control domain's calls;
+ * foreign also DOMID_IO and DOMID_XEN. Errors: the first request's, -ESRCH, -EPERM, -EFAULT. */
+union mmu_request {
+    struct mmu_update update;
+    struct mmuext_op ext;
+};
+typedef int mmu_request_fn(struct hypercall *hc, struct domain *owner, struct domain *foreign,
+                           const union mmu_request *req);
+must_check long mmu_batch(struct hypercall *hc, domid_t owner_id, size_t request_bytes,
+                          mmu_request_fn *handle);
+
+/* Flush (enum FLUSH_*) on the pcpus where the vCPUs of the guest's bitmap run. -EFAULT. */
+must_check int mmu_flush_vcpus(struct domain *d, vaddr_t bitmap_va, unsigned flags, vaddr_t va);

@@ -3,141 +3,30 @@
  * mmuext_op: pins, base pointers, flushes, LDT, page clear and copy. Lock: mmu_lock of the domain
  * that owns the frames (the caller, or for pins a domain under construction).
  */
-#include "base/assert.h"
-#include "base/log.h"
 #include "base/string.h"
 #include "core/guest_access.h"
 #include "core/hypercall.h"
 #include "pv/descriptor.h"
 #include "pv/mmu_update.h"
 #include "pv/page_type.h"
-#include "pv/va_mapping.h"
+#include "pv/trap.h"
 
-#define MMUEXT(nr, name, handler, doc)                                                             \
-    static int handler(struct hypercall *hc, struct domain *d, const struct mmuext_op *op);
-#include "pv-abi/ops/mmuext.def"
-#undef MMUEXT
+/* ---- on frames of the caller or of another domain ---- */
 
-static int mmuextop_pin(struct hypercall *hc, struct domain *d, const struct mmuext_op *op)
+static int mmuextop_pin(struct domain *d, const struct mmuext_op *op)
 {
-    (void)hc;
-    spin_lock(&d->mmu_lock);
-    int rc = page_type_pin(op->arg1.mfn, d, (uint64_t)(op->cmd + 1) << TYPE_SHIFT);
-    spin_unlock(&d->mmu_lock);
-    return rc;
+    SPIN_GUARD(&d->mmu_lock);
+    return page_type_pin(op->arg1.mfn, d, (uint64_t)(op->cmd + 1) << TYPE_SHIFT);
 }
 
-static int mmuextop_unpin(struct hypercall *hc, struct domain *d, const struct mmuext_op *op)
+static int mmuextop_unpin(struct domain *d, const struct mmuext_op *op)
 {
-    (void)hc;
-    spin_lock(&d->mmu_lock);
-    int rc = page_type_unpin(op->arg1.mfn, d);
-    spin_unlock(&d->mmu_lock);
-    return rc;
+    SPIN_GUARD(&d->mmu_lock);
+    return page_type_unpin(op->arg1.mfn, d);
 }
 
-/* Exchange a base pointer; the processor gets the new one before the old tables may go. */
-static int replace_base(struct vcpu *v, struct frame **slot, mfn_t mfn)
+static int mmuextop_clear_page(struct domain *d, const struct mmuext_op *op)
 {
-    struct domain *d = v->domain;
-    struct frame *fresh = NULL, *old = *slot;
-    if (old && frame_to_mfn(old) == mfn) {
-        return 0;
-    }
-    spin_lock(&d->mmu_lock);
-    int rc = mfn ? page_type_get(mfn, d, TYPE_L4, &fresh) : 0;
-    if (rc == 0) {
-        *slot = fresh;
-        arch_load_page_tables(v);
-        if (old) {
-            page_type_put(old);
-        }
-    }
-    spin_unlock(&d->mmu_lock);
-    return rc;
-}
-
-static int mmuextop_new_baseptr(struct hypercall *hc, struct domain *d, const struct mmuext_op *op)
-{
-    if (d != hc->d || op->arg1.mfn == 0) {
-        return -EINVAL;
-    }
-    return replace_base(hc->v, &hc->v->pv.l4, op->arg1.mfn);
-}
-
-static int mmuextop_new_user_baseptr(struct hypercall *hc, struct domain *d,
-                                     const struct mmuext_op *op)
-{
-    if (d != hc->d) {
-        return -EPERM;
-    }
-    return replace_base(hc->v, &hc->v->pv.l4_user, op->arg1.mfn);
-}
-
-static int mmuextop_flush(struct hypercall *hc, struct domain *d, const struct mmuext_op *op)
-{
-    vaddr_t va = op->arg1.linear_addr;
-    if (d != hc->d) {
-        return -EPERM;
-    }
-    bool one = op->cmd == MMUEXT_INVLPG_LOCAL || op->cmd == MMUEXT_INVLPG_MULTI ||
-               op->cmd == MMUEXT_INVLPG_ALL;
-    unsigned kind = one ? FLUSH_ONE : FLUSH_TLB;
-    if (one && !is_canonical(va)) {
-        return 0; /* ABI: nothing can be cached for such an address */
-    }
-    switch (op->cmd) {
-    case MMUEXT_TLB_FLUSH_LOCAL:
-    case MMUEXT_INVLPG_LOCAL:
-        arch_tlb_flush_local(kind, va);
-        return 0;
-    case MMUEXT_TLB_FLUSH_ALL:
-    case MMUEXT_INVLPG_ALL:
-        arch_tlb_flush_mask(&d->dirty_cpus, kind, va);
-        return 0;
-    default:
-        return va_mapping_flush_vcpus(d, GUEST_ADDR(op->arg2.vcpumask), kind, va);
-    }
-}
-
-static int mmuextop_flush_cache(struct hypercall *hc, struct domain *d, const struct mmuext_op *op)
-{
-    (void)op;
-    if (d != hc->d) {
-        return -EPERM;
-    }
-    if (!d->privileged) {
-        return -EACCES;
-    }
-    arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_CACHE, 0);
-    return 0;
-}
-
-static int mmuextop_set_ldt(struct hypercall *hc, struct domain *d, const struct mmuext_op *op)
-{
-    vaddr_t base = op->arg1.linear_addr;
-    unsigned entries = op->arg2.nr_ents;
-    struct pv_vcpu *pv = &hc->v->pv;
-    if (d != hc->d) {
-        return -EPERM;
-    }
-    if (entries > 8192 || (base & ~PAGE_MASK) ||
-        (entries && (!is_canonical(base) || (base >= HYP_VIRT_START && base < HYP_VIRT_END)))) {
-        return -EINVAL;
-    }
-    if (pv->ldt_base == base && pv->ldt_entries == entries) {
-        return 0;
-    }
-    descriptor_drop_ldt(hc->v);
-    pv->ldt_base = base;
-    pv->ldt_entries = entries;
-    arch_load_ldt(hc->v);
-    return 0;
-}
-
-static int mmuextop_clear_page(struct hypercall *hc, struct domain *d, const struct mmuext_op *op)
-{
-    (void)hc;
     struct frame *f = frame_get_writable_mfn(op->arg1.mfn, d);
     if (!f) {
         return -EINVAL;
@@ -147,32 +36,103 @@ static int mmuextop_clear_page(struct hypercall *hc, struct domain *d, const str
     return 0;
 }
 
-static int mmuextop_copy_page(struct hypercall *hc, struct domain *d, const struct mmuext_op *op)
+static int mmuextop_copy_page(struct domain *d, const struct mmuext_op *op)
 {
-    (void)hc;
     struct frame *src = frame_get_from_mfn(op->arg2.src_mfn, d);
-    if (!src) {
-        return -EINVAL;
+    struct frame *dst = src ? frame_get_writable_mfn(op->arg1.mfn, d) : NULL;
+    if (dst) {
+        memcpy(frame_to_virt(dst), frame_to_virt(src), PAGE_SIZE);
+        frame_put_writable_and_ref(dst);
     }
-    struct frame *dst = frame_get_writable_mfn(op->arg1.mfn, d);
-    if (!dst) {
+    if (src) {
         frame_put(src);
-        return -EINVAL;
     }
-    memcpy(frame_to_virt(dst), frame_to_virt(src), PAGE_SIZE);
-    frame_put_writable_and_ref(dst);
-    frame_put(src);
+    return dst ? 0 : -EINVAL;
+}
+
+/* ---- on the calling vCPU ---- */
+
+static int mmuextop_new_baseptr(struct vcpu *v, const struct mmuext_op *op)
+{
+    bool user = op->cmd == MMUEXT_NEW_USER_BASEPTR;
+    struct frame **slot = user ? &v->pv.l4_user : &v->pv.l4, *fresh = NULL, *old = *slot;
+    mfn_t mfn = op->arg1.mfn;
+    if (old && frame_to_mfn(old) == mfn) {
+        return 0;
+    }
+    SPIN_GUARD(&v->domain->mmu_lock);
+    /* User mode may be left without tables; frame 0 is nobody's. */
+    int rc = user && !mfn ? 0 : page_type_get(mfn, v->domain, TYPE_L4, &fresh);
+    if (rc) {
+        return rc;
+    }
+    /* The processor gets the new tables before the old ones may go. */
+    *slot = fresh;
+    arch_load_page_tables(v);
+    if (old) {
+        page_type_put(old);
+    }
     return 0;
 }
 
-static int run_op(struct hypercall *hc, struct domain *d, const struct mmuext_op *op)
+static int mmuextop_flush(struct vcpu *v, const struct mmuext_op *op)
 {
+    vaddr_t va = op->arg1.linear_addr;
+    /* Of each pair of operations the one with the odd number flushes a single address. */
+    unsigned kind = op->cmd & 1 ? FLUSH_ONE : FLUSH_TLB, where = op->cmd & ~1U;
+    if (kind == FLUSH_ONE && !is_canonical(va)) {
+        return 0; /* ABI: nothing can be cached for such an address */
+    }
+    if (where == MMUEXT_TLB_FLUSH_LOCAL) {
+        arch_tlb_flush_local(kind, va);
+    } else if (where == MMUEXT_TLB_FLUSH_ALL) {
+        arch_tlb_flush_mask(&v->domain->dirty_cpus, kind, va);
+    } else {
+        return mmu_flush_vcpus(v->domain, GUEST_ADDR(op->arg2.vcpumask), kind, va);
+    }
+    return 0;
+}
+
+static int mmuextop_flush_cache(struct vcpu *v, const struct mmuext_op *op)
+{
+    (void)op;
+    if (!v->domain->privileged) {
+        return -EACCES;
+    }
+    arch_tlb_flush_mask(&v->domain->dirty_cpus, FLUSH_CACHE, 0);
+    return 0;
+}
+
+static int mmuextop_set_ldt(struct vcpu *v, const struct mmuext_op *op)
+{
+    vaddr_t base = op->arg1.linear_addr;
+    unsigned entries = op->arg2.nr_ents;
+    if (entries > 8192 || (base & ~PAGE_MASK) || (entries && !trap_address_ok(base))) {
+        return -EINVAL;
+    }
+    if (v->pv.ldt_base != base || v->pv.ldt_entries != entries) {
+        descriptor_drop_ldt(v);
+        v->pv.ldt_base = base;
+        v->pv.ldt_entries = entries;
+        arch_load_ldt(v);
+    }
+    return 0;
+}
+
+static int run_op(struct hypercall *hc, struct domain *self, struct domain *d,
+                  const union mmu_request *req)
+{
+    const struct mmuext_op *op = &req->ext;
     switch (op->cmd) {
 #define MMUEXT(nr, name, handler, doc)                                                             \
     case nr:                                                                                       \
-        return handler(hc, d, op);
+        return handler(d, op);
+#define MMUEXT_SELF(nr, name, handler, doc)                                                        \
+    case nr:                                                                                       \
+        return d == self ? handler(hc->v, op) : -EPERM;
 #include "pv-abi/ops/mmuext.def"
 #undef MMUEXT
+#undef MMUEXT_SELF
     default:
         return -ENOSYS;
     }
@@ -180,31 +140,5 @@ static int run_op(struct hypercall *hc, struct domain *d, const struct mmuext_op
 
 long hc_mmuext_op(struct hypercall *hc)
 {
-    vaddr_t ops = hc->arg[0];
-    unsigned count = (unsigned)hc->arg[1] & ~MMU_COUNT_PREEMPTED, i;
-    struct domain *d;
-    long rc = mmu_foreign_get(hc->d, (domid_t)hc->arg[3], &d);
-    if (rc) {
-        return rc;
-    }
-    for (i = 0; i < count; i++) {
-        struct mmuext_op op;
-        if (i && hypercall_preempt_check()) {
-            rc = -ERESTART;
-            break;
-        }
-        rc = guest_read_element(&op, ops, i, sizeof(op));
-        if (rc == 0) {
-            rc = run_op(hc, d, &op);
-        }
-        if (rc) {
-            if (rc != -ERESTART) {
-                log_guest(hc->d, "mmuext_op %u of %lx refused (%ld)", op.cmd,
-                          (unsigned long)op.arg1.mfn, rc);
-            }
-            break;
-        }
-    }
-    domain_put(d);
-    return mmu_batch_end(hc, rc, i, sizeof(struct mmuext_op));
+    return mmu_batch(hc, DOMID_SELF, sizeof(struct mmuext_op), run_op);
 }

@@ -12,46 +12,17 @@
 #include "pv/descriptor.h"
 #include "pv/pte.h"
 
-static unsigned type_level(uint64_t type)
-{
-    return (unsigned)((type & TYPE_MASK) >> TYPE_SHIFT);
-}
-
-static bool is_table(uint64_t type)
-{
-    return type_level(type) >= 1 && type_level(type) <= 4;
-}
-
 /* ---- references of single entries ---- */
 
 static int l1_entry_get(uint64_t pte, struct domain *d, struct domain *foreign)
 {
     mfn_t mfn = PTE_MFN(pte);
-    if (pte_frame_is_io(mfn)) {
+    if (!arch_mfn_is_ram(mfn)) {
         return d->privileged && !arch_mmio_denied(mfn) ? 0 : -EINVAL;
     }
-    struct frame *f = mfn_to_frame(mfn);
-    if (!frame_get(f, foreign)) {
-        return -EINVAL;
-    }
-    if ((pte & X86_PTE_RW) && frame_get_writable(f)) {
-        frame_put(f);
-        return -EINVAL;
-    }
-    return 0;
-}
-
-static void l1_entry_put(uint64_t pte)
-{
-    mfn_t mfn = PTE_MFN(pte);
-    if (pte_frame_is_io(mfn)) {
-        return;
-    }
-    struct frame *f = mfn_to_frame(mfn);
-    if (pte & X86_PTE_RW) {
-        frame_put_writable(f);
-    }
-    frame_put(f);
+    const struct frame *f =
+        pte & X86_PTE_RW ? frame_get_writable_mfn(mfn, foreign) : frame_get_from_mfn(mfn, foreign);
+    return f ? 0 : -EINVAL;
 }
 
 int page_type_entry_get(unsigned level, uint64_t *pte, struct domain *d, struct domain *foreign)
@@ -73,13 +44,16 @@ int page_type_entry_get(unsigned level, uint64_t *pte, struct domain *d, struct 
 
 void page_type_entry_put(unsigned level, uint64_t pte)
 {
-    if (!(pte & X86_PTE_P)) {
+    if (!(pte & X86_PTE_P) || (level == 1 && !arch_mfn_is_ram(PTE_MFN(pte)))) {
         return;
     }
-    if (level == 1) {
-        l1_entry_put(pte);
+    struct frame *f = mfn_to_frame(PTE_MFN(pte));
+    if (level > 1) {
+        page_type_put(f);
+    } else if (pte & X86_PTE_RW) {
+        frame_put_writable_and_ref(f);
     } else {
-        page_type_put(mfn_to_frame(PTE_MFN(pte)));
+        frame_put(f);
     }
 }
 
@@ -89,24 +63,24 @@ void page_type_entry_put(unsigned level, uint64_t pte)
 static int validate_entries(struct frame *f, unsigned level)
 {
     uint64_t *table = frame_to_virt(f);
-    for (unsigned i = f->pt_done; i < PT_ENTRIES; i++) {
-        if (pte_slot_reserved(level, i)) {
-            f->pt_done = (uint16_t)(i + 1);
+    while (f->pt_done < PT_ENTRIES) {
+        uint64_t *entry = &table[f->pt_done], pte = read_once(*entry), wish = pte;
+        if (pte_slot_reserved(level, f->pt_done)) {
+            f->pt_done++;
             continue;
         }
-        uint64_t pte = read_once(table[i]), wish = pte;
         int rc = page_type_entry_get(level, &pte, f->owner, f->owner);
+        f->pt_flags = rc == -ERESTART ? PT_CHILD_PARTIAL : 0;
         if (rc) {
-            f->pt_flags = rc == -ERESTART ? PT_CHILD_PARTIAL : 0;
             return rc;
         }
-        f->pt_flags = 0;
-        f->pt_done = (uint16_t)(i + 1);
         if (pte != wish) {
-            write_once(table[i], pte);
+            write_once(*entry, pte);
         }
+        f->pt_done++;
         /* L1 tables are short enough to be checked in one go. */
-        if (level > 1 && i + 1 < PT_ENTRIES && (pte & X86_PTE_P) && hypercall_preempt_check()) {
+        if (level > 1 && f->pt_done < PT_ENTRIES && (pte & X86_PTE_P) &&
+            hypercall_preempt_check()) {
             return -ERESTART;
         }
     }
@@ -116,26 +90,28 @@ static int validate_entries(struct frame *f, unsigned level)
     return 0;
 }
 
-/* Drop a type reference of a table, unless it is the last one: that one stays with the frame, which
- * becomes PARTIAL. The count never shows 0 while entries still hold references. */
-static bool put_was_last(struct frame *f)
+/* Drop a type and a general reference. The last type reference stays with the frame, which becomes
+ * PARTIAL and is taken apart: the count never shows 0 while entries still hold references. False:
+ * that is not finished. */
+static bool put_references(struct frame *f)
 {
     uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
-    ASSERT(is_table(old) && (old & TYPE_COUNT_MASK) > 0);
+    ASSERT(page_type_level(old) || (old & TYPE_MASK) == TYPE_SEGDESC);
+    ASSERT(old & TYPE_COUNT_MASK);
     if ((old & TYPE_COUNT_MASK) > 1) {
         __atomic_fetch_sub(&f->type, 1, __ATOMIC_SEQ_CST);
-        return false;
+        frame_put(f);
+        return true;
     }
-    f->pt_done = PT_ENTRIES;
-    f->pt_flags = 0;
+    /* pt_done is what validation left: all entries of a table, none of a descriptor page. */
     __atomic_store_n(&f->type, (old & TYPE_MASK) | TYPE_PARTIAL | 1, __ATOMIC_SEQ_CST);
-    return true;
+    return page_type_dismantle(f);
 }
 
 /* Drop entries pt_done-1 down to 0. False: interrupted, pt_done says where. */
 static bool drop_entries(struct frame *f, unsigned level)
 {
-    uint64_t *table = frame_to_virt(f);
+    const uint64_t *table = frame_to_virt(f);
     if (f->pt_flags & PT_CHILD_PARTIAL) {
         /* The entry at pt_done holds no reference, but its table may be standing half-done on our
          * behalf. If somebody else has taken it up meanwhile it is no longer ours to touch. */
@@ -143,28 +119,22 @@ static bool drop_entries(struct frame *f, unsigned level)
         if ((pte & X86_PTE_P) && mfn_valid(PTE_MFN(pte))) {
             struct frame *child = mfn_to_frame(PTE_MFN(pte));
             if (child->owner == f->owner && (read_once(child->type) & TYPE_PARTIAL) &&
-                type_level(child->type) == level - 1 && !page_type_dismantle(child)) {
+                page_type_level(child->type) == level - 1 && !page_type_dismantle(child)) {
                 return false;
             }
         }
         f->pt_flags &= (uint8_t)~PT_CHILD_PARTIAL;
     }
     while (f->pt_done) {
-        unsigned i = f->pt_done - 1U;
-        uint64_t pte = read_once(table[i]);
-        if (pte_slot_reserved(level, i) || !(pte & X86_PTE_P)) {
-            f->pt_done = (uint16_t)i;
+        uint64_t pte = read_once(table[--f->pt_done]);
+        if (pte_slot_reserved(level, f->pt_done) || !(pte & X86_PTE_P)) {
             continue;
         }
-        f->pt_done = (uint16_t)i;
         if (level == 1) {
-            l1_entry_put(pte);
+            page_type_entry_put(1, pte);
             continue;
         }
-        struct frame *child = mfn_to_frame(PTE_MFN(pte));
-        if (!put_was_last(child)) {
-            frame_put(child);
-        } else if (!page_type_dismantle(child)) {
+        if (!put_references(mfn_to_frame(PTE_MFN(pte)))) {
             /* The child keeps our two references and stands by itself. */
             f->pt_flags |= PT_CHILD_PARTIAL;
             return false;
@@ -180,7 +150,7 @@ bool page_type_dismantle(struct frame *f)
 {
     ASSERT(spin_is_mine(&f->owner->mmu_lock));
     ASSERT(read_once(f->type) & TYPE_PARTIAL);
-    if (!drop_entries(f, type_level(f->type))) {
+    if (!drop_entries(f, page_type_level(f->type))) {
         return false;
     }
     f->tlb_stamp = arch_tlb_clock();
@@ -190,6 +160,7 @@ bool page_type_dismantle(struct frame *f)
     return true;
 }
 
+/* What is left to do of a PARTIAL frame, for later. */
 static void defer(struct frame *f)
 {
     struct vcpu *v = current_vcpu();
@@ -199,14 +170,6 @@ static void defer(struct frame *f)
     v->mmu_deferred[v->mmu_deferred_count++] = f;
 }
 
-/* f has just become PARTIAL (or stays so): take it apart now, the rest later. */
-static void dismantle_or_defer(struct frame *f)
-{
-    if (!page_type_dismantle(f)) {
-        defer(f);
-    }
-}
-
 bool page_type_finish_deferred(struct vcpu *v)
 {
     while (v->mmu_deferred_count) {
@@ -214,11 +177,8 @@ bool page_type_finish_deferred(struct vcpu *v)
         struct frame *f = v->mmu_deferred[--v->mmu_deferred_count];
         /* The list's reference keeps frame and owner; only a PARTIAL one is left to be done. */
         struct domain *d = f->owner;
-        bool done = true;
         spin_lock(&d->mmu_lock);
-        if (read_once(f->type) & TYPE_PARTIAL) {
-            done = page_type_dismantle(f);
-        }
+        bool done = !(read_once(f->type) & TYPE_PARTIAL) || page_type_dismantle(f);
         spin_unlock(&d->mmu_lock);
         if (!done) {
             v->mmu_deferred[v->mmu_deferred_count++] = f;
@@ -232,21 +192,12 @@ bool page_type_finish_deferred(struct vcpu *v)
 /* First reference of a type: the word says `type`, count 1, not validated. */
 static int validate(struct frame *f, uint64_t type)
 {
-    int rc = is_table(type) ? validate_entries(f, type_level(type))
-                            : descriptor_page_check(frame_to_virt(f));
-    if (rc == 0) {
-        __atomic_fetch_or(&f->type, TYPE_VALIDATED, __ATOMIC_SEQ_CST);
-        return 0;
-    }
-    if (!is_table(type)) {
-        __atomic_store_n(&f->type, type, __ATOMIC_SEQ_CST); /* count 0 */
-        frame_put(f);
-        return rc;
-    }
+    unsigned level = page_type_level(type);
+    int rc = level ? validate_entries(f, level) : descriptor_page_check(frame_to_virt(f));
     /* Preempted or refused: either way the frame stands by itself with what it holds. */
-    __atomic_fetch_or(&f->type, TYPE_PARTIAL, __ATOMIC_SEQ_CST);
-    if (rc != -ERESTART) {
-        dismantle_or_defer(f);
+    __atomic_fetch_or(&f->type, rc ? TYPE_PARTIAL : TYPE_VALIDATED, __ATOMIC_SEQ_CST);
+    if (rc && rc != -ERESTART && !page_type_dismantle(f)) {
+        defer(f);
     }
     return rc;
 }
@@ -269,41 +220,36 @@ static void flush_before_retype(const struct frame *f)
 static int type_acquire(struct frame *f, uint64_t type)
 {
     for (;;) {
-        uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
+        uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST), fresh;
         uint64_t count = old & TYPE_COUNT_MASK;
         if (old & TYPE_LOCKED) {
             arch_relax(); /* somebody is between two steps of giving up the old use */
             continue;
         }
+        if (count && ((old & TYPE_MASK) != type || count == TYPE_COUNT_MASK)) {
+            frame_put(f);
+            return -EINVAL;
+        }
         if (count == 0) {
-            uint64_t fresh = type | 1;
-            if (!__atomic_compare_exchange_n(&f->type, &old, fresh, false, __ATOMIC_SEQ_CST,
-                                             __ATOMIC_SEQ_CST)) {
-                continue;
-            }
+            fresh = type | 1;
+        } else {
+            fresh = old & TYPE_PARTIAL ? old & ~TYPE_PARTIAL : old + 1;
+        }
+        if (!__atomic_compare_exchange_n(&f->type, &old, fresh, false, __ATOMIC_SEQ_CST,
+                                         __ATOMIC_SEQ_CST)) {
+            continue;
+        }
+        if (count == 0) {
             flush_before_retype(f);
             f->pt_done = 0;
             f->pt_flags = 0;
-            return validate(f, type);
-        }
-        if ((old & TYPE_MASK) != type) {
-            frame_put(f);
-            return -EINVAL;
-        }
-        if (old & TYPE_PARTIAL) {
+        } else if (old & TYPE_PARTIAL) {
             /* Continue, taking over the two references the state owned: ours is one too many. */
-            __atomic_fetch_and(&f->type, ~TYPE_PARTIAL, __ATOMIC_SEQ_CST);
             frame_put(f);
-            return validate(f, type);
-        }
-        if (count == TYPE_COUNT_MASK) {
-            frame_put(f);
-            return -EINVAL;
-        }
-        if (__atomic_compare_exchange_n(&f->type, &old, old + 1, false, __ATOMIC_SEQ_CST,
-                                        __ATOMIC_SEQ_CST)) {
+        } else {
             return 0;
         }
+        return validate(f, type);
     }
 }
 
@@ -329,32 +275,15 @@ int page_type_get(mfn_t mfn, struct domain *d, uint64_t type, struct frame **out
 void page_type_put(struct frame *f)
 {
     ASSERT(spin_is_mine(&f->owner->mmu_lock));
-    if (is_table(read_once(f->type))) {
-        if (put_was_last(f)) {
-            dismantle_or_defer(f);
-        } else {
-            frame_put(f);
-        }
-        return;
+    if (!put_references(f)) {
+        defer(f);
     }
-    uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
-    ASSERT((old & TYPE_MASK) == TYPE_SEGDESC && (old & TYPE_COUNT_MASK) > 0);
-    if ((old & TYPE_COUNT_MASK) == 1) {
-        f->tlb_stamp = arch_tlb_clock();
-        old &= TYPE_MASK;
-    } else {
-        old--;
-    }
-    __atomic_store_n(&f->type, old, __ATOMIC_SEQ_CST);
-    frame_put(f);
 }
 
 void pv_page_type_put(struct frame *f)
 {
-    struct domain *d = f->owner;
-    spin_lock(&d->mmu_lock);
+    SPIN_GUARD(&f->owner->mmu_lock);
     page_type_put(f);
-    spin_unlock(&d->mmu_lock);
 }
 
 /* ---- pins ---- */

@@ -19,6 +19,13 @@
 
 #include "core/domain.h"
 
+/* Level of a page table of this type, 0 for other types. */
+static inline unsigned page_type_level(uint64_t type)
+{
+    unsigned level = (unsigned)((type & TYPE_MASK) >> TYPE_SHIFT);
+    return level <= 4 ? level : 0;
+}
+
 /* Take a type and a general reference on d's frame: TYPE_L1 to TYPE_L4, TYPE_SEGDESC. Validates on
  * the first one. *out may be NULL. Errors: -EINVAL (not d's frame, other use, bad content),
  * -ERESTART (preempted: ask again). */

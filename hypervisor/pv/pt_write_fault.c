@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "pv/insn.h"
 #include "pv/mmu_update.h"
-#include "pv/pte.h"
 
 /* The frame that va maps read-only, if it is one of d's level-1 tables in use; under the lock. */
 static struct frame *written_table(const struct vcpu *v, vaddr_t va)
@@ -19,7 +18,7 @@ static struct frame *written_table(const struct vcpu *v, vaddr_t va)
         return NULL;
     }
     uint64_t pte = read_once(((const uint64_t *)frame_to_virt(l1))[PT_INDEX(va, 1)]);
-    if ((pte & (X86_PTE_P | X86_PTE_RW)) != X86_PTE_P || pte_frame_is_io(PTE_MFN(pte))) {
+    if ((pte & (X86_PTE_P | X86_PTE_RW)) != X86_PTE_P || !arch_mfn_is_ram(PTE_MFN(pte))) {
         return NULL;
     }
     struct frame *table = mfn_to_frame(PTE_MFN(pte));

@@ -8,12 +8,6 @@
 #include "arch/layout.h"
 #include "core/domain.h"
 
-/* The frame is not RAM of the machine: device memory, never counted. */
-static inline bool pte_frame_is_io(mfn_t mfn)
-{
-    return !arch_mfn_has_frame(mfn) || !arch_mfn_is_ram(mfn);
-}
-
 /* True for the L4 slots only the hypervisor may fill. */
 static inline bool pte_slot_reserved(unsigned level, unsigned index)
 {
@@ -21,21 +15,25 @@ static inline bool pte_slot_reserved(unsigned level, unsigned index)
 }
 
 /* The entry's bits are allowed at this level for a table of d; a non-present entry always is. */
-must_check bool pte_bits_ok(unsigned level, uint64_t pte, const struct domain *d);
+static inline bool pte_bits_ok(unsigned level, uint64_t pte, const struct domain *d)
+{
+    uint64_t allowed = X86_PTE_P | X86_PTE_RW | X86_PTE_US | X86_PTE_A | X86_PTE_D | X86_PTE_AVAIL |
+                       X86_PTE_AVAIL_HIGH | (arch_has_nx() ? X86_PTE_NX : 0) |
+                       (level == 1 ? X86_PTE_G : 0) |
+                       (level == 1 && d->privileged ? X86_PTE_PWT | X86_PTE_PCD | X86_PTE_PAT : 0);
+    /* Address bits beyond what the processor implements would be reserved-bit faults. */
+    allowed |= X86_PTE_ADDR & ((1UL << arch_maddr_bits()) - 1);
+    return !(pte & X86_PTE_P) || !(pte & ~allowed);
+}
 
 /* What is really stored for a guest's wish: the guest kernel runs at CPL 3, so user access is
  * forced on; global entries would survive address-space switches, so that bit is forced off. */
 static inline uint64_t pte_adjust(unsigned level, uint64_t pte)
 {
-    if (pte & X86_PTE_P) {
-        pte |= X86_PTE_US;
-        if (level == 1) {
-            pte &= ~X86_PTE_G;
-        } else {
-            pte |= X86_PTE_A;
-        }
+    if (!(pte & X86_PTE_P)) {
+        return pte;
     }
-    return pte;
+    return level == 1 ? (pte | X86_PTE_US) & ~X86_PTE_G : pte | X86_PTE_US | X86_PTE_A;
 }
 
 /* Both entries are present, name the same frame with the same rights that references depend on:

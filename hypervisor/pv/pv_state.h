@@ -23,7 +23,7 @@ struct pv_vcpu {
     struct frame *l4_user; /* user page tables, likewise */
 
     uint64_t kernel_ss, kernel_sp;
-    struct pv_callback event, failsafe, syscall, syscall32, sysenter, nmi;
+    struct pv_callback event, failsafe, syscall, syscall32;
 
     struct frame *gdt[GUEST_GDT_FRAMES]; /* TYPE_SEGDESC and general reference each */
     unsigned gdt_entries;

@@ -1,42 +1,27 @@
 // SPDX-License-Identifier: MIT
 /*
- * The virtual IDT, bounce frames, and what happens to an exception in guest mode: handled here
- * (page-table writes, privileged instructions, lazy LDT), or delivered to the guest's kernel. Works
- * on the current vCPU only; no locks of its own.
+ * The virtual IDT, bounce frames and the return from them, and what happens to an exception in
+ * guest mode: handled here (page-table writes, privileged instructions, lazy LDT), or delivered to
+ * the guest's kernel. Works on the current vCPU only; no locks of its own.
  */
 #include "pv/trap.h"
 
 #include "arch/upcalls.h"
-#include "base/assert.h"
-#include "base/log.h"
+#include "base/string.h"
 #include "core/guest_access.h"
 #include "core/hypercall.h"
 #include "pv/descriptor.h"
 #include "pv/priv_emul.h"
 #include "pv/pt_write_fault.h"
 
-void trap_enter_kernel_mode(struct vcpu *v)
+/* Change between the guest's kernel and user mode: page tables, GS, bookkeeping. */
+static void set_mode(struct vcpu *v, bool kernel)
 {
-    if (!v->pv.kernel_mode) {
-        v->pv.kernel_mode = true;
+    if (v->pv.kernel_mode != kernel) {
+        v->pv.kernel_mode = kernel;
         arch_swap_gs();
         arch_load_page_tables(v);
     }
-}
-
-void trap_enter_user_mode(struct vcpu *v)
-{
-    if (v->pv.kernel_mode) {
-        v->pv.kernel_mode = false;
-        arch_swap_gs();
-        arch_load_page_tables(v);
-    }
-}
-
-uint16_t trap_fix_code_selector(uint16_t sel)
-{
-    /* ABI: guests give kernel selectors with RPL 0 or 1; both run at CPL 3. */
-    return sel | 3;
 }
 
 /* ABI: layout from the stack pointer upwards: rcx, r11, [ds es fs gs], [error code], rip,
@@ -45,38 +30,33 @@ bool trap_bounce(struct vcpu *v, vaddr_t address, uint16_t cs, bool mask_events,
                  const uint32_t *error, const uint64_t *selectors)
 {
     struct cpu_user_regs *regs = guest_regs();
-    uint64_t frame[12];
+    uint64_t frame[11];
     unsigned n = 0;
     bool from_kernel = v->pv.kernel_mode;
     uint64_t sp = from_kernel ? regs->rsp : v->pv.kernel_sp;
     uint8_t mask = v->info ? read_once(v->info->evtchn_upcall_mask) : 1;
+    uint64_t flags = regs->rflags & ~(X86_EFLAGS_IF | X86_EFLAGS_IOPL);
+    flags |= mask ? 0 : X86_EFLAGS_IF;
+    if (v->domain->pv.vm_assist & (1U << VMASST_TYPE_architectural_iopl)) {
+        flags |= (uint64_t)v->pv.iopl << 12;
+    }
 
     frame[n++] = regs->rcx;
     frame[n++] = regs->r11;
-    if (selectors) {
-        for (unsigned i = 0; i < 4; i++) {
-            frame[n++] = selectors[i];
-        }
+    for (unsigned i = 0; selectors && i < 4; i++) {
+        frame[n++] = selectors[i];
     }
     if (error) {
         frame[n++] = *error;
     }
     frame[n++] = regs->rip;
     /* ABI: kernel mode shows as RPL 0, although it runs at CPL 3. */
-    uint64_t shown_cs = from_kernel ? regs->cs & 0xfffcU : regs->cs;
-    frame[n++] = shown_cs | (uint64_t)mask << 32;
-    uint64_t flags = regs->rflags & ~(X86_EFLAGS_IF | X86_EFLAGS_IOPL);
-    if (!mask) {
-        flags |= X86_EFLAGS_IF;
-    }
-    if (v->domain->pv.vm_assist & (1U << VMASST_TYPE_architectural_iopl)) {
-        flags |= (uint64_t)v->pv.iopl << 12;
-    }
+    frame[n++] = (from_kernel ? regs->cs & 0xfffcU : regs->cs) | (uint64_t)mask << 32;
     frame[n++] = flags;
     frame[n++] = regs->rsp;
     frame[n++] = regs->ss;
 
-    trap_enter_kernel_mode(v);
+    set_mode(v, true);
     sp = (sp & ~15UL) - n * 8;
     if (guest_write(sp, frame, n * 8)) {
         domain_crash(v->domain, "no stack at %lx for a frame (rip %lx)", sp, regs->rip);
@@ -91,7 +71,7 @@ bool trap_bounce(struct vcpu *v, vaddr_t address, uint16_t cs, bool mask_events,
     }
     regs->entry_vector = 0;
     regs->rip = address;
-    regs->cs = trap_fix_code_selector(cs);
+    regs->cs = trap_fix_selector(cs);
     regs->rsp = sp;
     regs->ss = SEL_GUEST_DS;
     regs->rflags &=
@@ -108,22 +88,18 @@ void trap_inject(struct vcpu *v, unsigned vector, uint32_t error)
                      v->id, vector, error, regs->rip, regs->rsp);
         return;
     }
-    (void)!trap_bounce(v, trap->address, trap->cs, trap->flags & 4,
-                       trap_has_error_code(vector) ? &error : NULL, NULL);
+    trap_bounce(v, trap->address, trap->cs, trap->flags & 4,
+                trap_has_error_code(vector) ? &error : NULL, NULL);
 }
 
 void trap_inject_page_fault(struct vcpu *v, vaddr_t cr2, uint32_t error)
 {
     /* ABI: the U bit tells the guest's user mode from its kernel; both are CPL 3 to the hardware.
      * Reserved-bit faults come from our own bits or cannot happen. */
-    error &= ~(PF_U | PF_RSVD);
-    if (!v->pv.kernel_mode) {
-        error |= PF_U;
-    }
     if (v->info) {
         v->info->arch.cr2 = cr2;
     }
-    trap_inject(v, TRAP_PF, error);
+    trap_inject(v, TRAP_PF, (error & ~(PF_U | PF_RSVD)) | (v->pv.kernel_mode ? 0 : PF_U));
 }
 
 long hc_set_trap_table(struct hypercall *hc)
@@ -131,9 +107,7 @@ long hc_set_trap_table(struct hypercall *hc)
     struct pv_vcpu *pv = &hc->v->pv;
     vaddr_t table = hc->arg[0];
     if (!table) {
-        for (unsigned i = 0; i < 256; i++) {
-            pv->trap[i] = (struct trap_info){0};
-        }
+        memset(pv->trap, 0, sizeof(pv->trap));
         return 0;
     }
     /* At most one entry a vector makes sense; the bound also ends a table without an end. */
@@ -148,24 +122,72 @@ long hc_set_trap_table(struct hypercall *hc)
         if (!trap_address_ok(info.address)) {
             return -EINVAL;
         }
-        info.cs = trap_fix_code_selector(info.cs);
+        info.cs = trap_fix_selector(info.cs);
         pv->trap[info.vector] = info;
     }
     return -EINVAL;
 }
 
+/* Return of the guest kernel from a trap, event or system call. */
+long hc_iret(struct hypercall *hc)
+{
+    struct cpu_user_regs *regs = guest_regs();
+    struct vcpu *v = hc->v;
+    struct {
+        uint64_t rax, r11, rcx, flags, rip, cs, rflags, rsp, ss;
+    } frame;
+    if (guest_read(&frame, regs->rsp, sizeof(frame))) {
+        domain_crash(v->domain, "iret frame at %lx cannot be read", regs->rsp);
+        return 0;
+    }
+    if (!is_canonical(frame.rip)) {
+        /* The processor would fault in the hypervisor: make it the guest's fault. */
+        trap_inject(v, TRAP_GP, 0);
+        hc->registers_replaced = true;
+        return 0;
+    }
+    bool to_user = (frame.cs & 3) == 3;
+    if (to_user && !v->pv.l4_user) {
+        domain_crash(v->domain, "iret to user mode without user page tables");
+        return 0;
+    }
+    /* Nothing may fail from here on. */
+    set_mode(v, !to_user);
+    regs->entry_vector = 0;
+    regs->rip = frame.rip;
+    regs->cs = trap_fix_selector(frame.cs);
+    regs->rflags = trap_fix_flags(frame.rflags);
+    regs->rsp = frame.rsp;
+    regs->ss = trap_fix_selector(frame.ss);
+    regs->rax = frame.rax;
+    bool by_sysret = frame.flags & VGCF_in_syscall;
+    regs->r11 = by_sysret ? regs->rflags : frame.r11;
+    regs->rcx = by_sysret ? regs->rip : frame.rcx;
+    if (v->info) {
+        write_once(v->info->evtchn_upcall_mask, !(frame.rflags & X86_EFLAGS_IF));
+    }
+    hc->registers_replaced = true;
+    return 0;
+}
+
 /* ---- exceptions in guest mode ---- */
+
+/* Position in this CPU's LDT window; at least LDT_BYTES: not in it. */
+#define LDT_BYTES (LDT_PAGES * PAGE_SIZE)
+static vaddr_t ldt_offset(vaddr_t va)
+{
+    return va - (PERCPU_START + (vaddr_t)arch_cpu_id() * PERCPU_STRIDE + PERCPU_LDT);
+}
 
 static void page_fault(struct vcpu *v, struct cpu_user_regs *regs, vaddr_t cr2)
 {
-    vaddr_t ldt = PERCPU_START + (vaddr_t)arch_cpu_id() * PERCPU_STRIDE + PERCPU_LDT;
-    if (cr2 >= ldt && cr2 < ldt + LDT_PAGES * PAGE_SIZE) {
-        unsigned page = (unsigned)((cr2 - ldt) >> PAGE_SHIFT);
-        if (descriptor_ldt_fault(v, page)) {
+    vaddr_t offset = ldt_offset(cr2);
+    if (offset < LDT_BYTES) {
+        if (descriptor_ldt_fault(v, (unsigned)(offset >> PAGE_SHIFT))) {
             return;
         }
         /* To the guest it is a fault on its own LDT. */
-        cr2 = v->pv.ldt_base + (cr2 - ldt);
+        cr2 = v->pv.ldt_base + offset;
     } else if (v->pv.kernel_mode && (regs->error_code & (PF_P | PF_W)) == (PF_P | PF_W) &&
                (v->domain->pv.vm_assist & (1U << VMASST_TYPE_writable_pagetables)) &&
                pt_write_fault(v, regs, cr2)) {
@@ -186,19 +208,11 @@ static bool software_interrupt(struct vcpu *v, struct cpu_user_regs *regs)
     unsigned dpl = trap->flags & 3;
     if (trap->address && (v->pv.kernel_mode || dpl == 3)) {
         regs->rip += 2;
-        (void)!trap_bounce(v, trap->address, trap->cs, trap->flags & 4, NULL, NULL);
+        trap_bounce(v, trap->address, trap->cs, trap->flags & 4, NULL, NULL);
     } else {
         trap_inject(v, TRAP_GP, insn[1] * 8U + 2);
     }
     return true;
-}
-
-static void debug_trap(struct vcpu *v)
-{
-    uint64_t dr6 = arch_get_debugreg(6);
-    arch_set_debugreg(6, 0xffff0ff0);
-    v->pv.debugreg[6] = (v->pv.debugreg[6] & ~0xfUL) | dr6;
-    trap_inject(v, TRAP_DB, 0);
 }
 
 void upcall_guest_trap(struct cpu_user_regs *regs, vaddr_t cr2)
@@ -219,7 +233,9 @@ void upcall_guest_trap(struct cpu_user_regs *regs, vaddr_t cr2)
         }
         break;
     case TRAP_DB:
-        debug_trap(v);
+        v->pv.debugreg[6] = (v->pv.debugreg[6] & ~0xfUL) | arch_get_debugreg(6);
+        arch_set_debugreg(6, 0xffff0ff0);
+        trap_inject(v, TRAP_DB, 0);
         break;
     case TRAP_NM:
         arch_set_ts(false);
@@ -236,10 +252,10 @@ void upcall_guest_trap(struct cpu_user_regs *regs, vaddr_t cr2)
 
 bool upcall_hyp_fault(struct cpu_user_regs *regs, vaddr_t cr2)
 {
-    /* Loading a guest's selector may touch an LDT page that has not been mapped yet. */
-    struct vcpu *v = current_vcpu();
-    vaddr_t ldt = PERCPU_START + (vaddr_t)arch_cpu_id() * PERCPU_STRIDE + PERCPU_LDT;
     (void)regs;
-    return v && !vcpu_is_idle(v) && cr2 >= ldt && cr2 < ldt + LDT_PAGES * PAGE_SIZE &&
-           descriptor_ldt_fault(v, (unsigned)((cr2 - ldt) >> PAGE_SHIFT));
+    struct vcpu *v = current_vcpu();
+    vaddr_t offset = ldt_offset(cr2);
+    /* Loading a guest's selector may touch an LDT page that has not been mapped yet. */
+    return v && !vcpu_is_idle(v) && offset < LDT_BYTES &&
+           descriptor_ldt_fault(v, (unsigned)(offset >> PAGE_SHIFT));
 }

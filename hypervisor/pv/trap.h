@@ -13,16 +13,22 @@ void trap_inject(struct vcpu *v, unsigned vector, uint32_t error);
 void trap_inject_page_fault(struct vcpu *v, vaddr_t cr2, uint32_t error);
 
 /* Build the frame and redirect the registers to `address`. error: pointer to an error code or NULL;
- * extra: failsafe's four selectors or NULL. False: the domain was crashed. */
-must_check bool trap_bounce(struct vcpu *v, vaddr_t address, uint16_t cs, bool mask_events,
-                            const uint32_t *error, const uint64_t *selectors);
+ * selectors: failsafe's four or NULL. False: the domain was crashed. */
+bool trap_bounce(struct vcpu *v, vaddr_t address, uint16_t cs, bool mask_events,
+                 const uint32_t *error, const uint64_t *selectors);
 
-/* Change between the guest's kernel and user mode: page tables, GS, bookkeeping. */
-void trap_enter_kernel_mode(struct vcpu *v);
-void trap_enter_user_mode(struct vcpu *v);
+/* Before returning to the guest: deliver what is pending to the current vCPU (failsafe, then NMI,
+ * then one event upcall). */
+void callback_deliver(struct vcpu *v);
+/* A system call of guest user mode: SYSCALL in 64-bit or 32-bit code. */
+void callback_syscall(struct vcpu *v, struct cpu_user_regs *regs, bool compat);
 
-/* Selectors a guest may load as cs or ss: RPL 3, never the hypervisor's own. */
-uint16_t trap_fix_code_selector(uint16_t sel);
+/* Selectors a guest may load as cs or ss. ABI: guests give kernel selectors with RPL 0 or 1, too;
+ * both run at CPL 3. */
+static inline uint16_t trap_fix_selector(uint64_t sel)
+{
+    return (uint16_t)sel | 3;
+}
 /* Flags the guest may have in hardware: IF on; IOPL, NT, VM off. */
 static inline uint64_t trap_fix_flags(uint64_t flags)
 {

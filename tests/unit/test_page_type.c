@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Page types and the calls that change page tables: pv/page_type.c, pte.c, mmu_update.c,
- * va_mapping.c, mmuext.c. Every case builds a small tree of tables in the fake machine's memory and
- * counts what it holds before and after.
+ * Page types and the calls that change page tables: pv/page_type.c, mmu_update.c, mmuext.c. Every
+ * case builds a small tree of tables in the fake machine's memory and counts what it holds before
+ * and after.
  */
 #include <string.h>
 
@@ -437,6 +437,27 @@ static void test_mmuext__pins_and_base_pointers(void)
     tree_end(&t);
 }
 
+/* ABI: the count is written after any error, also when there is no such domain. */
+static void test_mmu_batches__count_written_for_a_missing_domain(void)
+{
+    static const uint64_t calls[] = {__HYPERVISOR_mmu_update, __HYPERVISOR_mmuext_op};
+    struct tree t = tree_make(1);
+    for (unsigned i = 0; i < ARRAY_SIZE(calls); i++) {
+        for (unsigned privileged = 0; privileged < 2; privileged++) {
+            unsigned done = 99;
+            vaddr_t done_va = host_guest_put(&done, sizeof(done));
+            t.d->privileged = privileged;
+            CU_ASSERT_EQUAL(call4(calls[i], HOST_BAD_ADDR, 3, done_va, 77),
+                            privileged ? -ESRCH : -EPERM);
+            memcpy(&done, host_guest_ptr(done_va), sizeof(done));
+            CU_ASSERT_EQUAL(done, 0);
+        }
+    }
+    CU_ASSERT_EQUAL(call4(__HYPERVISOR_mmuext_op, HOST_BAD_ADDR, 3, HOST_BAD_ADDR, 77), -EFAULT);
+    t.d->privileged = false;
+    tree_end(&t);
+}
+
 static void test_update_va_mapping__entry_of_the_address(void)
 {
     struct tree t = tree_make(1);
@@ -476,6 +497,7 @@ int main(void)
         CASE(test_mmu_update__stops_at_the_first_error),
         CASE(test_mmu_update__m2p_and_plain_stores),
         CASE(test_mmuext__pins_and_base_pointers),
+        CASE(test_mmu_batches__count_written_for_a_missing_domain),
         CASE(test_update_va_mapping__entry_of_the_address),
     };
     return SUITE("page types", 1, cases);
