@@ -10,7 +10,7 @@
 #include "core/hooks.h"
 #include "core/hypercall.h"
 #include "pv/descriptor.h"
-#include "pv/misc.h"
+#include "pv/emul.h"
 #include "pv/page_type.h"
 #include "pv/trap.h"
 

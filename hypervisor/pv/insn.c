@@ -1,29 +1,71 @@
 // SPDX-License-Identifier: MIT
 /*
- * Instruction decode for emulation. Only what the emulators use has an entry in shape_of(): an
+ * Instruction decode for emulation. Only what the emulators use has a row in opcodes[]: an
  * instruction that is not listed cannot be decoded, so it cannot be emulated by mistake. No locks;
  * called with the guest's registers as current.
  */
 #include "pv/insn.h"
 
 #include "arch/arch.h"
+#include "base/string.h"
 #include "core/guest_access.h"
 
-#define SHAPE_MODRM 1u
-#define SHAPE_BYTE 2u /* one-byte operand */
-#define SHAPE_IMM8 4u
-#define SHAPE_IMM 8u    /* immediate of operand size, at most 4 bytes */
-#define SHAPE_MOFFS 16u /* absolute address of address size */
-#define SHAPE_QUAD 32u  /* 64-bit operand whatever the prefixes say */
-#define SHAPE_NONE 64u  /* no operand bytes */
+/* What follows an opcode. */
+#define NOTHING 1u
+#define MODRM 2u
+#define IMM8 4u
+#define IMM 8u    /* immediate of operand size, at most 4 bytes */
+#define MOFFS 16u /* absolute address of address size */
+/* The operand's size, if not the prefixes' choice. */
+#define WIDTH 32u /* even opcodes work on one byte */
+#define QUAD 64u  /* 64 bits, in a register whatever the mod field says */
 
-#define ARITH_FLAGS 0x8d5u /* CF PF AF ZF SF OF */
+/* In the place of a store: the reg field of ModRM says which. */
+enum { GROUP_ARITH = STORE_BTC + 1, GROUP_MOV, GROUP_BIT };
+
+static const uint8_t groups[][8] = {
+    [GROUP_ARITH - GROUP_ARITH] = {[1] = STORE_OR, [4] = STORE_AND, [6] = STORE_XOR},
+    [GROUP_MOV - GROUP_ARITH] = {[0] = STORE_MOV},
+    [GROUP_BIT - GROUP_ARITH] = {[5] = STORE_BTS, [6] = STORE_BTR, [7] = STORE_BTC},
+};
+
+static const struct {
+    uint8_t shape, store;
+} opcodes[512] = {
+    [0x08 ... 0x09] = {MODRM | WIDTH, STORE_OR},
+    [0x20 ... 0x21] = {MODRM | WIDTH, STORE_AND},
+    [0x30 ... 0x31] = {MODRM | WIDTH, STORE_XOR},
+    [0x6c ... 0x6f] = {NOTHING | WIDTH, STORE_NONE}, /* ins, outs */
+    [0x80 ... 0x81] = {MODRM | IMM | WIDTH, GROUP_ARITH},
+    [0x83] = {MODRM | IMM8, GROUP_ARITH},
+    [0x86 ... 0x87] = {MODRM | WIDTH, STORE_XCHG},
+    [0x88 ... 0x89] = {MODRM | WIDTH, STORE_MOV},
+    [0xa2 ... 0xa3] = {MOFFS | WIDTH, STORE_MOV},
+    [0xc6 ... 0xc7] = {MODRM | IMM | WIDTH, GROUP_MOV},
+    [0xe4 ... 0xe7] = {IMM8 | WIDTH, STORE_NONE},    /* in, out with a port number */
+    [0xec ... 0xef] = {NOTHING | WIDTH, STORE_NONE}, /* in, out with dx */
+    [0xf4] = {NOTHING, STORE_NONE},                  /* hlt */
+    [0xfa ... 0xfb] = {NOTHING, STORE_NONE},         /* cli, sti */
+    [0x101] = {MODRM, STORE_NONE},                   /* xsetbv, invlpg, ... */
+    [0x106] = {NOTHING, STORE_NONE},                 /* clts */
+    [0x108 ... 0x109] = {NOTHING, STORE_NONE},       /* invd, wbinvd */
+    [0x120 ... 0x123] = {MODRM | QUAD, STORE_NONE},  /* mov, control and debug registers */
+    [0x130 ... 0x132] = {NOTHING, STORE_NONE},       /* wrmsr, rdtsc, rdmsr */
+    [0x1a2] = {NOTHING, STORE_NONE},                 /* cpuid */
+    [0x1ab] = {MODRM, STORE_BTS},
+    [0x1b0 ... 0x1b1] = {MODRM | WIDTH, STORE_CMPXCHG},
+    [0x1b3] = {MODRM, STORE_BTR},
+    [0x1ba] = {MODRM | IMM8, GROUP_BIT},
+    [0x1bb] = {MODRM, STORE_BTC},
+};
+
 #define FLAG_CF 1u
 #define FLAG_PF 4u
+#define FLAG_AF 0x10u
 #define FLAG_ZF 0x40u
 #define FLAG_SF 0x80u
 #define FLAG_OF 0x800u
-#define FLAG_AF 0x10u
+#define ARITH_FLAGS (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
 
 struct cursor {
     const uint8_t *at;
@@ -31,6 +73,7 @@ struct cursor {
     bool ran_out;
 };
 
+/* 0 when there is no more: an opcode, neither prefix nor known. */
 static uint8_t next_byte(struct cursor *c)
 {
     if (!c->left) {
@@ -41,168 +84,68 @@ static uint8_t next_byte(struct cursor *c)
     return *c->at++;
 }
 
+static uint64_t sign_extend(uint64_t value, unsigned bytes)
+{
+    unsigned shift = 64 - 8 * bytes;
+    return (uint64_t)((int64_t)(value << shift) >> shift);
+}
+
 static int64_t next_signed(struct cursor *c, unsigned bytes)
 {
     uint64_t value = 0;
     for (unsigned i = 0; i < bytes; i++) {
         value |= (uint64_t)next_byte(c) << (8 * i);
     }
-    unsigned shift = 64 - 8 * bytes;
-    return (int64_t)(value << shift) >> shift;
+    return (int64_t)sign_extend(value, bytes);
 }
 
-static unsigned shape_one_byte(uint8_t opcode)
+/* Memory operand in 64-bit addressing: SIB and displacement. */
+static void decode_memory(struct cursor *c, struct insn *out)
 {
-    switch (opcode) {
-    case 0x08: /* or, and, xor: memory from register */
-    case 0x20:
-    case 0x30:
-    case 0x86: /* xchg */
-    case 0x88: /* mov */
-        return SHAPE_MODRM | SHAPE_BYTE;
-    case 0x09:
-    case 0x21:
-    case 0x31:
-    case 0x87:
-    case 0x89:
-        return SHAPE_MODRM;
-    case 0x80: /* the same from an immediate */
-    case 0xc6:
-        return SHAPE_MODRM | SHAPE_BYTE | SHAPE_IMM8;
-    case 0x83:
-        return SHAPE_MODRM | SHAPE_IMM8;
-    case 0x81:
-    case 0xc7:
-        return SHAPE_MODRM | SHAPE_IMM;
-    case 0xa2: /* mov to an absolute address */
-        return SHAPE_MOFFS | SHAPE_BYTE;
-    case 0xa3:
-        return SHAPE_MOFFS;
-    case 0x6c: /* ins, outs */
-    case 0x6e:
-    case 0xec: /* in, out with dx */
-    case 0xee:
-        return SHAPE_NONE | SHAPE_BYTE;
-    case 0xe4: /* in, out with a port number */
-    case 0xe6:
-        return SHAPE_IMM8 | SHAPE_BYTE;
-    case 0xe5:
-    case 0xe7:
-        return SHAPE_IMM8;
-    case 0x6d:
-    case 0x6f:
-    case 0xed:
-    case 0xef:
-    case 0xf4: /* hlt, cli, sti */
-    case 0xfa:
-    case 0xfb:
-        return SHAPE_NONE;
-    default:
-        return 0;
-    }
-}
-
-static unsigned shape_two_byte(uint8_t opcode)
-{
-    switch (opcode) {
-    case 0x01: /* xsetbv, invlpg, ... */
-    case 0xab: /* bts, btr, btc */
-    case 0xb1: /* cmpxchg */
-    case 0xb3:
-    case 0xbb:
-        return SHAPE_MODRM;
-    case 0xb0:
-        return SHAPE_MODRM | SHAPE_BYTE;
-    case 0xba:
-        return SHAPE_MODRM | SHAPE_IMM8;
-    case 0x20: /* mov to and from control and debug registers */
-    case 0x21:
-    case 0x22:
-    case 0x23:
-        return SHAPE_MODRM | SHAPE_QUAD;
-    case 0x06: /* clts, invd, wbinvd, wrmsr, rdtsc, rdmsr, cpuid */
-    case 0x08:
-    case 0x09:
-    case 0x30:
-    case 0x31:
-    case 0x32:
-    case 0xa2:
-        return SHAPE_NONE;
-    default:
-        return 0;
-    }
-}
-
-/* Memory operand in 64-bit addressing: ModRM, SIB, displacement. */
-static void decode_memory(struct cursor *c, struct insn *out, unsigned rex)
-{
-    unsigned mod = out->modrm >> 6, rm = out->modrm & 7;
+    unsigned mod = out->modrm >> 6;
+    bool has_sib = (out->rm & 7) == 4;
     out->is_mem = true;
-    out->base = (uint8_t)(rm | (rex & 1) << 3);
-    out->index = INSN_NO_REG;
-    if (rm == 4) {
+    out->base = out->rm;
+    if (has_sib) {
         uint8_t sib = next_byte(c);
-        unsigned index = (sib >> 3 & 7) | (rex & 2) << 2;
-        out->base = (uint8_t)((sib & 7) | (rex & 1) << 3);
+        unsigned index = (sib >> 3 & 7) | (out->rex & 2) << 2;
+        out->base = (uint8_t)((sib & 7) | (out->rex & 1) << 3);
         out->index = index == 4 ? INSN_NO_REG : (uint8_t)index;
         out->scale = sib >> 6;
-        if ((sib & 7) == 5 && mod == 0) {
-            out->base = INSN_NO_REG;
-            out->disp = next_signed(c, 4);
-            return;
-        }
-    } else if (rm == 5 && mod == 0) {
-        out->base = INSN_REG_RIP;
-        out->disp = next_signed(c, 4);
-        return;
     }
-    if (mod == 1) {
-        out->disp = next_signed(c, 1);
-    } else if (mod == 2) {
-        out->disp = next_signed(c, 4);
+    bool no_base = mod == 0 && (out->base & 7) == 5;
+    if (no_base) {
+        out->base = has_sib ? INSN_NO_REG : INSN_REG_RIP;
     }
-}
-
-static void decode_modrm(struct cursor *c, struct insn *out, unsigned rex)
-{
-    out->has_modrm = true;
-    out->modrm = next_byte(c);
-    out->reg = (uint8_t)((out->modrm >> 3 & 7) | (rex & 4) << 1);
-    out->rm = (uint8_t)((out->modrm & 7) | (rex & 1) << 3);
-    /* Moves of control and debug registers ignore the mod field. */
-    bool always_reg = out->two_byte && out->opcode >= 0x20 && out->opcode <= 0x23;
-    if (out->modrm >> 6 != 3 && !always_reg) {
-        decode_memory(c, out, rex);
+    if (mod || no_base) {
+        out->disp = next_signed(c, mod == 1 ? 1 : 4);
     }
 }
 
 /* Prefixes up to the opcode's first byte, which is returned. A REX prefix counts only right before
  * it. */
-static uint8_t decode_prefixes(struct cursor *c, bool mode64, struct insn *out, unsigned *rex,
-                               bool *narrow)
+static uint8_t decode_prefixes(struct cursor *c, bool mode64, struct insn *out)
 {
-    for (;;) {
+    for (;; out->rex = 0) {
         uint8_t b = next_byte(c);
-        if (mode64 && (b & 0xf0) == 0x40) {
-            *rex = b;
-            continue;
+        while (mode64 && (b & 0xf0) == 0x40) {
+            out->rex = b;
+            b = next_byte(c);
         }
         switch (b) {
         case 0x66:
-            *narrow = true;
+            out->operand = 2;
             break;
         case 0x67:
             out->address = mode64 ? 4 : 2;
             break;
-        case 0xf2:
-        case 0xf3:
+        case 0xf2 ... 0xf3:
             out->rep = b;
             break;
         case 0xf0:
             out->lock = true;
             break;
-        case 0x64:
-        case 0x65:
+        case 0x64 ... 0x65:
             out->segment = b;
             break;
         case 0x26: /* es, cs, ss, ds: bases are 0 */
@@ -213,51 +156,49 @@ static uint8_t decode_prefixes(struct cursor *c, bool mode64, struct insn *out, 
         default:
             return b;
         }
-        *rex = 0;
-        if (c->ran_out) {
-            return 0;
-        }
     }
 }
 
 int insn_decode(const uint8_t *bytes, unsigned count, bool mode64, struct insn *out)
 {
     struct cursor c = {bytes, MIN(count, (unsigned)INSN_BYTES_MAX), false};
-    unsigned rex = 0;
-    bool narrow = false;
-    *out = (struct insn){.address = mode64 ? 8 : 4, .base = INSN_NO_REG, .index = INSN_NO_REG};
-    out->opcode = decode_prefixes(&c, mode64, out, &rex, &narrow);
+    *out = (struct insn){
+        .operand = 4, .address = mode64 ? 8 : 4, .base = INSN_NO_REG, .index = INSN_NO_REG};
+    out->opcode = decode_prefixes(&c, mode64, out);
     if (out->opcode == 0x0f) {
-        out->two_byte = true;
-        out->opcode = next_byte(&c);
+        out->opcode = 0x100 | next_byte(&c);
     }
     if (c.ran_out) {
         return -ENODATA;
     }
-    unsigned shape = out->two_byte ? shape_two_byte(out->opcode) : shape_one_byte(out->opcode);
-    if (!shape || out->address == 2 || (!mode64 && (shape & (SHAPE_MODRM | SHAPE_MOFFS)))) {
+    unsigned shape = opcodes[out->opcode].shape, store = opcodes[out->opcode].store;
+    if (!shape || out->address == 2 || (!mode64 && (shape & (MODRM | MOFFS)))) {
         return -EINVAL;
     }
-    out->has_rex = rex;
-    out->rex_w = rex & 8;
-    out->operand = shape & SHAPE_BYTE ? 1 : (rex & 8) || (shape & SHAPE_QUAD) ? 8 : narrow ? 2 : 4;
-    if (shape & SHAPE_MODRM) {
-        decode_modrm(&c, out, rex);
+    if ((shape & WIDTH) && !(out->opcode & 1)) {
+        out->operand = 1;
+    } else if ((out->rex & 8) || (shape & QUAD)) {
+        out->operand = 8;
     }
-    if (shape & SHAPE_MOFFS) {
+    if (shape & MODRM) {
+        out->modrm = next_byte(&c);
+        out->reg = (uint8_t)((out->modrm >> 3 & 7) | (out->rex & 4) << 1);
+        out->rm = (uint8_t)((out->modrm & 7) | (out->rex & 1) << 3);
+        if (out->modrm >> 6 != 3 && !(shape & QUAD)) {
+            decode_memory(&c, out);
+        }
+    }
+    if (shape & MOFFS) {
         out->is_mem = true;
         out->disp = next_signed(&c, out->address);
     }
-    if (shape & SHAPE_IMM8) {
-        out->imm = next_signed(&c, 1);
-    } else if (shape & SHAPE_IMM) {
-        out->imm = next_signed(&c, MIN(out->operand, 4));
+    if (shape & (IMM8 | IMM)) {
+        out->has_imm = true;
+        out->imm = next_signed(&c, shape & IMM8 ? 1 : MIN(out->operand, 4));
     }
-    if (c.ran_out) {
-        return -ENODATA;
-    }
+    out->store = store < GROUP_ARITH ? store : groups[store - GROUP_ARITH][out->reg & 7];
     out->bytes = (uint8_t)(c.at - bytes);
-    return 0;
+    return c.ran_out ? -ENODATA : 0;
 }
 
 int insn_fetch(const struct cpu_user_regs *regs, bool mode64, struct insn *out)
@@ -281,54 +222,37 @@ int insn_fetch(const struct cpu_user_regs *regs, bool mode64, struct insn *out)
 
 /* ---- registers ---- */
 
-static const uint8_t reg_offset[16] = {
-    offsetof(struct cpu_user_regs, rax), offsetof(struct cpu_user_regs, rcx),
-    offsetof(struct cpu_user_regs, rdx), offsetof(struct cpu_user_regs, rbx),
-    offsetof(struct cpu_user_regs, rsp), offsetof(struct cpu_user_regs, rbp),
-    offsetof(struct cpu_user_regs, rsi), offsetof(struct cpu_user_regs, rdi),
-    offsetof(struct cpu_user_regs, r8),  offsetof(struct cpu_user_regs, r9),
-    offsetof(struct cpu_user_regs, r10), offsetof(struct cpu_user_regs, r11),
-    offsetof(struct cpu_user_regs, r12), offsetof(struct cpu_user_regs, r13),
-    offsetof(struct cpu_user_regs, r14), offsetof(struct cpu_user_regs, r15),
-};
+#define REG(name) offsetof(struct cpu_user_regs, name)
+static const uint8_t reg_offset[16] = {REG(rax), REG(rcx), REG(rdx), REG(rbx), REG(rsp), REG(rbp),
+                                       REG(rsi), REG(rdi), REG(r8),  REG(r9),  REG(r10), REG(r11),
+                                       REG(r12), REG(r13), REG(r14), REG(r15)};
 
-uint64_t insn_reg(const struct cpu_user_regs *regs, unsigned nr)
+/* Where the lowest byte of a register operand is. One-byte registers 4 to 7 without REX are the
+ * second bytes of 0 to 3. */
+static size_t operand_offset(unsigned nr, unsigned bytes, bool has_rex)
 {
-    return *(const uint64_t *)((const char *)regs + reg_offset[nr & 15]);
-}
-
-static uint64_t width_mask(unsigned bytes)
-{
-    return bytes >= 8 ? ~0UL : (1UL << (8 * bytes)) - 1;
-}
-
-/* One-byte registers 4 to 7 without REX are the second bytes of 0 to 3. */
-static bool is_high_byte(unsigned nr, unsigned bytes, bool has_rex)
-{
-    return bytes == 1 && !has_rex && nr >= 4 && nr < 8;
+    bool high = bytes == 1 && !has_rex && nr >= 4 && nr < 8;
+    return high ? reg_offset[nr - 4] + 1U : reg_offset[nr & 15];
 }
 
 static uint64_t reg_read(const struct cpu_user_regs *regs, unsigned nr, unsigned bytes,
                          bool has_rex)
 {
-    if (is_high_byte(nr, bytes, has_rex)) {
-        return insn_reg(regs, nr - 4) >> 8 & 0xff;
-    }
-    return insn_reg(regs, nr) & width_mask(bytes);
+    uint64_t value = 0;
+    memcpy(&value, (const char *)regs + operand_offset(nr, bytes, has_rex), bytes);
+    return value;
+}
+
+uint64_t insn_reg(const struct cpu_user_regs *regs, unsigned nr)
+{
+    return reg_read(regs, nr, 8, false);
 }
 
 void insn_reg_write(struct cpu_user_regs *regs, unsigned nr, unsigned bytes, bool has_rex,
                     uint64_t value)
 {
-    bool high = is_high_byte(nr, bytes, has_rex);
-    uint64_t *reg = (uint64_t *)((char *)regs + reg_offset[(high ? nr - 4 : nr) & 15]);
-    uint64_t mask = bytes == 4 ? ~0UL : width_mask(bytes);
-    value &= width_mask(bytes);
-    if (high) {
-        mask <<= 8;
-        value <<= 8;
-    }
-    *reg = (*reg & ~mask) | value;
+    value &= insn_width_mask(bytes);
+    memcpy((char *)regs + operand_offset(nr, bytes, has_rex), &value, bytes == 4 ? 8 : bytes);
 }
 
 vaddr_t insn_address(const struct insn *insn, const struct cpu_user_regs *regs)
@@ -347,132 +271,39 @@ vaddr_t insn_address(const struct insn *insn, const struct cpu_user_regs *regs)
 
 /* ---- stores ---- */
 
-static bool group_op(unsigned reg, enum insn_store_op *op)
-{
-    switch (reg & 7) {
-    case 1:
-        *op = STORE_OR;
-        return true;
-    case 4:
-        *op = STORE_AND;
-        return true;
-    case 6:
-        *op = STORE_XOR;
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* What a one-byte opcode stores; immediate: the source is one. */
-static bool store_one_byte(const struct insn *insn, enum insn_store_op *op, bool *immediate)
-{
-    *immediate = false;
-    switch (insn->opcode) {
-    case 0x08:
-    case 0x09:
-        *op = STORE_OR;
-        return true;
-    case 0x20:
-    case 0x21:
-        *op = STORE_AND;
-        return true;
-    case 0x30:
-    case 0x31:
-        *op = STORE_XOR;
-        return true;
-    case 0x86:
-    case 0x87:
-        *op = STORE_XCHG;
-        return true;
-    case 0x88:
-    case 0x89:
-    case 0xa2:
-    case 0xa3:
-        *op = STORE_MOV;
-        return true;
-    case 0xc6:
-    case 0xc7:
-        *op = STORE_MOV;
-        *immediate = true;
-        return (insn->reg & 7) == 0;
-    case 0x80:
-    case 0x81:
-    case 0x83:
-        *immediate = true;
-        return group_op(insn->reg, op);
-    default:
-        return false;
-    }
-}
-
-static bool store_two_byte(const struct insn *insn, enum insn_store_op *op, bool *immediate)
-{
-    *immediate = false;
-    switch (insn->opcode) {
-    case 0xb0:
-    case 0xb1:
-        *op = STORE_CMPXCHG;
-        return true;
-    case 0xab:
-        *op = STORE_BTS;
-        return true;
-    case 0xb3:
-        *op = STORE_BTR;
-        return true;
-    case 0xbb:
-        *op = STORE_BTC;
-        return true;
-    case 0xba:
-        *op = (insn->reg & 7) == 5 ? STORE_BTS : (insn->reg & 7) == 6 ? STORE_BTR : STORE_BTC;
-        *immediate = true;
-        return (insn->reg & 7) >= 5;
-    default:
-        return false;
-    }
-}
-
-/* A bit number from a register counts from the operand on, in either direction. */
+/* source is the number of a bit; one from a register counts from the operand on, in either
+ * direction. */
 static void locate_bit(struct insn_store *s, bool immediate)
 {
-    int64_t bit = (int64_t)s->source;
-    int64_t bits = s->bytes * 8;
+    uint64_t bit = sign_extend(s->source, s->bytes), in_operand = s->bytes * 8U - 1;
     if (!immediate) {
-        unsigned shift = 64 - (unsigned)bits;
-        bit = (int64_t)((uint64_t)bit << shift) >> shift;
-        /* bits is a power of two: round down to whole operands. */
-        s->address += (uint64_t)((bit & ~(bits - 1)) / 8);
+        s->address += (uint64_t)((int64_t)(bit & ~in_operand) / 8);
     }
-    s->source = (uint64_t)bit & (uint64_t)(bits - 1);
+    s->bit = (uint8_t)(bit & in_operand);
+    s->source = s->op == STORE_BTR ? ~(1UL << s->bit) : 1UL << s->bit;
 }
 
 int insn_decode_store(const struct cpu_user_regs *regs, struct insn_store *out)
 {
     struct insn insn;
-    bool immediate;
     int rc = insn_fetch(regs, true, &insn);
     if (rc) {
         return rc;
     }
     /* A string repetition prefix on these would be another instruction or means nothing. */
-    if (!insn.is_mem || insn.segment || insn.rep) {
+    if (!insn.is_mem || insn.segment || insn.rep || insn.store == STORE_NONE) {
         return -EINVAL;
     }
-    if (!(insn.two_byte ? store_two_byte : store_one_byte)(&insn, &out->op, &immediate)) {
-        return -EINVAL;
-    }
-    out->address = insn_address(&insn, regs);
-    out->bytes = insn.operand;
-    out->reg = insn.reg;
-    out->has_rex = insn.has_rex;
-    out->insn_bytes = insn.bytes;
-    if (immediate) {
-        out->source = (uint64_t)insn.imm & width_mask(insn.operand);
-    } else {
-        out->source = reg_read(regs, insn.reg, insn.operand, insn.has_rex);
-    }
+    *out = (struct insn_store){.op = insn.store,
+                               .address = insn_address(&insn, regs),
+                               .bytes = insn.operand,
+                               .reg = insn.reg,
+                               .has_rex = insn.rex,
+                               .insn_bytes = insn.bytes};
+    out->source = insn.has_imm ? (uint64_t)insn.imm & insn_width_mask(insn.operand)
+                               : reg_read(regs, insn.reg, insn.operand, insn.rex);
     if (out->op >= STORE_BTS) {
-        locate_bit(out, immediate);
+        locate_bit(out, insn.has_imm);
     }
     return 0;
 }
@@ -481,94 +312,66 @@ bool insn_store_value(const struct insn_store *s, const struct cpu_user_regs *re
                       uint64_t *value)
 {
     switch (s->op) {
-    case STORE_CMPXCHG:
-        if (old != (regs->rax & width_mask(s->bytes))) {
-            return false;
-        }
-        *value = s->source;
-        return true;
     case STORE_AND:
-        *value = old & s->source;
-        return true;
-    case STORE_OR:
-        *value = old | s->source;
-        return true;
-    case STORE_XOR:
-        *value = old ^ s->source;
-        return true;
-    case STORE_BTS:
-        *value = old | 1UL << s->source;
-        return true;
     case STORE_BTR:
-        *value = old & ~(1UL << s->source);
-        return true;
+        *value = old & s->source;
+        break;
+    case STORE_OR:
+    case STORE_BTS:
+        *value = old | s->source;
+        break;
+    case STORE_XOR:
     case STORE_BTC:
-        *value = old ^ 1UL << s->source;
-        return true;
+        *value = old ^ s->source;
+        break;
     default:
         *value = s->source;
-        return true;
+        break;
     }
+    return s->op != STORE_CMPXCHG || old == (regs->rax & insn_width_mask(s->bytes));
+}
+
+static bool sign(uint64_t value, unsigned bytes)
+{
+    return value >> (bytes * 8 - 1) & 1;
 }
 
 static uint64_t result_flags(uint64_t result, unsigned bytes)
 {
-    uint64_t flags = 0;
-    if (!result) {
-        flags |= FLAG_ZF;
-    }
-    if (result >> (bytes * 8 - 1) & 1) {
-        flags |= FLAG_SF;
-    }
-    if (!__builtin_parity((unsigned)(result & 0xff))) {
-        flags |= FLAG_PF;
-    }
-    return flags;
+    return (result ? 0 : FLAG_ZF) | (sign(result, bytes) ? FLAG_SF : 0) |
+           (__builtin_parity((uint8_t)result) ? 0 : FLAG_PF);
 }
 
 /* Flags of left - right, as a comparison leaves them. */
 static uint64_t compare_flags(uint64_t left, uint64_t right, unsigned bytes)
 {
-    uint64_t diff = (left - right) & width_mask(bytes);
-    uint64_t flags = result_flags(diff, bytes);
-    if (left < right) {
-        flags |= FLAG_CF;
-    }
-    if ((left ^ right ^ diff) & 0x10) {
-        flags |= FLAG_AF;
-    }
-    if ((left ^ right) & (left ^ diff) & 1UL << (bytes * 8 - 1)) {
-        flags |= FLAG_OF;
-    }
-    return flags;
+    uint64_t diff = (left - right) & insn_width_mask(bytes);
+    return result_flags(diff, bytes) | (left < right ? FLAG_CF : 0) |
+           ((left ^ right ^ diff) & FLAG_AF) |
+           (sign((left ^ right) & (left ^ diff), bytes) ? FLAG_OF : 0);
 }
 
 void insn_store_finish(const struct insn_store *s, struct cpu_user_regs *regs, uint64_t old)
 {
-    uint64_t value;
+    uint64_t value, others = regs->rflags & ~(uint64_t)ARITH_FLAGS;
     bool stored = insn_store_value(s, regs, old, &value);
-    uint64_t flags = regs->rflags & ~(uint64_t)ARITH_FLAGS;
     switch (s->op) {
     case STORE_XCHG:
         insn_reg_write(regs, s->reg, s->bytes, s->has_rex, old);
         break;
     case STORE_CMPXCHG:
-        regs->rflags = flags | compare_flags(regs->rax & width_mask(s->bytes), old, s->bytes);
+        regs->rflags = others | compare_flags(regs->rax & insn_width_mask(s->bytes), old, s->bytes);
         if (!stored) {
             insn_reg_write(regs, 0, s->bytes, true, old);
         }
         break;
-    case STORE_AND:
-    case STORE_OR:
-    case STORE_XOR:
-        regs->rflags = flags | result_flags(value, s->bytes);
+    case STORE_AND ... STORE_XOR:
+        regs->rflags = others | result_flags(value, s->bytes);
         break;
-    case STORE_BTS:
-    case STORE_BTR:
-    case STORE_BTC:
-        regs->rflags = (regs->rflags & ~(uint64_t)FLAG_CF) | (old >> s->source & 1);
+    case STORE_BTS ... STORE_BTC:
+        regs->rflags = (regs->rflags & ~(uint64_t)FLAG_CF) | (old >> s->bit & 1);
         break;
-    case STORE_MOV:
+    default:
         break;
     }
     regs->rflags &= ~X86_EFLAGS_RF;

@@ -14,20 +14,32 @@
 #define INSN_NO_REG 0xff
 #define INSN_REG_RIP 0xfe
 
+enum insn_store_op {
+    STORE_NONE,
+    STORE_MOV,
+    STORE_XCHG,
+    STORE_CMPXCHG,
+    STORE_AND,
+    STORE_OR,
+    STORE_XOR,
+    STORE_BTS,
+    STORE_BTR,
+    STORE_BTC,
+};
+
 struct insn {
-    uint8_t bytes; /* length */
-    bool two_byte; /* opcode follows 0f */
-    uint8_t opcode;
+    uint16_t opcode; /* 0x1NN: opcode NN follows 0f */
+    uint8_t bytes;   /* length */
     uint8_t operand; /* bytes of the operand: 1, 2, 4, 8 */
     uint8_t address; /* bytes of addresses: 4, 8 */
     uint8_t rep;     /* 0, 0xf2 or 0xf3 */
-    bool lock, has_rex, rex_w;
-    bool has_modrm, is_mem;
-    uint8_t segment;            /* 0 or the prefix of fs (64) or gs (65) */
+    uint8_t rex;     /* the prefix or 0 */
+    uint8_t segment; /* 0 or the prefix of fs (64) or gs (65) */
+    bool lock, is_mem, has_imm;
     uint8_t modrm, reg, rm;     /* register numbers with their REX bits; rm when !is_mem */
     uint8_t base, index, scale; /* memory operand: register numbers or INSN_NO_REG, INSN_REG_RIP */
-    int64_t disp;
-    int64_t imm; /* immediate, sign-extended */
+    enum insn_store_op store;   /* what it does to the memory operand, if that is known here */
+    int64_t disp, imm;          /* sign-extended */
 };
 
 /* Decode. mode64: a 64-bit code segment; in 32-bit ones only instructions without memory operand
@@ -45,18 +57,11 @@ void insn_reg_write(struct cpu_user_regs *regs, unsigned nr, unsigned bytes, boo
                     uint64_t value);
 /* Linear address of the memory operand; segment bases are not applied. */
 vaddr_t insn_address(const struct insn *insn, const struct cpu_user_regs *regs);
-
-enum insn_store_op {
-    STORE_MOV,
-    STORE_XCHG,
-    STORE_CMPXCHG,
-    STORE_AND,
-    STORE_OR,
-    STORE_XOR,
-    STORE_BTS,
-    STORE_BTR,
-    STORE_BTC,
-};
+/* The bits of an operand of 1, 2, 4 or 8 bytes. */
+static inline uint64_t insn_width_mask(unsigned bytes)
+{
+    return ~0UL >> (64 - 8 * bytes);
+}
 
 /* A store to memory, with everything taken from the registers. */
 struct insn_store {
@@ -65,7 +70,8 @@ struct insn_store {
     uint8_t bytes;   /* width: 1, 2, 4, 8 */
     uint8_t reg;     /* XCHG: register that gets the old value */
     bool has_rex;
-    uint64_t source; /* value stored or combined; bit instructions: number of the bit */
+    uint8_t bit;     /* bit instructions: number of the bit */
+    uint64_t source; /* value stored or combined; BTR: all but the bit */
     uint8_t insn_bytes;
 };
 
@@ -76,6 +82,5 @@ must_check int insn_decode_store(const struct cpu_user_regs *regs, struct insn_s
 must_check bool insn_store_value(const struct insn_store *s, const struct cpu_user_regs *regs,
                                  uint64_t old, uint64_t *value);
 /* The store has been done (or not, see above) where `old` was: set registers and flags, advance
- * rip.
- */
+ * rip. */
 void insn_store_finish(const struct insn_store *s, struct cpu_user_regs *regs, uint64_t old);

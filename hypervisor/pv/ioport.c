@@ -5,55 +5,42 @@
  * ports are core/pci.c's. The clock's index register is kept per domain, because reading the clock
  * is two accesses and the hypervisor reads it too.
  */
-#include "pv/ioport.h"
-
 #include "core/pci.h"
+#include "pv/emul.h"
 
 #define PORT_CMOS_INDEX 0x70
 #define PORT_CMOS_DATA 0x71
 #define PORT_PCI_FIRST 0xcf8
 #define PORT_PCI_LAST 0xcff
 
+enum port_rule { RULE_FREE, RULE_DENIED, RULE_CMOS_INDEX, RULE_CMOS_DATA };
+
 static const struct {
-    uint16_t first, last;
-} hypervisor_ports[] = {
-    {0x20, 0x21},                 /* interrupt controllers */
-    {0x40, 0x43},                 /* interval timer */
-    {0x92, 0x92},                 /* A20 and reset */
-    {0xa0, 0xa1},   {0xf0, 0xf0}, /* coprocessor error */
-    {0x3f8, 0x3ff},               /* first serial port: the hypervisor's console */
-    {0x4d0, 0x4d1},               /* triggers of the interrupt controllers */
+    uint32_t first, last;
+    enum port_rule rule;
+} port_rules[] = {
+    {0x20, 0x21, RULE_DENIED}, /* interrupt controllers */
+    {0x40, 0x43, RULE_DENIED}, /* interval timer */
+    {PORT_CMOS_INDEX, PORT_CMOS_INDEX, RULE_CMOS_INDEX},
+    {PORT_CMOS_DATA, PORT_CMOS_DATA, RULE_CMOS_DATA},
+    {0x92, 0x92, RULE_DENIED}, /* A20 and reset */
+    {0xa0, 0xa1, RULE_DENIED},
+    {0xf0, 0xf0, RULE_DENIED},                    /* coprocessor error */
+    {0x3f8, 0x3ff, RULE_DENIED},                  /* first serial port: the hypervisor's console */
+    {0x4d0, 0x4d1, RULE_DENIED},                  /* triggers of the interrupt controllers */
+    {PORT_PCI_FIRST, PORT_PCI_LAST, RULE_DENIED}, /* only as a whole access, below */
+    {0x10000, ~0U, RULE_DENIED},                  /* over the end */
 };
 
-enum port_rule { RULE_FREE, RULE_DENIED, RULE_CMOS };
-
-static enum port_rule rule_of(uint32_t port)
+/* The rule of a port; of several, of the first that has one. */
+static enum port_rule rule_of(uint32_t port, unsigned bytes)
 {
-    if (port > 0xffff) {
-        return RULE_DENIED;
-    }
-    if (port == PORT_CMOS_INDEX || port == PORT_CMOS_DATA) {
-        return RULE_CMOS;
-    }
-    if (port >= PORT_PCI_FIRST && port <= PORT_PCI_LAST) {
-        return RULE_DENIED; /* only as a whole access, below */
-    }
-    for (unsigned i = 0; i < ARRAY_SIZE(hypervisor_ports); i++) {
-        if (port >= hypervisor_ports[i].first && port <= hypervisor_ports[i].last) {
-            return RULE_DENIED;
+    for (unsigned i = 0; i < ARRAY_SIZE(port_rules); i++) {
+        if (port + bytes > port_rules[i].first && port <= port_rules[i].last) {
+            return port_rules[i].rule;
         }
     }
     return RULE_FREE;
-}
-
-static bool all_free(uint16_t port, unsigned bytes)
-{
-    for (unsigned i = 0; i < bytes; i++) {
-        if (rule_of(port + i) != RULE_FREE) {
-            return false;
-        }
-    }
-    return true;
 }
 
 static bool is_pci(uint16_t port, unsigned bytes)
@@ -61,15 +48,14 @@ static bool is_pci(uint16_t port, unsigned bytes)
     return port >= PORT_PCI_FIRST && port + bytes - 1 <= PORT_PCI_LAST;
 }
 
-static uint8_t byte_in(struct domain *d, uint32_t port)
+static uint8_t byte_in(const struct domain *d, uint32_t port)
 {
-    switch (rule_of(port)) {
+    switch (rule_of(port, 1)) {
     case RULE_FREE:
         return (uint8_t)arch_in((uint16_t)port, 1);
-    case RULE_CMOS:
-        if (port == PORT_CMOS_INDEX) {
-            return d->pv.cmos_index;
-        }
+    case RULE_CMOS_INDEX:
+        return d->pv.cmos_index;
+    case RULE_CMOS_DATA:
         arch_out(PORT_CMOS_INDEX, 1, d->pv.cmos_index);
         return (uint8_t)arch_in(PORT_CMOS_DATA, 1);
     default:
@@ -79,38 +65,31 @@ static uint8_t byte_in(struct domain *d, uint32_t port)
 
 static void byte_out(struct domain *d, uint32_t port, uint8_t value)
 {
-    switch (rule_of(port)) {
-    case RULE_FREE:
-        arch_out((uint16_t)port, 1, value);
-        break;
-    case RULE_CMOS:
-        if (port == PORT_CMOS_INDEX) {
-            /* Bit 7 would switch NMIs off. */
-            d->pv.cmos_index = value & 0x7f;
-        } else {
+    enum port_rule rule = rule_of(port, 1);
+    if (rule == RULE_CMOS_INDEX) {
+        d->pv.cmos_index = value & 0x7f; /* bit 7 would switch NMIs off */
+    } else if (rule != RULE_DENIED) {
+        if (rule == RULE_CMOS_DATA) {
             arch_out(PORT_CMOS_INDEX, 1, d->pv.cmos_index);
-            arch_out(PORT_CMOS_DATA, 1, value);
         }
-        break;
-    default:
-        break;
+        arch_out((uint16_t)port, 1, value);
     }
 }
 
 uint32_t ioport_in(struct domain *d, uint16_t port, unsigned bytes)
 {
+    uint32_t value = 0;
     if (!d->privileged) {
         return ~0U;
     }
     if (is_pci(port, bytes)) {
         return pci_guest_in(d, port, bytes);
     }
-    if (all_free(port, bytes)) {
+    if (rule_of(port, bytes) == RULE_FREE) {
         return arch_in(port, bytes);
     }
-    uint32_t value = 0;
     for (unsigned i = 0; i < bytes; i++) {
-        value |= (uint32_t)byte_in(d, (uint32_t)port + i) << (8 * i);
+        value |= (uint32_t)byte_in(d, port + i) << (8 * i);
     }
     return value;
 }
@@ -122,11 +101,11 @@ void ioport_out(struct domain *d, uint16_t port, unsigned bytes, uint32_t value)
     }
     if (is_pci(port, bytes)) {
         pci_guest_out(d, port, bytes, value);
-    } else if (all_free(port, bytes)) {
+    } else if (rule_of(port, bytes) == RULE_FREE) {
         arch_out(port, bytes, value);
     } else {
         for (unsigned i = 0; i < bytes; i++) {
-            byte_out(d, (uint32_t)port + i, (uint8_t)(value >> (8 * i)));
+            byte_out(d, port + i, (uint8_t)(value >> (8 * i)));
         }
     }
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* Small calls on the calling vCPU's processor state: kernel stack, segment bases, virtual CR0.TS,
  * debug registers, and the domain's assists. No locks; vm_assist is atomic. */
-#include "pv/misc.h"
-
 #include "core/hypercall.h"
+#include "pv/emul.h"
 #include "pv/trap.h"
 
 long hc_stack_switch(struct hypercall *hc)
@@ -13,67 +12,51 @@ long hc_stack_switch(struct hypercall *hc)
     return 0;
 }
 
-long hc_fpu_taskswitch(struct hypercall *hc)
+void misc_set_ts(struct vcpu *v, bool on)
 {
-    bool on = hc->arg[0];
-    if (on != hc->v->pv.ts) {
-        hc->v->pv.ts = on;
+    if (v->pv.ts != on) {
+        v->pv.ts = on;
         arch_set_ts(on);
     }
+}
+
+long hc_fpu_taskswitch(struct hypercall *hc)
+{
+    misc_set_ts(hc->v, hc->arg[0]);
     return 0;
 }
 
 long hc_set_segment_base(struct hypercall *hc)
 {
-    uint64_t base = hc->arg[1];
-    switch (hc->arg[0]) {
-    case SEGBASE_FS:
-    case SEGBASE_GS_USER:
-    case SEGBASE_GS_KERNEL:
-        if (!is_canonical(base)) {
-            return -EINVAL;
-        }
-        arch_set_segment_base((unsigned)hc->arg[0], base);
-        return 0;
-    case SEGBASE_GS_USER_SEL:
+    uint64_t which = hc->arg[0], base = hc->arg[1];
+    if (which == SEGBASE_GS_USER_SEL) {
         arch_load_user_gs((uint16_t)base);
         return 0;
-    default:
+    }
+    if (which > SEGBASE_GS_KERNEL || !is_canonical(base)) {
         return -EINVAL;
     }
+    arch_set_segment_base((unsigned)which, base);
+    return 0;
 }
 
 int misc_set_debugreg(struct vcpu *v, unsigned reg, uint64_t value)
 {
-    switch (reg) {
-    case 0:
-    case 1:
-    case 2:
-    case 3:
+    reg = misc_debugreg_alias(reg);
+    if (reg < 4) {
         if (!trap_address_ok(value)) {
             return -EPERM;
         }
-        break;
-    case 6:
-        /* Reserved bits read as 1, bit 12 as 0. */
-        value = (value & 0xefff) | 0xffff0ff0;
-        break;
-    case 7:
-        if (value >> 32) {
+    } else if (reg == 6) {
+        value = (value & 0xefff) | 0xffff0ff0; /* reserved bits read as 1, bit 12 as 0 */
+    } else if (reg == 7) {
+        /* General detect (bit 13) would trap our own accesses; I/O breakpoints (type 2 of four,
+         * from bit 16 on) need CR4.DE and would fire in the hypervisor. */
+        if (value >> 32 || (value & 1UL << 13) || (value >> 17 & ~(value >> 16) & 0x1111)) {
             return -EPERM;
         }
         value = (value & ~0xd800UL) | 0x400;
-        if (value & (1UL << 13)) {
-            return -EPERM; /* general detect would trap our own accesses */
-        }
-        for (unsigned i = 0; i < 4; i++) {
-            /* I/O breakpoints (type 2) need CR4.DE and would fire in the hypervisor. */
-            if (((value >> (16 + i * 4)) & 3) == 2) {
-                return -EPERM;
-            }
-        }
-        break;
-    default:
+    } else {
         return -EINVAL;
     }
     bool was_active = v->pv.debugreg[7] & 0xff;
@@ -94,20 +77,13 @@ int misc_set_debugreg(struct vcpu *v, unsigned reg, uint64_t value)
 
 long hc_set_debugreg(struct hypercall *hc)
 {
-    unsigned reg = (unsigned)hc->arg[0];
-    if (reg == 4 || reg == 5) {
-        reg += 2; /* aliases without CR4.DE */
-    }
-    return misc_set_debugreg(hc->v, reg, hc->arg[1]);
+    return misc_set_debugreg(hc->v, (unsigned)hc->arg[0], hc->arg[1]);
 }
 
 long hc_get_debugreg(struct hypercall *hc)
 {
     uint64_t reg = hc->arg[0];
-    if (reg == 4 || reg == 5) {
-        reg += 2;
-    }
-    return reg < 8 ? (long)hc->v->pv.debugreg[reg] : -EINVAL;
+    return reg < 8 ? (long)hc->v->pv.debugreg[misc_debugreg_alias((unsigned)reg)] : -EINVAL;
 }
 
 long hc_vm_assist(struct hypercall *hc)

@@ -3,10 +3,8 @@
  * MSR policy. A register without a row raises #GP, which Linux survives once its trap table is
  * loaded; before that a readable register reads as 0. No locks: only the current vCPU is touched.
  */
-#include "pv/msr.h"
-
-#include "core/frame.h"
 #include "core/hooks.h"
+#include "pv/emul.h"
 
 #define MSR_PATCH_LEVEL 0x8b
 #define MSR_MCG_CAP 0x179
@@ -31,7 +29,7 @@
 #define DE_CFG_LFENCE_SERIALISE (1UL << 1)
 
 /* Registers that read as a constant and swallow writes. */
-static const struct {
+static const struct constant_msr {
     uint32_t first, last;
     bool amd; /* exists on AMD's line of processors only */
     uint64_t value;
@@ -45,6 +43,9 @@ static const struct {
     {MSR_DE_CFG, MSR_DE_CFG, true, DE_CFG_LFENCE_SERIALISE},
 };
 
+/* MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE as a guest kernel sees them. */
+static const uint8_t segment_base[] = {SEGBASE_FS, SEGBASE_GS_KERNEL, SEGBASE_GS_USER};
+
 static bool is_amd(void)
 {
     struct cpuid_regs r;
@@ -52,16 +53,15 @@ static bool is_amd(void)
     return r.ebx == 0x68747541 /* Auth(enticAMD) */ || r.ebx == 0x6f677948 /* Hygo(nGenuine) */;
 }
 
-static bool constant_msr(uint32_t msr, uint64_t *value)
+static const struct constant_msr *constant_msr(uint32_t msr)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(constant_msrs); i++) {
-        if (msr >= constant_msrs[i].first && msr <= constant_msrs[i].last &&
-            (!constant_msrs[i].amd || is_amd())) {
-            *value = constant_msrs[i].value;
-            return true;
+        const struct constant_msr *c = &constant_msrs[i];
+        if (msr >= c->first && msr <= c->last && (!c->amd || is_amd())) {
+            return c;
         }
     }
-    return false;
+    return NULL;
 }
 
 static uint64_t guest_efer(void)
@@ -71,61 +71,40 @@ static uint64_t guest_efer(void)
 
 bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
+    const struct constant_msr *constant;
     switch (msr) {
-    case MSR_FS_BASE:
-        *value = arch_get_segment_base(SEGBASE_FS);
-        return true;
-    case MSR_GS_BASE:
-        *value = arch_get_segment_base(SEGBASE_GS_KERNEL);
-        return true;
-    case MSR_KERNEL_GS_BASE:
-        *value = arch_get_segment_base(SEGBASE_GS_USER);
-        return true;
+    case MSR_FS_BASE ... MSR_KERNEL_GS_BASE:
+        *value = arch_get_segment_base(segment_base[msr - MSR_FS_BASE]);
+        break;
     case MSR_EFER:
         *value = guest_efer();
-        return true;
+        break;
     case MSR_TSC:
         *value = arch_rdtsc();
-        return true;
+        break;
     case MSR_APIC_BASE:
         *value = APIC_BASE_ADDRESS | APIC_BASE_ENABLED | (v->id == 0 ? APIC_BASE_BSP : 0);
-        return true;
+        break;
     case MSR_PAT:
         *value = PAT_VALUE;
-        return true;
+        break;
     case MSR_MISC_ENABLE:
         if (!arch_rdmsr_safe(msr, value)) {
             return false;
         }
         *value &= ~(MISC_ENABLE_PERFMON | MISC_ENABLE_MONITOR);
         *value |= MISC_ENABLE_NO_BTS_PEBS;
-        return true;
+        break;
     case MSR_PATCH_LEVEL:
         return arch_rdmsr_safe(msr, value);
     default:
+        constant = constant_msr(msr);
+        /* ABI: a kernel that cannot take the #GP yet gets an answer. */
+        if (!constant && (v->pv.trap[TRAP_GP].address || !arch_rdmsr_safe(msr, value))) {
+            return false;
+        }
+        *value = constant ? constant->value : 0;
         break;
-    }
-    if (constant_msr(msr, value)) {
-        return true;
-    }
-    /* ABI: a kernel that cannot take the #GP yet gets an answer. */
-    *value = 0;
-    uint64_t ignored;
-    return v->pv.trap[TRAP_GP].address == 0 && arch_rdmsr_safe(msr, &ignored);
-}
-
-static bool set_base(struct vcpu *v, unsigned which, uint64_t base)
-{
-    if (!is_canonical(base)) {
-        return false;
-    }
-    arch_set_segment_base(which, base);
-    if (which == SEGBASE_FS) {
-        v->pv.fs_base = base;
-    } else if (which == SEGBASE_GS_KERNEL) {
-        v->pv.gs_base_kernel = base;
-    } else {
-        v->pv.gs_base_user = base;
     }
     return true;
 }
@@ -133,28 +112,23 @@ static bool set_base(struct vcpu *v, unsigned which, uint64_t base)
 static bool write_hypercall_page(struct vcpu *v, uint64_t value)
 {
     /* Low bits choose one of several pages; there is one. */
-    if (value & ~PAGE_MASK) {
-        return false;
+    struct frame *f =
+        value & ~PAGE_MASK ? NULL : frame_get_writable_mfn(value >> PAGE_SHIFT, v->domain);
+    if (f) {
+        hypercall_page_fill(frame_to_virt(f));
+        frame_put_writable_and_ref(f);
     }
-    struct frame *f = frame_get_writable_mfn(value >> PAGE_SHIFT, v->domain);
-    if (!f) {
-        return false;
-    }
-    hypercall_page_fill(frame_to_virt(f));
-    frame_put_writable_and_ref(f);
-    return true;
+    return f;
 }
 
 bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 {
-    uint64_t constant;
     switch (msr) {
-    case MSR_FS_BASE:
-        return set_base(v, SEGBASE_FS, value);
-    case MSR_GS_BASE:
-        return set_base(v, SEGBASE_GS_KERNEL, value);
-    case MSR_KERNEL_GS_BASE:
-        return set_base(v, SEGBASE_GS_USER, value);
+    case MSR_FS_BASE ... MSR_KERNEL_GS_BASE:
+        if (is_canonical(value)) {
+            arch_set_segment_base(segment_base[msr - MSR_FS_BASE], value);
+        }
+        return is_canonical(value);
     case MSR_EFER:
         return value == guest_efer();
     case MSR_PATCH_LEVEL: /* ABI: written as 0 before it is read */
@@ -165,6 +139,6 @@ bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
     case MSR_HYPERCALL_PAGE:
         return write_hypercall_page(v, value);
     default:
-        return constant_msr(msr, &constant);
+        return constant_msr(msr);
     }
 }

@@ -4,13 +4,13 @@
  * writable; each store faults here, is decoded, and becomes an update with all checks. Lock:
  * mmu_lock of the current domain, never while guest memory is read.
  */
-#include "pv/pt_write_fault.h"
-
 #include "base/log.h"
+#include "pv/emul.h"
 #include "pv/insn.h"
 #include "pv/mmu_update.h"
 
-/* The frame that va maps read-only, if it is one of d's level-1 tables in use; under the lock. */
+/* The frame that va maps read-only, if it is one of v's domain's level-1 tables in use; under the
+ * lock. */
 static struct frame *written_table(const struct vcpu *v, vaddr_t va)
 {
     struct frame *l1 = mmu_find_l1(v, va);
@@ -25,52 +25,45 @@ static struct frame *written_table(const struct vcpu *v, vaddr_t va)
     return table->owner == v->domain && mmu_table_level(table) == 1 ? table : NULL;
 }
 
-/* The part of an entry that the store covers. */
-static uint64_t part_mask(const struct insn_store *s)
+/* Carry the store out, which is all within one entry; *part: what was there before. -EAGAIN: the
+ * tables have changed since, the processor shall look again. */
+static int table_store(const struct vcpu *v, const struct cpu_user_regs *regs,
+                       const struct insn_store *store, uint64_t *part)
 {
-    return s->bytes == 8 ? ~0UL : (1UL << (s->bytes * 8)) - 1;
+    SPIN_GUARD(&v->domain->mmu_lock);
+    struct frame *table = written_table(v, store->address);
+    if (!table) {
+        return -EAGAIN;
+    }
+    unsigned index = (unsigned)(store->address & ~PAGE_MASK) / 8, shift = store->address % 8 * 8;
+    uint64_t old = read_once(((const uint64_t *)frame_to_virt(table))[index]);
+    uint64_t mask = insn_width_mask(store->bytes), value;
+    *part = old >> shift & mask;
+    if (!insn_store_value(store, regs, *part, &value)) {
+        return 0;
+    }
+    uint64_t pte = (old & ~(mask << shift)) | (value & mask) << shift;
+    return mmu_entry_cmpxchg(table, index, old, pte, v->domain);
 }
 
 bool pt_write_fault(struct vcpu *v, struct cpu_user_regs *regs, vaddr_t cr2)
 {
-    struct domain *d = v->domain;
     struct insn_store store;
-
-    spin_lock(&d->mmu_lock);
+    uint64_t part;
+    spin_lock(&v->domain->mmu_lock);
     bool ours = written_table(v, cr2) != NULL;
-    spin_unlock(&d->mmu_lock);
-    if (!ours || insn_decode_store(regs, &store)) {
+    spin_unlock(&v->domain->mmu_lock);
+    /* A store to more than one entry is nothing a kernel does. */
+    if (!ours || insn_decode_store(regs, &store) ||
+        store.address >> PAGE_SHIFT != cr2 >> PAGE_SHIFT || store.address % 8 + store.bytes > 8) {
         return false;
     }
-    if (store.address >> PAGE_SHIFT != cr2 >> PAGE_SHIFT || (store.address & 7) + store.bytes > 8) {
-        return false; /* more than one entry: nothing a kernel does */
-    }
-
-    unsigned shift = (unsigned)(store.address & 7) * 8;
-    uint64_t part = 0, value;
-    int rc = 0;
-    spin_lock(&d->mmu_lock);
-    struct frame *table = written_table(v, store.address);
-    if (!table) {
-        /* Another vCPU has changed the mapping since: let the processor look again. */
-        spin_unlock(&d->mmu_lock);
-        return true;
-    }
-    unsigned index = (unsigned)(store.address & ~PAGE_MASK) / 8;
-    uint64_t old = read_once(((const uint64_t *)frame_to_virt(table))[index]);
-    part = old >> shift & part_mask(&store);
-    if (insn_store_value(&store, regs, part, &value)) {
-        uint64_t pte = (old & ~(part_mask(&store) << shift)) | (value & part_mask(&store)) << shift;
-        rc = mmu_entry_cmpxchg(table, index, old, pte, d);
-    }
-    spin_unlock(&d->mmu_lock);
-    if (rc == -EAGAIN) {
-        return true;
-    }
-    if (rc) {
-        log_guest(d, "store of entry %u at %lx refused (%d)", index, store.address, rc);
+    int rc = table_store(v, regs, &store, &part);
+    if (rc == 0) {
+        insn_store_finish(&store, regs, part);
+    } else if (rc != -EAGAIN) {
+        log_guest(v->domain, "store of entry at %lx refused (%d)", store.address, rc);
         return false;
     }
-    insn_store_finish(&store, regs, part);
     return true;
 }

@@ -11,8 +11,7 @@
 #include "core/guest_access.h"
 #include "core/hypercall.h"
 #include "pv/descriptor.h"
-#include "pv/priv_emul.h"
-#include "pv/pt_write_fault.h"
+#include "pv/emul.h"
 
 /* Change between the guest's kernel and user mode: page tables, GS, bookkeeping. */
 static void set_mode(struct vcpu *v, bool kernel)

@@ -3,8 +3,7 @@
 #include <string.h>
 
 #include "core/frame_alloc.h"
-#include "pv/cpuid.h"
-#include "pv/msr.h"
+#include "pv/emul.h"
 #include "suite.h"
 
 static struct domain *control, *guest;
@@ -51,9 +50,7 @@ static void finish(void)
 
 static struct cpuid_regs leaf_of(const struct domain *d, uint32_t leaf, uint32_t subleaf)
 {
-    struct cpuid_regs r;
-    cpuid_guest(d->vcpu[0], leaf, subleaf, &r);
-    return r;
+    return cpuid_guest(d->vcpu[0], leaf, subleaf);
 }
 
 #define HAS(word, bit) (((word) >> (bit)) & 1)
@@ -151,10 +148,9 @@ static void test_cpuid__hypervisor_leaves(void)
 static void test_cpuid__vcpu_number(void)
 {
     start();
-    struct cpuid_regs r;
-    cpuid_guest(guest->vcpu[1], 1, 0, &r);
+    struct cpuid_regs r = cpuid_guest(guest->vcpu[1], 1, 0);
     CU_ASSERT_EQUAL(r.ebx >> 24, 2);
-    cpuid_guest(guest->vcpu[1], 0xb, 3, &r);
+    r = cpuid_guest(guest->vcpu[1], 0xb, 3);
     CU_ASSERT(r.edx == 2 && r.ecx == 3 && r.ebx == 0);
     finish();
 }
@@ -174,8 +170,8 @@ static void test_msr__segment_bases(void)
         CU_ASSERT(msr_read(v, msrs[i], &value));
         CU_ASSERT_EQUAL(value, 0xffff888000001000UL + i);
     }
-    CU_ASSERT_EQUAL(host.gs_base_kernel, v->pv.gs_base_kernel);
-    CU_ASSERT_EQUAL(host.gs_base_user, v->pv.gs_base_user);
+    CU_ASSERT_EQUAL(host.fs_base, 0xffff888000001000UL);
+    CU_ASSERT_EQUAL(host.gs_base_kernel, 0xffff888000001001UL);
     CU_ASSERT_EQUAL(host.gs_base_user, 0xffff888000001002UL);
     finish();
 }

@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "core/frame_alloc.h"
-#include "pv/ioport.h"
-#include "pv/priv_emul.h"
+#include "pv/emul.h"
 #include "suite.h"
 
 #define HANDLER 0xffffffff81000000UL
