@@ -2,6 +2,7 @@
 # Tests and checks. `make test` is what .ci/run calls.
 -include tests/unit/build.mk
 -include tests/guests/build.mk
+-include tests/model/build.mk
 
 C_FILES = $(shell find hypervisor pv-abi dom0-tools xenstore-lite tests -name '*.[ch]')
 

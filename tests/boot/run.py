@@ -141,6 +141,9 @@ def run_units(programs, tally):
         if passed + failed == 0:
             problems = ["ran no case at all"]
         tally.report("FAILURE" if problems else "SUCCESS", name, 0, passed, problems)
+        # Random runs say which they were.
+        for line in re.findall(r"^seed .*$", text, re.MULTILINE):
+            print("         " + line)
 
 
 def main():

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * The fake machine of the unit tests: what a test may set, and what it may look at afterwards.
- * machine.c fills in arch/arch.h, guest_memory.c the guest's address space, panic.c the end of the
- * world, alloc_faults.c failing allocations, lifecycle.c start-up and the exit path.
+ * machine.c and tlb.c fill in arch/arch.h, guest_memory.c the guest's address space, panic.c the
+ * end of the world, alloc_faults.c failing allocations, lifecycle.c start-up and the exit path.
  */
 #pragma once
 
@@ -38,6 +38,9 @@ struct host_machine {
     struct host_flush flush[HOST_LOG_MAX];
     unsigned flush_count;
     uint32_t tlb_clock;
+    bool models_tlb;                               /* tlb.c keeps what each pcpu has cached */
+    void (*on_flush)(void);                        /* a flush is about to be done */
+    void (*on_alloc)(mfn_t first, uint64_t count); /* frames have left the heap */
 
     unsigned ports_written; /* arch_out() calls; the last one: */
     uint16_t last_port;
@@ -80,6 +83,39 @@ struct vcpu *host_exit_path(void);
 void host_play(unsigned cpu);
 /* Forget guest bytes fetched so far. */
 void host_fetch_reset(void);
+
+/* ---- what a pcpu may have cached, with host.models_tlb ---- */
+
+#define HOST_TLB_CPUS 4
+#define HOST_TLB_MAX 1024
+#define HOST_WALK_MAX 256
+struct host_translation {
+    vaddr_t va; /* page */
+    mfn_t mfn;
+    bool write;
+    const struct domain *mapper, *owner; /* when it was cached: who ran, whose frame it was */
+};
+struct host_tlb {
+    const struct frame *l4; /* loaded; NULL: the hypervisor's own */
+    uint32_t last_flush;    /* tlb_clock of the last full flush */
+    struct host_translation entry[HOST_TLB_MAX];
+    unsigned count;
+    struct host_table { /* paging-structure cache: tables walked through */
+        mfn_t mfn;
+        unsigned level;
+    } table[HOST_WALK_MAX];
+    unsigned tables;
+    const struct frame *gdt[GUEST_GDT_FRAMES], *ldt[LDT_PAGES]; /* descriptor windows */
+};
+extern struct host_tlb host_tlb[HOST_TLB_CPUS];
+
+/* The guest on this pcpu uses an address: from the cache, else by a walk that fills it and sets
+ * accessed and dirty bits. False: page fault. */
+bool host_tlb_use(vaddr_t va, bool write, mfn_t *mfn);
+/* Cache, as speculation may, every translation of the loaded tables. */
+void host_tlb_use_all(bool write);
+/* Part of arch_context_switch(). */
+void host_tlb_switch(struct vcpu *prev, struct vcpu *next);
 
 /* ---- guest memory: a window every vCPU sees at the same addresses, plus, when the current vCPU
  * has page tables, what these map ---- */

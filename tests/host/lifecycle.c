@@ -44,6 +44,8 @@ void host_reset(void)
     host.on_out = NULL;
     host.on_cpuid = NULL;
     host.flush_count = 0;
+    host.on_flush = NULL;
+    host.on_alloc = NULL;
     host.ports_written = 0;
     host.console_bytes = 0;
     host.console[0] = '\0';

@@ -76,43 +76,7 @@ const struct arch_tsc_scale *arch_tsc_scale(void)
     return &scale;
 }
 
-/* ---- translation ---- */
-
-static void log_flush(struct host_flush flush)
-{
-    host.tlb_clock++;
-    if (host.flush_count < HOST_LOG_MAX) {
-        host.flush[host.flush_count++] = flush;
-    }
-}
-
-void arch_tlb_flush_local(unsigned flags, vaddr_t va)
-{
-    log_flush((struct host_flush){.kind = HOST_FLUSH_LOCAL, .flags = flags, .va = va});
-}
-
-void arch_tlb_flush_mask(const cpumask_t *mask, unsigned flags, vaddr_t va)
-{
-    log_flush(
-        (struct host_flush){.kind = HOST_FLUSH_MASK, .flags = flags, .va = va, .mask = *mask});
-}
-
-uint32_t arch_tlb_clock(void)
-{
-    return host.tlb_clock;
-}
-
-void arch_tlb_filter(cpumask_t *mask, uint32_t stamp)
-{
-    if (host.tlb_clock > stamp) {
-        memset(mask, 0, sizeof(*mask));
-    }
-}
-
-void arch_load_page_tables(const struct vcpu *v)
-{
-    (void)v;
-}
+/* ---- translation: the rest is in tlb.c ---- */
 
 void arch_l4_install(uint64_t *l4)
 {
@@ -140,6 +104,7 @@ void arch_context_switch(struct vcpu *prev, struct vcpu *next)
     prev->regs = host_regs[host_cpu];
     host_regs[host_cpu] = next->regs;
     host_current[host_cpu] = next;
+    host_tlb_switch(prev, next);
 }
 
 void arch_vcpu_sync(struct vcpu *v)
@@ -147,21 +112,6 @@ void arch_vcpu_sync(struct vcpu *v)
     if (v == current_vcpu()) {
         v->regs = host_regs[host_cpu];
     }
-}
-
-void arch_load_gdt(const struct vcpu *v)
-{
-    (void)v;
-}
-
-void arch_load_ldt(const struct vcpu *v)
-{
-    (void)v;
-}
-
-void arch_ldt_map_page(const struct vcpu *v, unsigned page)
-{
-    (void)v, (void)page;
 }
 
 void arch_set_segment_base(unsigned which, uint64_t base)

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+# The model checker of the PV MMU: linked like a unit test, see tests/model/README.md.
+MODEL_SRC := $(wildcard tests/model/*.c)
+MODEL_OBJ := $(MODEL_SRC:%.c=$(B)/unit/%.o)
+MODEL_CHECK := $(B)/model/check
+
+UNIT_TESTS += $(MODEL_CHECK)
+
+$(MODEL_OBJ): $(B)/unit/%.o: %.c tests/unit/build.mk tests/model/build.mk
+	@mkdir -p $(@D)
+	$(CC) $(HVU_CFLAGS) -c -o $@ $<
+
+$(MODEL_CHECK): $(MODEL_OBJ) $(filter-out %/suite.o,$(HVU_HOST_OBJ)) $(HVU)/libhv.a
+	@mkdir -p $(@D)
+	$(CC) $(HVU_CFLAGS) $(HVU_WRAP) -o $@ $(MODEL_OBJ) \
+	  $(filter-out %/suite.o,$(HVU_HOST_OBJ)) $(HVU)/libhv.a
+
+# make model SECONDS=60 SEED=1
+SECONDS ?= 60
+.PHONY: model model-mutants
+model: $(MODEL_CHECK)
+	@$(MODEL_CHECK) SECONDS=$(SECONDS) $(if $(SEED),SEED=$(SEED)) $(if $(STEPS),STEPS=$(STEPS))
+
+# Does it find bugs? Each of a list of mistakes is made in a copy and must be found.
+model-mutants:
+	@python3 tests/model/mutants.py
+
+-include $(MODEL_OBJ:.o=.d)
