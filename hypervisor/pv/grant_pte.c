@@ -68,11 +68,9 @@ int pv_grant_unmap(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t 
         frame_put(l1);
     }
     if (rc == 0) {
-        if (contains_pte) {
-            arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);
-        } else {
-            arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_ONE, host_addr);
-        }
+        /* SAFETY: the entry's table may be in use at other addresses, too, so that flushing
+         * host_addr alone would leave a way to the frame. */
+        arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);
     }
     spin_unlock(&d->mmu_lock);
     return rc;
