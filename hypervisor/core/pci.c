@@ -38,7 +38,6 @@
 #define MSIX_ENTRY_BYTES 16
 #define MSIX_ENTRY_MASKED 1u
 
-/* Pages with MSI-X tables that have been mapped: mappings are for good, so they are kept. */
 #define MSIX_PAGES_MAX 128u
 
 static struct spinlock pci_lock = SPINLOCK_INIT(RANK_PCI);
@@ -46,21 +45,19 @@ static struct spinlock pci_lock = SPINLOCK_INIT(RANK_PCI);
 static struct {
     mfn_t mfn;
     volatile uint8_t *va;
-} msix_page[MSIX_PAGES_MAX]; /* under pci_lock */
+} msix_page[MSIX_PAGES_MAX]; /* pages with MSI-X tables; under the caller's lock */
 static unsigned msix_page_count;
 
 static uint32_t conf_access(uint32_t address, uint16_t port, unsigned bytes, bool write,
                             uint32_t value)
 {
-    spin_lock(&pci_lock);
+    SPIN_GUARD(&pci_lock);
     arch_out(PORT_ADDRESS, 4, address);
-    if (write) {
-        arch_out(port, bytes, value);
-    } else {
-        value = arch_in(port, bytes);
+    if (!write) {
+        return arch_in(port, bytes);
     }
-    spin_unlock(&pci_lock);
-    return value;
+    arch_out(port, bytes, value);
+    return 0;
 }
 
 static uint32_t conf_address(uint16_t bdf, unsigned reg)
@@ -146,39 +143,20 @@ static maddr_t bar_address(uint16_t bdf, unsigned bar)
     return base;
 }
 
-static volatile uint8_t *mapped_page(mfn_t mfn)
-{
-    volatile uint8_t *va = NULL;
-    spin_lock(&pci_lock);
-    for (unsigned i = 0; i < msix_page_count; i++) {
-        if (msix_page[i].mfn == mfn) {
-            va = msix_page[i].va;
-        }
-    }
-    spin_unlock(&pci_lock);
-    return va;
-}
-
-/* Two callers at once may map a page twice; that costs a page of address space, no more. */
+/* Mappings are for good, so they are kept. */
 static volatile uint8_t *map_device_page(mfn_t mfn)
 {
-    volatile uint8_t *va = mapped_page(mfn);
+    for (unsigned i = 0; i < msix_page_count; i++) {
+        if (msix_page[i].mfn == mfn) {
+            return msix_page[i].va;
+        }
+    }
+    volatile uint8_t *va =
+        msix_page_count < MSIX_PAGES_MAX ? arch_ioremap(mfn << PAGE_SHIFT, PAGE_SIZE) : NULL;
     if (va) {
-        return va;
-    }
-    va = arch_ioremap(mfn << PAGE_SHIFT, PAGE_SIZE);
-    if (!va) {
-        return NULL;
-    }
-    spin_lock(&pci_lock);
-    if (msix_page_count < MSIX_PAGES_MAX) {
         msix_page[msix_page_count].mfn = mfn;
-        msix_page[msix_page_count].va = va;
-        msix_page_count++;
-    } else {
-        va = NULL;
+        msix_page[msix_page_count++].va = va;
     }
-    spin_unlock(&pci_lock);
     return va;
 }
 
@@ -205,10 +183,7 @@ static int find_msix_entry(uint16_t bdf, unsigned index, struct pci_msi *out)
 
 int pci_msi_find(uint16_t bdf, bool msix, unsigned index, struct pci_msi *out)
 {
-    if (!pci_present(bdf)) {
-        return -ENODEV;
-    }
-    unsigned cap = find_capability(bdf, msix ? CAP_MSIX : CAP_MSI);
+    unsigned cap = pci_present(bdf) ? find_capability(bdf, msix ? CAP_MSIX : CAP_MSI) : 0;
     if (!cap) {
         return -ENODEV;
     }

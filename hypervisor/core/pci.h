@@ -37,7 +37,7 @@ struct pci_msi {
 
 /* Find the MSI capability of a function (msix false), or entry `index` of its MSI-X table. Errors:
  * -ENODEV no such function or capability, -EINVAL no such entry, or the table lies where no device
- * can be, -ENOMEM. */
+ * can be, -ENOMEM. One caller at a time. */
 must_check int pci_msi_find(uint16_t bdf, bool msix, unsigned index, struct pci_msi *out);
 /* Program the message, leaving the interrupt masked where the device can mask. */
 void pci_msi_program(const struct pci_msi *m, uint64_t address, uint32_t data);

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 /*
- * Routing of physical interrupts to event channels.
+ * PHYSDEVOP_*: what the control domain's drivers ask about interrupts and devices, and the routing
+ * of physical interrupts to event channels that comes of it.
  *
- *   line (token of arch/)  --->  domain, pirq  --->  port
+ *   line (token of arch/)  --->  domain, pirq, port
  *
  * Lines below LINE_MSI_FIRST are GSIs, the others message interrupts. line[].d is set while a pirq
  * of that domain stands for the line; d->pv.pirq[] holds the other direction. Both change under
- * irq_lock. Arrivals come from arch/ with no lock held; the event is sent after irq_lock is
- * dropped, because sending may take d's evtchn_lock, which is of lower rank.
+ * irq_lock (RANK_IRQ). Arrivals come from arch/ with no lock held; the event is sent after irq_lock
+ * is dropped, because sending may take d's evtchn_lock, which is of lower rank. A level-triggered
+ * GSI stays masked from its arrival to the guest's EOI.
  */
 #include "core/pirq.h"
 
@@ -16,51 +18,77 @@
 #include "base/checked.h"
 #include "core/domain.h"
 #include "core/pci.h"
+#include "core/subop.h"
 
+#define IOBITMAP_PORTS_MAX 65536u
 #define LINE_MSI_FIRST 256u
-#define LINE_COUNT (LINE_MSI_FIRST + PV_PIRQ_MAX)
+#define LINE_COUNT (LINE_MSI_FIRST + MAX_PIRQS)
 
-struct irq_line {
-    struct domain *d; /* NULL: not mapped */
+/* In d->pv.pirq[]; any other number stands for line[number - 1]. */
+#define PIRQ_FREE 0u
+#define PIRQ_RESERVED 0xffffu /* handed out, nothing behind it yet */
+
+static struct irq_line {
+    struct domain *d; /* NULL: not mapped, and so not bound */
+    uint32_t port;    /* bound event channel, 0 none */
     uint16_t pirq;
+    bool needs_eoi;     /* level: masked until the guest says EOI */
     int vector;         /* message interrupts */
     struct pci_msi msi; /* message interrupts: where the device keeps it */
-};
+} line[LINE_COUNT];
 
 static struct spinlock irq_lock = SPINLOCK_INIT(RANK_IRQ);
-static struct irq_line line[LINE_COUNT]; /* under irq_lock */
 
 static unsigned gsi_count(void)
 {
     return MIN(arch_gsi_count(), LINE_MSI_FIRST);
 }
 
-/* The mapped pirq with this number, or NULL. */
-static struct pv_pirq *pirq_find_locked(struct domain *d, unsigned pirq)
+static unsigned token_of(const struct irq_line *l)
 {
-    if (pirq >= PV_PIRQ_MAX) {
-        return NULL;
-    }
-    struct pv_pirq *p = &d->pv.pirq[clamp_index(pirq, PV_PIRQ_MAX)];
-    return p->type == PIRQ_GSI || p->type == PIRQ_MSI ? p : NULL;
+    return (unsigned)(l - line);
 }
 
-/* A number for a new message interrupt: what the caller asked for, or one that is no GSI's. */
-static int pirq_choose_locked(const struct domain *d, int wanted)
+static bool is_msi(const struct irq_line *l)
 {
-    if (wanted >= 0) {
-        if (wanted >= PV_PIRQ_MAX) {
-            return -EINVAL;
-        }
-        unsigned type = d->pv.pirq[wanted].type;
-        return type == PIRQ_NONE || type == PIRQ_RESERVED ? wanted : -EEXIST;
+    return token_of(l) >= LINE_MSI_FIRST;
+}
+
+static bool is_level(const struct irq_line *l)
+{
+    return !is_msi(l) && arch_gsi_is_level(token_of(l));
+}
+
+/* ---- mapping ---- */
+
+/* What the pirq with this number stands for, or NULL. */
+static struct irq_line *find_locked(const struct domain *d, unsigned pirq)
+{
+    unsigned entry = pirq < MAX_PIRQS ? d->pv.pirq[clamp_index(pirq, MAX_PIRQS)] : PIRQ_FREE;
+    return entry == PIRQ_FREE || entry == PIRQ_RESERVED ? NULL : &line[entry - 1];
+}
+
+/* A number for a source: what the caller asked for, or one that is no GSI's. */
+static int choose_locked(const struct domain *d, int wanted)
+{
+    if (wanted >= MAX_PIRQS) {
+        return -EINVAL;
     }
-    for (unsigned i = gsi_count(); i < PV_PIRQ_MAX; i++) {
-        if (d->pv.pirq[i].type == PIRQ_NONE) {
+    if (wanted >= 0) {
+        return find_locked(d, (unsigned)wanted) ? -EEXIST : wanted;
+    }
+    for (unsigned i = gsi_count(); i < MAX_PIRQS; i++) {
+        if (d->pv.pirq[i] == PIRQ_FREE) {
             return (int)i;
         }
     }
     return -ENOSPC;
+}
+
+static void map_locked(struct irq_line *l, const struct irq_line *content)
+{
+    *l = *content;
+    l->d->pv.pirq[l->pirq] = (uint16_t)(token_of(l) + 1);
 }
 
 int pirq_map_gsi(struct domain *d, int gsi, int *pirq)
@@ -68,44 +96,30 @@ int pirq_map_gsi(struct domain *d, int gsi, int *pirq)
     if (gsi < 0 || (unsigned)gsi >= gsi_count()) {
         return -EINVAL;
     }
-    int rc = 0;
-    spin_lock(&irq_lock);
+    SPIN_GUARD(&irq_lock);
     struct irq_line *l = &line[gsi];
-    if (l->d) {
-        if (l->d != d || (*pirq >= 0 && *pirq != l->pirq)) {
-            rc = -EEXIST;
-        } else {
-            *pirq = l->pirq;
-        }
-        goto unlock;
+    if (l->d == d && (*pirq < 0 || *pirq == l->pirq)) {
+        *pirq = l->pirq;
+        return 0;
     }
-    rc = pirq_choose_locked(d, *pirq < 0 ? gsi : *pirq);
-    if (rc >= 0) {
-        d->pv.pirq[rc] = (struct pv_pirq){.type = PIRQ_GSI, .gsi = (uint16_t)gsi};
-        *l = (struct irq_line){.d = d, .pirq = (uint16_t)rc};
-        *pirq = rc;
-        rc = 0;
+    int nr = l->d ? -EEXIST : choose_locked(d, *pirq < 0 ? gsi : *pirq);
+    if (nr >= 0) {
+        map_locked(l, &(struct irq_line){.d = d, .pirq = (uint16_t)nr});
+        *pirq = nr;
     }
-unlock:
-    spin_unlock(&irq_lock);
-    return rc;
+    return MIN(nr, 0);
 }
 
-static bool same_source(const struct pci_msi *a, const struct pci_msi *b)
+/* The line that stands for a message interrupt, or else a free one; NULL when there is none. */
+static struct irq_line *msi_line_locked(const struct pci_msi *msi)
 {
-    return a->bdf == b->bdf && a->msix == b->msix && a->entry == b->entry;
-}
-
-/* A free line for a message interrupt; -EEXIST when one already stands for this source. */
-static int msi_line_locked(const struct pci_msi *msi)
-{
-    int found = -ENOSPC;
-    for (unsigned i = LINE_MSI_FIRST; i < LINE_COUNT; i++) {
-        if (line[i].d && same_source(&line[i].msi, msi)) {
-            return -EEXIST;
-        }
-        if (!line[i].d && found < 0) {
-            found = (int)i;
+    struct irq_line *found = NULL;
+    for (struct irq_line *l = &line[LINE_MSI_FIRST]; l < &line[LINE_COUNT]; l++) {
+        if (!l->d) {
+            found = found ?: l;
+        } else if (l->msi.bdf == msi->bdf && l->msi.msix == msi->msix &&
+                   l->msi.entry == msi->entry) {
+            return l;
         }
     }
     return found;
@@ -119,185 +133,288 @@ static void msi_write(const struct irq_line *l)
     pci_msi_program(&l->msi, address, data);
 }
 
-int pirq_map_msi(struct domain *d, const struct pci_msi *msi, int *pirq)
+/* table_base tells MSI-X from MSI; the table itself is found by our own look at the device. */
+static int map_msi(struct domain *d, struct physdev_map_pirq *arg)
 {
-    spin_lock(&irq_lock);
-    int nr = pirq_choose_locked(d, *pirq);
-    int token = nr < 0 ? nr : msi_line_locked(msi);
-    int vector = token < 0 ? token : arch_msi_vector_alloc((unsigned)token);
-    if (vector >= 0) {
-        line[token] =
-            (struct irq_line){.d = d, .pirq = (uint16_t)nr, .vector = vector, .msi = *msi};
-        d->pv.pirq[nr] = (struct pv_pirq){.type = PIRQ_MSI, .gsi = (uint16_t)token};
-        msi_write(&line[token]);
-        *pirq = nr;
-    }
-    spin_unlock(&irq_lock);
-    return vector < 0 ? vector : 0;
-}
-
-int pirq_reserve(struct domain *d, uint32_t *pirq)
-{
-    spin_lock(&irq_lock);
-    int nr = pirq_choose_locked(d, -1);
-    if (nr >= 0) {
-        d->pv.pirq[nr].type = PIRQ_RESERVED;
-        *pirq = (uint32_t)nr;
-    }
-    spin_unlock(&irq_lock);
-    return nr < 0 ? nr : 0;
-}
-
-static void unbind_locked(struct pv_pirq *p)
-{
-    if (p->port == 0) {
-        return;
-    }
-    if (p->type == PIRQ_GSI) {
-        arch_gsi_mask(p->gsi);
-        arch_gsi_unbind(p->gsi);
-    } else {
-        pci_msi_mask(&line[p->gsi].msi, true);
-    }
-    p->port = 0;
-    p->needs_eoi = false;
-}
-
-static void unmap_locked(struct pv_pirq *p)
-{
-    unbind_locked(p);
-    struct irq_line *l = &line[p->gsi];
-    if (p->type == PIRQ_MSI) {
-        arch_msi_vector_free(l->vector);
-    }
-    l->d = NULL;
-    p->type = PIRQ_NONE;
-}
-
-int pirq_unmap(struct domain *d, int pirq)
-{
-    if (pirq < 0 || pirq >= PV_PIRQ_MAX) {
+    struct pci_msi msi;
+    if (arg->devfn < 0 || arg->devfn > 0xff || (arg->bus & 0xffff) > 0xff || arg->entry_nr < 0) {
         return -EINVAL;
     }
-    int rc = 0;
-    spin_lock(&irq_lock);
-    struct pv_pirq *p = pirq_find_locked(d, (unsigned)pirq);
-    if (p) {
-        unmap_locked(p);
-    } else if (d->pv.pirq[pirq].type == PIRQ_RESERVED) {
-        d->pv.pirq[pirq].type = PIRQ_NONE;
-    } else {
-        rc = -EINVAL;
+    if (arg->type != MAP_PIRQ_TYPE_MSI && (unsigned)arg->bus >> 16) {
+        return -ENODEV; /* a segment beyond the first */
     }
-    spin_unlock(&irq_lock);
-    return rc;
+    uint16_t bdf = PCI_BDF(arg->bus & 0xff, arg->devfn);
+    SPIN_GUARD(&irq_lock);
+    int rc = pci_msi_find(bdf, arg->table_base != 0, (unsigned)arg->entry_nr, &msi);
+    int nr = rc ?: choose_locked(d, arg->pirq);
+    struct irq_line *l = nr < 0 ? NULL : msi_line_locked(&msi);
+    if (!l || l->d) {
+        return nr < 0 ? nr : l ? -EEXIST : -ENOSPC;
+    }
+    int vector = arch_msi_vector_alloc(token_of(l));
+    if (vector < 0) {
+        return vector;
+    }
+    map_locked(l, &(struct irq_line){.d = d, .pirq = (uint16_t)nr, .vector = vector, .msi = msi});
+    msi_write(l);
+    arg->pirq = nr;
+    return 0;
 }
+
+static void mask_locked(const struct irq_line *l, bool masked)
+{
+    if (is_msi(l)) {
+        pci_msi_mask(&l->msi, masked);
+    } else {
+        (masked ? arch_gsi_mask : arch_gsi_unmask)(token_of(l));
+    }
+}
+
+static void unbind_locked(struct irq_line *l)
+{
+    if (l->port) {
+        mask_locked(l, true);
+        if (!is_msi(l)) {
+            arch_gsi_unbind(token_of(l));
+        }
+        l->port = 0;
+        l->needs_eoi = false;
+    }
+}
+
+static void unmap_locked(struct irq_line *l)
+{
+    unbind_locked(l);
+    if (is_msi(l)) {
+        arch_msi_vector_free(l->vector);
+    }
+    l->d->pv.pirq[l->pirq] = PIRQ_FREE;
+    l->d = NULL;
+}
+
+int pirq_unmap(struct domain *d, unsigned pirq)
+{
+    SPIN_GUARD(&irq_lock);
+    struct irq_line *l = find_locked(d, pirq);
+    if (l) {
+        unmap_locked(l);
+    } else if (pirq < MAX_PIRQS && d->pv.pirq[pirq] == PIRQ_RESERVED) {
+        d->pv.pirq[pirq] = PIRQ_FREE;
+    } else {
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* ---- event channels ---- */
 
 int pirq_bind(struct domain *d, unsigned pirq, uint32_t port)
 {
-    int rc = 0;
-    spin_lock(&irq_lock);
-    struct pv_pirq *p = pirq_find_locked(d, pirq);
-    if (!p) {
-        rc = -EINVAL;
-    } else if (p->port) {
-        rc = -EEXIST;
-    } else if (p->type == PIRQ_GSI) {
-        rc = arch_gsi_bind(p->gsi);
+    SPIN_GUARD(&irq_lock);
+    struct irq_line *l = find_locked(d, pirq);
+    if (!l || l->port) {
+        return l ? -EEXIST : -EINVAL;
     }
+    int rc = is_msi(l) ? 0 : arch_gsi_bind(token_of(l));
     if (rc == 0) {
-        p->port = port;
-        p->needs_eoi = false;
-        if (p->type == PIRQ_GSI) {
-            arch_gsi_unmask(p->gsi);
-        } else {
-            pci_msi_mask(&line[p->gsi].msi, false);
-        }
+        l->port = port;
+        mask_locked(l, false);
     }
-    spin_unlock(&irq_lock);
     return rc;
 }
 
 void pirq_unbind(struct domain *d, unsigned pirq, uint32_t port)
 {
-    spin_lock(&irq_lock);
-    struct pv_pirq *p = pirq_find_locked(d, pirq);
-    if (p && p->port == port) {
-        unbind_locked(p);
+    SPIN_GUARD(&irq_lock);
+    struct irq_line *l = find_locked(d, pirq);
+    if (l && l->port == port) {
+        unbind_locked(l);
     }
-    spin_unlock(&irq_lock);
-}
-
-int pirq_eoi(struct domain *d, unsigned pirq)
-{
-    spin_lock(&irq_lock);
-    struct pv_pirq *p = pirq_find_locked(d, pirq);
-    if (p && p->needs_eoi) {
-        p->needs_eoi = false;
-        arch_gsi_unmask(p->gsi);
-    }
-    spin_unlock(&irq_lock);
-    return p ? 0 : -EINVAL;
-}
-
-int pirq_status(struct domain *d, unsigned pirq, bool *needs_eoi)
-{
-    spin_lock(&irq_lock);
-    struct pv_pirq *p = pirq_find_locked(d, pirq);
-    *needs_eoi = p && p->type == PIRQ_GSI && arch_gsi_is_level(p->gsi);
-    spin_unlock(&irq_lock);
-    return p ? 0 : -EINVAL;
-}
-
-int pirq_setup_gsi(int gsi, bool level, bool low)
-{
-    if (gsi < 0 || (unsigned)gsi >= gsi_count()) {
-        return -EINVAL;
-    }
-    spin_lock(&irq_lock);
-    const struct irq_line *l = &line[gsi];
-    bool bound = l->d && l->d->pv.pirq[l->pirq].port;
-    int rc = bound ? -EEXIST : arch_gsi_setup((unsigned)gsi, level, low);
-    spin_unlock(&irq_lock);
-    return rc;
-}
-
-void pirq_restore_device(uint16_t bdf)
-{
-    spin_lock(&irq_lock);
-    for (unsigned i = LINE_MSI_FIRST; i < LINE_COUNT; i++) {
-        if (line[i].d && line[i].msi.bdf == bdf) {
-            msi_write(&line[i]);
-            pci_msi_mask(&line[i].msi, line[i].d->pv.pirq[line[i].pirq].port == 0);
-        }
-    }
-    spin_unlock(&irq_lock);
-}
-
-void pirq_forget_device(uint16_t bdf)
-{
-    spin_lock(&irq_lock);
-    for (unsigned i = LINE_MSI_FIRST; i < LINE_COUNT; i++) {
-        if (line[i].d && line[i].msi.bdf == bdf) {
-            unmap_locked(&line[i].d->pv.pirq[line[i].pirq]);
-        }
-    }
-    spin_unlock(&irq_lock);
 }
 
 void upcall_irq(unsigned token)
 {
-    struct domain *d = NULL;
-    uint32_t port = 0;
+    ASSERT(token < LINE_COUNT);
+    struct irq_line *l = &line[token];
     spin_lock(&irq_lock);
-    if (token < LINE_COUNT && line[token].d) {
-        struct pv_pirq *p = &line[token].d->pv.pirq[line[token].pirq];
-        d = line[token].d;
-        port = p->port;
-        p->needs_eoi = port && p->type == PIRQ_GSI && arch_gsi_is_level(p->gsi);
-    }
+    struct domain *d = l->d;
+    uint32_t port = l->port;
+    l->needs_eoi = port && is_level(l);
     spin_unlock(&irq_lock);
     if (port) {
         evtchn_send_pirq(d, port);
     }
+}
+
+/* ---- PHYSDEVOP_* on interrupts ---- */
+
+long physdevop_irq_status_query(struct hypercall *hc, struct physdev_irq_status_query *arg)
+{
+    SPIN_GUARD(&irq_lock);
+    const struct irq_line *l = find_locked(hc->d, arg->irq);
+    if (!l) {
+        return -EINVAL;
+    }
+    arg->flags = is_level(l) ? XENIRQSTAT_needs_eoi : 0;
+    return 0;
+}
+
+long physdevop_eoi(struct hypercall *hc, struct physdev_eoi *arg)
+{
+    SPIN_GUARD(&irq_lock);
+    struct irq_line *l = find_locked(hc->d, arg->irq);
+    if (!l) {
+        return -EINVAL;
+    }
+    if (l->needs_eoi) {
+        l->needs_eoi = false;
+        mask_locked(l, false);
+    }
+    return 0;
+}
+
+/* ABI: Linux asks for every GSI and gives up on the device if this fails; it ignores the number,
+ * because the vector is chosen when the GSI is bound. */
+long physdevop_alloc_irq_vector(struct hypercall *hc unused, struct physdev_irq *arg)
+{
+    arg->vector = arg->irq;
+    return arg->irq < arch_gsi_count() ? 0 : -EINVAL;
+}
+
+/* Interrupts go to the control domain only: it is the one that drives devices. */
+static int check_owner(const struct hypercall *hc)
+{
+    return !hc->d->privileged ? -EPERM : hc->target == hc->d ? 0 : -EOPNOTSUPP;
+}
+
+long physdevop_map_pirq(struct hypercall *hc, struct physdev_map_pirq *arg)
+{
+    long rc = check_owner(hc);
+    if (rc) {
+        return rc;
+    }
+    switch (arg->type) {
+    case MAP_PIRQ_TYPE_GSI:
+        return pirq_map_gsi(hc->d, arg->index, &arg->pirq);
+    case MAP_PIRQ_TYPE_MULTI_MSI:
+        /* Several messages of one capability need neighbouring vectors; drivers take one then. */
+        if (arg->entry_nr != 1 || arg->table_base) {
+            return -EOPNOTSUPP;
+        }
+        return map_msi(hc->d, arg);
+    case MAP_PIRQ_TYPE_MSI:
+    case MAP_PIRQ_TYPE_MSI_SEG:
+        return map_msi(hc->d, arg);
+    default:
+        return -EINVAL;
+    }
+}
+
+long physdevop_unmap_pirq(struct hypercall *hc, struct physdev_unmap_pirq *arg)
+{
+    return check_owner(hc) ?: pirq_unmap(hc->d, (unsigned)arg->pirq);
+}
+
+long physdevop_get_free_pirq(struct hypercall *hc, struct physdev_get_free_pirq *arg)
+{
+    if (arg->type != MAP_PIRQ_TYPE_MSI && arg->type != MAP_PIRQ_TYPE_MSI_SEG) {
+        return -EINVAL;
+    }
+    SPIN_GUARD(&irq_lock);
+    int nr = choose_locked(hc->d, -1);
+    if (nr >= 0) {
+        hc->d->pv.pirq[nr] = PIRQ_RESERVED;
+        arg->pirq = (uint32_t)nr;
+    }
+    return MIN(nr, 0);
+}
+
+long physdevop_setup_gsi(struct hypercall *hc unused, struct physdev_setup_gsi *arg)
+{
+    if (arg->triggering > 1 || arg->polarity > 1 || arg->gsi < 0 ||
+        (unsigned)arg->gsi >= gsi_count()) {
+        return -EINVAL;
+    }
+    SPIN_GUARD(&irq_lock);
+    return line[arg->gsi].port ? -EEXIST
+                               : arch_gsi_setup((unsigned)arg->gsi, arg->triggering, arg->polarity);
+}
+
+/* ---- devices coming and going ---- */
+
+long physdevop_pci_add(uint16_t bdf)
+{
+    return pci_present(bdf) ? 0 : -ENODEV;
+}
+
+long physdevop_pci_remove(uint16_t bdf)
+{
+    SPIN_GUARD(&irq_lock);
+    for (struct irq_line *l = &line[LINE_MSI_FIRST]; l < &line[LINE_COUNT]; l++) {
+        if (l->d && l->msi.bdf == bdf) {
+            unmap_locked(l);
+        }
+    }
+    return 0;
+}
+
+long physdevop_pci_restore_msi(uint16_t bdf)
+{
+    SPIN_GUARD(&irq_lock);
+    for (const struct irq_line *l = &line[LINE_MSI_FIRST]; l < &line[LINE_COUNT]; l++) {
+        if (l->d && l->msi.bdf == bdf) {
+            msi_write(l);
+            mask_locked(l, l->port == 0);
+        }
+    }
+    return 0;
+}
+
+long physdevop_pci_has_msix(uint16_t bdf)
+{
+    struct pci_msi msi;
+    SPIN_GUARD(&irq_lock);
+    return pci_msi_find(bdf, true, 0, &msi);
+}
+
+/* ---- the virtual I/O rights any guest keeps for its own user mode ---- */
+
+long physdevop_set_iopl(struct hypercall *hc, struct physdev_set_iopl *arg)
+{
+    if (arg->iopl > 3) {
+        return -EINVAL;
+    }
+    hc->v->pv.iopl = (uint8_t)arg->iopl;
+    return 0;
+}
+
+/* The address is only kept: the bitmap is read, with the guest's rights, when a port is used. */
+long physdevop_set_iobitmap(struct hypercall *hc, struct physdev_set_iobitmap *arg)
+{
+    if (arg->nr_ports > IOBITMAP_PORTS_MAX || !is_canonical(GUEST_ADDR(arg->bitmap))) {
+        return -EINVAL;
+    }
+    hc->v->pv.iobmp = GUEST_ADDR(arg->bitmap);
+    hc->v->pv.iobmp_ports = arg->nr_ports;
+    return 0;
+}
+
+#define OP_PCI(nr, name, type, segment, handler, doc)                                              \
+    case nr: {                                                                                     \
+        type arg;                                                                                  \
+        if (guest_read(&arg, hc->arg[1], sizeof(arg))) {                                           \
+            return -EFAULT;                                                                        \
+        }                                                                                          \
+        if (!hc->d->privileged) {                                                                  \
+            return -EPERM;                                                                         \
+        }                                                                                          \
+        return (segment) ? -ENODEV : handler(PCI_BDF(arg.bus, arg.devfn));                         \
+    }
+
+long hc_physdev_op(struct hypercall *hc)
+{
+    switch (hc->arg[0]) {
+#include "pv-abi/ops/physdev.def"
+    }
+    return -ENOSYS;
 }

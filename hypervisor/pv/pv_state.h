@@ -2,6 +2,7 @@
 /* The paravirtual x86 state that struct vcpu and struct domain carry, as plain data. */
 #pragma once
 
+#include "base/config.h"
 #include "base/types.h"
 #include "pv-abi/abi.h"
 
@@ -50,14 +51,6 @@ struct pv_vcpu {
 };
 
 #define PV_E820_MAX 32
-#define PV_PIRQ_MAX 256
-
-struct pv_pirq {
-    uint8_t type;   /* enum pirq_type in core/pirq.h */
-    bool needs_eoi; /* level: masked until the guest says EOI */
-    uint16_t gsi;   /* GSI or MSI vector */
-    uint32_t port;  /* bound event channel, 0 none */
-};
 
 struct pv_domain {
     uint32_t vm_assist; /* atomic bits VMASST_TYPE_* */
@@ -66,8 +59,8 @@ struct pv_domain {
         uint32_t type;
     } e820[PV_E820_MAX]; /* set by the builder through XENMEM_set_memory_map */
     unsigned e820_count;
-    struct pv_pirq pirq[PV_PIRQ_MAX]; /* under irq_lock */
-    struct frame *relinquish_cursor;  /* domain death: a frame of the list, referenced */
+    uint16_t pirq[MAX_PIRQS];        /* under irq_lock; see core/pirq.c */
+    struct frame *relinquish_cursor; /* domain death: a frame of the list, referenced */
     unsigned relinquish_pass;
     uint32_t cf8; /* latched PCI configuration address, under pci_lock */
     uint8_t cmos_index;

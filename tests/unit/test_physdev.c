@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * core/physdev.c, pirq.c and pci.c: a machine with one PCI device in its configuration space, whose
+ * core/pirq.c and pci.c: a machine with one PCI device in its configuration space, whose
  * interrupts are mapped, bound, raised and taken away as Linux does it.
  */
 #include <string.h>
@@ -98,7 +98,7 @@ static void start(void)
 /* Interrupt lines outlive domains: leave none mapped. */
 static void finish(void)
 {
-    for (int i = 0; i < PV_PIRQ_MAX; i++) {
+    for (unsigned i = 0; i < MAX_PIRQS; i++) {
         (void)!pirq_unmap(control, i);
     }
     CU_ASSERT_EQUAL(host.msi_vectors, 0);
@@ -238,7 +238,7 @@ static void test_gsi__mapping_twice_and_elsewhere(void)
     CU_ASSERT_EQUAL(map_gsi(10, 9, &pirq), -EEXIST);
     CU_ASSERT_EQUAL(map_gsi(24, 24, &pirq), -EINVAL);
     CU_ASSERT_EQUAL(map_gsi(-1, -1, &pirq), -EINVAL);
-    CU_ASSERT_EQUAL(map_gsi(1, PV_PIRQ_MAX, &pirq), -EINVAL);
+    CU_ASSERT_EQUAL(map_gsi(1, MAX_PIRQS, &pirq), -EINVAL);
     CU_ASSERT_EQUAL(bind(12, &port), -EINVAL);
     CU_ASSERT_EQUAL(bind(100000, &port), -EINVAL);
     CU_ASSERT_EQUAL(bind(9, &port), 0);
@@ -250,7 +250,7 @@ static void test_gsi__mapping_twice_and_elsewhere(void)
     CU_ASSERT(!host.gsi_bound[9]);
     CU_ASSERT_EQUAL(unmap(9), -EINVAL);
     CU_ASSERT_EQUAL(unmap(-1), -EINVAL);
-    CU_ASSERT_EQUAL(unmap(PV_PIRQ_MAX), -EINVAL);
+    CU_ASSERT_EQUAL(unmap(MAX_PIRQS), -EINVAL);
     finish();
 }
 
