@@ -24,9 +24,7 @@ static struct timer_queue {
 
 void timer_init_pcpu(unsigned cpu)
 {
-    queues[cpu].lock = SPINLOCK_INIT(RANK_TIMERS);
-    queues[cpu].root = NULL;
-    queues[cpu].running = NULL;
+    queues[cpu] = (struct timer_queue){.lock = SPINLOCK_INIT(RANK_TIMERS)};
 }
 
 void timer_init(struct timer *t, void (*fn)(void *arg), void *arg, unsigned cpu)
@@ -55,55 +53,31 @@ static bool fix_rank(struct timer *t)
     return changed;
 }
 
-/* Merge two heaps: down both right spines, earlier deadline first, then ranks on the way up. */
-static struct timer *merge(struct timer *a, struct timer *b)
+/* Merge two heaps, `parent` becoming the parent of their root: down both right spines, which bounds
+ * the depth of recursion by their lengths, then ranks on the way up. */
+static struct timer *merge(struct timer *a, struct timer *b, struct timer *parent)
 {
-    struct timer *root = NULL, *last = NULL;
-    while (a && b) {
-        if (b->deadline < a->deadline) {
-            struct timer *swap = a;
-            a = b;
-            b = swap;
-        }
-        struct timer *rest = a->right;
-        a->parent = last;
-        *(last ? &last->right : &root) = a;
-        last = a;
-        a = rest;
+    if (a && b && b->deadline < a->deadline) {
+        return merge(b, a, parent);
     }
-    struct timer *tail = a ? a : b;
-    *(last ? &last->right : &root) = tail;
-    if (tail) {
-        tail->parent = last;
+    if (a && b) {
+        a->right = merge(a->right, b, a);
+        fix_rank(a);
     }
-    for (; last; last = last->parent) {
-        fix_rank(last);
+    struct timer *root = a ?: b;
+    if (root) {
+        root->parent = parent;
     }
     return root;
 }
 
-static void insert_locked(struct timer_queue *q, struct timer *t)
-{
-    t->armed = true;
-    t->rank = 1;
-    t->parent = t->left = t->right = NULL;
-    q->root = merge(q->root, t);
-}
-
 static void remove_locked(struct timer_queue *q, struct timer *t)
 {
-    struct timer *parent = t->parent, *rest = merge(t->left, t->right);
-    if (rest) {
-        rest->parent = parent;
-    }
-    if (!parent) {
-        q->root = rest;
-    } else {
-        *(parent->left == t ? &parent->left : &parent->right) = rest;
-        /* Ranks above change only as long as they are those of a right spine: O(log n) steps. */
-        while (parent && fix_rank(parent)) {
-            parent = parent->parent;
-        }
+    struct timer *parent = t->parent, *rest = merge(t->left, t->right, parent);
+    *(!parent ? &q->root : parent->left == t ? &parent->left : &parent->right) = rest;
+    /* Ranks above change only as long as they are those of a right spine: O(log n) steps. */
+    while (parent && fix_rank(parent)) {
+        parent = parent->parent;
     }
     t->armed = false;
 }
@@ -122,30 +96,24 @@ static struct timer_queue *lock_queue(const struct timer *t)
     }
 }
 
-/* A new first timer needs the hardware of its pcpu: only that pcpu can program it. */
-static void announce(unsigned cpu, ns_t deadline)
-{
-    if (cpu == arch_cpu_id()) {
-        arch_timer_set(deadline);
-    } else {
-        deferred_raise(cpu, DEFER_TIMER);
-    }
-}
-
 void timer_set(struct timer *t, ns_t deadline)
 {
     struct timer_queue *q = lock_queue(t);
     if (t->armed) {
         remove_locked(q, t);
     }
+    t->armed = true;
     t->deadline = deadline;
-    insert_locked(q, t);
-    bool first = q->root == t;
-    unsigned cpu = t->cpu;
-    spin_unlock(&q->lock);
-    if (first) {
-        announce(cpu, deadline);
+    t->rank = 1;
+    t->left = t->right = NULL;
+    q->root = merge(q->root, t, NULL);
+    /* A new first timer needs the hardware of its pcpu: only that pcpu can program it. */
+    if (q->root == t && t->cpu == arch_cpu_id()) {
+        arch_timer_set(deadline);
+    } else if (q->root == t) {
+        deferred_raise(t->cpu, DEFER_TIMER);
     }
+    spin_unlock(&q->lock);
 }
 
 void timer_stop(struct timer *t)
@@ -168,15 +136,13 @@ void timer_stop(struct timer *t)
 void timer_migrate(struct timer *t, unsigned cpu)
 {
     struct timer_queue *q = lock_queue(t);
-    bool armed = t->armed, moves = t->cpu != cpu;
-    if (armed && moves) {
+    bool moves = t->armed && t->cpu != cpu;
+    if (moves) {
         remove_locked(q, t);
     }
-    if (moves) {
-        write_once(t->cpu, cpu);
-    }
+    write_once(t->cpu, cpu);
     spin_unlock(&q->lock);
-    if (armed && moves) {
+    if (moves) {
         timer_set(t, t->deadline);
     }
 }
@@ -191,10 +157,8 @@ void timer_run(void)
         struct timer *t = q->root;
         remove_locked(q, t);
         q->running = t;
-        void (*fn)(void *arg) = t->fn;
-        void *arg = t->arg;
         spin_unlock(&q->lock);
-        fn(arg);
+        t->fn(t->arg);
         spin_lock(&q->lock);
         q->running = NULL;
     }

@@ -26,9 +26,5 @@ void timer_set(struct timer *t, ns_t deadline);
 void timer_stop(struct timer *t);
 /* Move a timer to the queue of another pcpu, keeping its deadline. Not while others use it. */
 void timer_migrate(struct timer *t, unsigned cpu);
-static inline bool timer_is_armed(const struct timer *t)
-{
-    return t->armed;
-}
 /* Run what is due on this pcpu and program the hardware for the next one. */
 void timer_run(void);

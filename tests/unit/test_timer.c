@@ -44,7 +44,7 @@ static void test_timer__fires_in_order_of_deadlines(void)
     timer_run();
     CU_ASSERT_EQUAL(fired_count, 3);
     CU_ASSERT_EQUAL(host.timer_deadline[0], INT64_MAX);
-    CU_ASSERT_FALSE(timer_is_armed(&t[0]));
+    CU_ASSERT_FALSE(t[0].armed);
 }
 
 static void test_timer__interrupt_raises_deferred_work(void)
@@ -129,7 +129,7 @@ static void test_timer_run__callback_rearms_for_later(void)
     timer_set(&chain, host.now);
     timer_run();
     CU_ASSERT_EQUAL(fired_count, 1);
-    CU_ASSERT_TRUE(timer_is_armed(&chain));
+    CU_ASSERT_TRUE(chain.armed);
     host_advance(1);
     timer_run();
     CU_ASSERT_EQUAL(fired_count, 2);
@@ -185,7 +185,7 @@ static void test_timer_migrate__keeps_the_deadline(void)
     host_play(0);
     timer_migrate(&t, 0);
     CU_ASSERT_EQUAL(t.cpu, 0);
-    CU_ASSERT_FALSE(timer_is_armed(&t));
+    CU_ASSERT_FALSE(t.armed);
 }
 
 static struct timer stopped_elsewhere;
@@ -276,7 +276,7 @@ static void test_timer__random_use_keeps_order_and_shape(void)
     }
     unsigned armed = 0;
     for (int i = 0; i < TIMERS; i++) {
-        armed += timer_is_armed(&t[i]);
+        armed += t[i].armed;
     }
     CU_ASSERT_TRUE(armed > TIMERS / 2);
     host_advance(NS_PER_SEC);

@@ -391,14 +391,14 @@ static void test_vcpuop_set_singleshot_timer__future_flag_and_caller(void)
     struct vcpu_set_singleshot_timer arg = {.timeout_abs_ns = (uint64_t)host.now - 1,
                                             .flags = VCPU_SSHOTTMR_future};
     CU_ASSERT_EQUAL(OP_CALL(VCPUOP_set_singleshot_timer, 0, arg), -ETIME);
-    CU_ASSERT_FALSE(timer_is_armed(&v0->singleshot));
+    CU_ASSERT_FALSE(v0->singleshot.armed);
     arg.timeout_abs_ns = (uint64_t)host.now + 5;
     CU_ASSERT_EQUAL(OP_CALL(VCPUOP_set_singleshot_timer, 0, arg), 0);
     CU_ASSERT_EQUAL(OP_CALL(VCPUOP_set_singleshot_timer, 1, arg), -EINVAL);
     CU_ASSERT_EQUAL(OP_PLAIN(VCPUOP_stop_singleshot_timer, 1), -EINVAL);
     CU_ASSERT_EQUAL(OP_PLAIN(VCPUOP_stop_singleshot_timer, 0), 0);
     CU_ASSERT_EQUAL(OP_PLAIN(VCPUOP_stop_singleshot_timer, 0), 0);
-    CU_ASSERT_FALSE(timer_is_armed(&v0->singleshot));
+    CU_ASSERT_FALSE(v0->singleshot.armed);
     end();
 }
 
@@ -440,7 +440,7 @@ static void test_vcpuop_set_periodic_timer__range(void)
         struct vcpu_set_periodic_timer arg = {.period_ns = bad[i]};
         CU_ASSERT_EQUAL(OP_CALL(VCPUOP_set_periodic_timer, 0, arg), -EINVAL);
     }
-    CU_ASSERT_FALSE(timer_is_armed(&v0->periodic));
+    CU_ASSERT_FALSE(v0->periodic.armed);
     end();
 }
 
