@@ -119,6 +119,15 @@ struct domain *domain_get_held(struct domain *d)
     return d;
 }
 
+void domain_for_each(void (*visit)(struct domain *d))
+{
+    for (struct domain *d = domain_get_next(0), *next; d; d = next) {
+        visit(d);
+        next = domain_get_next((domid_t)(d->id + 1));
+        domain_put(d);
+    }
+}
+
 /* ---- memory of the structure ---- */
 
 static struct domain *domain_alloc(domid_t id)

@@ -101,8 +101,7 @@ struct domain {
     struct pv_domain pv;
 
     int64_t wallclock_offset_sec; /* under life_lock; added to the machine's clock */
-    uint32_t log_tokens;          /* core/log.c: lines this domain may still cause */
-    ns_t log_refill;
+    ns_t log_paid;                /* core/log.c: for the lines this domain caused */
 };
 
 extern struct domain *dom_xen;  /* owns frames of the hypervisor that privileged domains may map */
@@ -132,6 +131,8 @@ struct domain *domain_get_held(struct domain *d);
 void domain_put(struct domain *d);
 /* First domain with an id >= `id`, referenced; NULL at the end. */
 must_check struct domain *domain_get_next(domid_t id);
+/* Visit all, each referenced, with no lock held. */
+void domain_for_each(void (*visit)(struct domain *d));
 /* The vCPU, or NULL: `id` comes from a guest. */
 static inline struct vcpu *domain_vcpu(const struct domain *d, uint64_t id)
 {

@@ -124,8 +124,7 @@ static int close_port(struct domain *d, uint32_t port)
     }
     for (;;) {
         spin_lock(&d->evtchn_lock);
-        struct domain *peer = peer_of_locked(d, p);
-        domain_get_held(peer);
+        struct domain *peer = domain_get_held(peer_of_locked(d, p));
         spin_unlock(&d->evtchn_lock);
         /* Both locks, in order; look again, for the peer may have closed meanwhile. */
         spin_lock_pair(&d->evtchn_lock, &peer->evtchn_lock);

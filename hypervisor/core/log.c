@@ -3,7 +3,7 @@
  * The log: a ring in memory that the control domain can read, and the serial port. Every line gets
  * the prefix "(PV) ". Lines that guests cause are limited per domain, so that no guest can drown
  * the others' messages or slow the machine down by its serial port. Lock: log_lock (RANK_CONSOLE);
- * each domain's tokens are under it too. After log_panic_mode() nothing locks any more.
+ * what each domain paid is under it too. After log_panic_mode() nothing locks any more.
  */
 #include "base/log.h"
 
@@ -16,8 +16,8 @@
 #include "core/domain.h"
 
 #define LINE_BYTES 512
-#define GUEST_BURST 32
-#define GUEST_LINES_PER_SEC 4
+#define GUEST_LINE_NS (NS_PER_SEC / 4)
+#define GUEST_BURST_NS (32 * GUEST_LINE_NS)
 #define PREFIX "(PV) "
 
 static struct spinlock log_lock = SPINLOCK_INIT(RANK_CONSOLE);
@@ -26,10 +26,7 @@ static char ring[LOG_BYTES];
 static uint32_t ring_end, ring_start; /* free-running; bytes [start, end) are valid */
 static bool in_line;                  /* the last byte written was no newline */
 
-static struct {
-    uint32_t tokens;
-    ns_t refill;
-} nobody = {.tokens = GUEST_BURST}; /* guest messages without a known domain */
+static ns_t nobody_paid; /* for messages without a known domain */
 
 static bool panicking;
 
@@ -42,7 +39,7 @@ static void lock(void)
 
 static void unlock(void)
 {
-    if (!panicking && spin_is_mine(&log_lock)) {
+    if (!panicking) {
         spin_unlock(&log_lock);
     }
 }
@@ -95,22 +92,15 @@ void printk(const char *fmt, ...)
     va_end(ap);
 }
 
-/* Take one token, after adding those that time has brought. */
-static bool take_token_locked(uint32_t *tokens, ns_t *refill)
+/* A line is paid for with time, up to a burst in advance: *paid is the moment up to which the lines
+ * so far have used it up. */
+static bool pay_locked(ns_t *paid)
 {
-    ns_t now = arch_now_ns();
-    ns_t earned = (now - *refill) / (NS_PER_SEC / GUEST_LINES_PER_SEC);
-    if (*refill == 0 || earned >= GUEST_BURST) {
-        *tokens = GUEST_BURST;
-        *refill = now;
-    } else if (earned > 0) {
-        *tokens = MIN(*tokens + (uint32_t)earned, GUEST_BURST);
-        *refill += earned * (NS_PER_SEC / GUEST_LINES_PER_SEC);
-    }
-    if (!*tokens) {
+    ns_t now = arch_now_ns(), after = MAX(*paid, now) + GUEST_LINE_NS;
+    if (after > now + GUEST_BURST_NS) {
         return false;
     }
-    (*tokens)--;
+    *paid = after;
     return true;
 }
 
@@ -125,9 +115,7 @@ void log_guest(struct domain *d, const char *fmt, ...)
     bool ended = length > 0 && length < LINE_BYTES && line[length - 1] == '\n';
 
     lock();
-    bool allowed = d ? take_token_locked(&d->log_tokens, &d->log_refill)
-                     : take_token_locked(&nobody.tokens, &nobody.refill);
-    if (allowed || !strcmp(cmdline.loglvl, "all")) {
+    if (pay_locked(d ? &d->log_paid : &nobody_paid) || !strcmp(cmdline.loglvl, "all")) {
         emit_lines_locked(line);
         if (!ended) {
             emit_locked("\n", 1, false);

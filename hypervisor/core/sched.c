@@ -33,13 +33,12 @@
 static struct runq {
     struct spinlock lock;
     /* under lock */
-    struct list queue; /* by vruntime */
-    struct vcpu *idle, *curr;
-    uint64_t clock;     /* least vruntime around; never goes back */
-    unsigned members;   /* vCPUs that live here */
-    struct timer slice; /* ends curr's slice, or its minimum */
-    ns_t slice_end;     /* for which it is set, INT64_MAX none */
-    bool online;
+    struct list queue;        /* by vruntime */
+    struct vcpu *idle, *curr; /* idle: NULL before this pcpu takes part */
+    uint64_t clock;           /* least vruntime around; never goes back */
+    unsigned members;         /* vCPUs that live here */
+    struct timer slice;       /* ends curr's slice, or its minimum */
+    ns_t slice_end;           /* for which it is set, INT64_MAX none */
 } queues[MAX_PCPUS];
 
 static cpumask_t idle_pcpus; /* atomic */
@@ -69,6 +68,11 @@ static bool vtime_before(uint64_t a, uint64_t b)
     return (int64_t)(a - b) < 0;
 }
 
+static uint64_t vtime_later(uint64_t a, uint64_t b)
+{
+    return vtime_before(a, b) ? b : a;
+}
+
 static bool queued(const struct vcpu *v)
 {
     return !list_empty(&v->sched.queue);
@@ -83,21 +87,14 @@ static struct vcpu *first_waiting(const struct runq *rq)
 static void account_locked(struct runq *rq, ns_t now)
 {
     struct vcpu *v = rq->curr;
-    if (v == rq->idle) {
-        return;
-    }
+    const struct vcpu *first = first_waiting(rq);
     ns_t ran = MAX(now - v->sched.started, 0);
     v->sched.used_ns += ran;
-    v->sched.vruntime += weighted(v, ran);
     v->sched.started = now;
-
-    uint64_t least = v->sched.vruntime;
-    const struct vcpu *first = first_waiting(rq);
-    if (first && vtime_before(first->sched.vruntime, least)) {
-        least = first->sched.vruntime;
-    }
-    if (vtime_before(rq->clock, least)) {
-        rq->clock = least;
+    if (v != rq->idle) {
+        v->sched.vruntime += weighted(v, ran);
+        bool waits = first && vtime_before(first->sched.vruntime, v->sched.vruntime);
+        rq->clock = vtime_later(rq->clock, (waits ? first : v)->sched.vruntime);
     }
 }
 
@@ -139,15 +136,12 @@ static bool well_behind(const struct vcpu *v, const struct vcpu *curr)
 /* v, which is on the queue, may be due before curr, whose account is up to date. */
 static void preempt_locked(struct runq *rq, const struct vcpu *v, ns_t now)
 {
-    struct vcpu *curr = rq->curr;
-    if (curr == rq->idle) {
+    const struct vcpu *curr = rq->curr;
+    ns_t end = curr->sched.slice_start + (well_behind(v, curr) ? MIN_RUN_NS : SLICE_NS);
+    if (curr == rq->idle || end <= now) {
         deferred_raise(cpu_of(rq), DEFER_SCHED);
-    } else if (!well_behind(v, curr)) {
-        limit_slice_locked(rq, curr->sched.slice_start + SLICE_NS);
-    } else if (now - curr->sched.slice_start < MIN_RUN_NS) {
-        limit_slice_locked(rq, curr->sched.slice_start + MIN_RUN_NS);
     } else {
-        deferred_raise(cpu_of(rq), DEFER_SCHED);
+        limit_slice_locked(rq, end);
     }
 }
 
@@ -167,10 +161,7 @@ static void poke_idle(const struct runq *rq)
 static void enqueue_locked(struct runq *rq, struct vcpu *v, ns_t now)
 {
     account_locked(rq, now); /* the clock stands still while curr is alone */
-    uint64_t earliest = rq->clock - weighted(v, WAKE_LAG_NS);
-    if (vtime_before(v->sched.vruntime, earliest)) {
-        v->sched.vruntime = earliest;
-    }
+    v->sched.vruntime = vtime_later(v->sched.vruntime, rq->clock - weighted(v, WAKE_LAG_NS));
     insert_locked(rq, v);
     vcpu_runstate_change(v, RUNSTATE_runnable, now);
     preempt_locked(rq, v, now);
@@ -188,18 +179,26 @@ static int waiting_state(const struct vcpu *v)
 
 /* ---- pausing and waking ---- */
 
+/* v's reasons not to run have changed: queue it or not, accordingly. */
+static void follow_locked(struct runq *rq, struct vcpu *v)
+{
+    if (rq->curr == v && v->sched.pause_bits) {
+        deferred_raise(cpu_of(rq), DEFER_SCHED);
+    } else if (v->sched.running) {
+        /* If it is still being switched out, finish_prev() follows. */
+    } else if (v->sched.pause_bits) {
+        list_del(&v->sched.queue);
+        vcpu_runstate_change(v, waiting_state(v), arch_now_ns());
+    } else if (!queued(v)) {
+        enqueue_locked(rq, v, arch_now_ns());
+    }
+}
+
 void sched_pause(struct vcpu *v, enum vcpu_pause_reason why)
 {
     struct runq *rq = lock_runq(v);
     __atomic_fetch_or(&v->sched.pause_bits, (uint32_t)why, __ATOMIC_SEQ_CST);
-    if (queued(v)) {
-        list_del(&v->sched.queue);
-    }
-    if (rq->curr == v) {
-        deferred_raise(cpu_of(rq), DEFER_SCHED);
-    } else if (!v->sched.running) {
-        vcpu_runstate_change(v, waiting_state(v), arch_now_ns());
-    }
+    follow_locked(rq, v);
     spin_unlock(&rq->lock);
 }
 
@@ -207,15 +206,7 @@ void sched_resume(struct vcpu *v, enum vcpu_pause_reason why)
 {
     struct runq *rq = lock_runq(v);
     __atomic_fetch_and(&v->sched.pause_bits, ~(uint32_t)why, __ATOMIC_SEQ_CST);
-    /* One that is still being switched out is queued by sched_run() when its registers are saved.
-     */
-    if (!v->sched.running && !queued(v)) {
-        if (v->sched.pause_bits == 0) {
-            enqueue_locked(rq, v, arch_now_ns());
-        } else {
-            vcpu_runstate_change(v, waiting_state(v), arch_now_ns());
-        }
-    }
+    follow_locked(rq, v);
     spin_unlock(&rq->lock);
 }
 
@@ -224,11 +215,6 @@ void sched_wake(struct vcpu *v)
     if (__atomic_load_n(&v->sched.pause_bits, __ATOMIC_SEQ_CST) & PAUSE_BLOCKED) {
         sched_resume(v, PAUSE_BLOCKED);
     }
-    sched_kick(v);
-}
-
-void sched_kick(struct vcpu *v)
-{
     unsigned cpu = read_once(v->sched.pcpu);
     if (read_once(v->sched.running) && cpu != arch_cpu_id()) {
         arch_kick_cpu(cpu);
@@ -266,7 +252,7 @@ static void steal(struct runq *mine)
 {
     for (unsigned cpu = 0; cpu < arch_cpus_online(); cpu++) {
         struct runq *rq = &queues[cpu];
-        if (rq == mine || !rq->online || list_empty(&rq->queue)) {
+        if (rq == mine || !rq->idle || list_empty(&rq->queue)) {
             continue;
         }
         spin_lock(&rq->lock);
@@ -305,9 +291,7 @@ static struct vcpu *pick_locked(const struct runq *rq, ns_t now)
     }
     if (stays && curr->sched.yielded) {
         /* Behind the one that goes first, or it would have the pcpu back at once. */
-        if (vtime_before(curr->sched.vruntime, first->sched.vruntime)) {
-            curr->sched.vruntime = first->sched.vruntime;
-        }
+        curr->sched.vruntime = vtime_later(curr->sched.vruntime, first->sched.vruntime);
         return first;
     }
     if (stays && now - curr->sched.slice_start < SLICE_NS) {
@@ -365,9 +349,7 @@ void sched_run(void)
     struct vcpu *next = pick_locked(rq, now);
     prev->sched.yielded = false;
     if (next != prev) {
-        if (queued(next)) {
-            list_del(&next->sched.queue);
-        }
+        list_del(&next->sched.queue);
         next->sched.running = true;
         next->sched.started = now;
         rq->curr = next;
@@ -410,7 +392,6 @@ void sched_init_pcpu(unsigned cpu)
     rq->idle->sched = (struct sched_unit){
         .pcpu = cpu, .running = true, .weight = WEIGHT_DEFAULT, .started = arch_now_ns()};
     list_init(&rq->idle->sched.queue);
-    rq->online = true;
     cpumask_set(&idle_pcpus, cpu);
 }
 
@@ -418,20 +399,19 @@ void sched_vcpu_init(struct vcpu *v)
 {
     unsigned best = 0;
     for (unsigned cpu = 0; cpu < arch_cpus_online(); cpu++) {
-        if (queues[cpu].online && read_once(queues[cpu].members) < queues[best].members) {
+        if (queues[cpu].idle && read_once(queues[cpu].members) < queues[best].members) {
             best = cpu;
         }
     }
-    v->sched = (struct sched_unit){
-        .pcpu = best, .pause_bits = PAUSE_DOWN | PAUSE_DOMAIN, .weight = WEIGHT_DEFAULT};
+    SPIN_GUARD(&queues[best].lock);
+    queues[best].members++;
+    v->sched = (struct sched_unit){.pcpu = best,
+                                   .pause_bits = PAUSE_DOWN | PAUSE_DOMAIN,
+                                   .weight = WEIGHT_DEFAULT,
+                                   .vruntime = queues[best].clock};
     list_init(&v->sched.queue);
-    struct runq *rq = &queues[best];
-    spin_lock(&rq->lock);
-    rq->members++;
-    v->sched.vruntime = rq->clock;
     v->runstate = (vcpu_runstate_info_t){.state = RUNSTATE_offline,
                                          .state_entry_time = (uint64_t)arch_now_ns()};
-    spin_unlock(&rq->lock);
 }
 
 void sched_vcpu_destroy(struct vcpu *v)
@@ -463,10 +443,10 @@ int sched_set_params(struct domain *d, unsigned weight, unsigned cap)
 ns_t sched_used_ns(const struct vcpu *v)
 {
     struct runq *rq = lock_runq(v);
-    ns_t used = v->sched.used_ns;
     if (rq->curr == v) {
-        used += MAX(arch_now_ns() - v->sched.started, 0);
+        account_locked(rq, arch_now_ns());
     }
+    ns_t used = v->sched.used_ns;
     spin_unlock(&rq->lock);
     return used;
 }

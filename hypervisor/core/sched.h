@@ -44,10 +44,9 @@ void sched_vcpu_destroy(struct vcpu *v);
 /* Set or clear one reason not to run. Setting does not wait: sched_vcpu_sync() does. */
 void sched_pause(struct vcpu *v, enum vcpu_pause_reason why);
 void sched_resume(struct vcpu *v, enum vcpu_pause_reason why);
-/* Unblock v if it is blocked (an event arrived), and kick it when it runs elsewhere. */
+/* Unblock v if it is blocked (an event arrived), and have it enter the hypervisor soon if it runs
+ * on another CPU. */
 void sched_wake(struct vcpu *v);
-/* Make v, if running on another CPU, enter the hypervisor soon to see new events. */
-void sched_kick(struct vcpu *v);
 /* True while v's registers are live on some pcpu. */
 bool sched_is_running(const struct vcpu *v);
 /* Wait until v, which is paused, has left its pcpu. v is not current. */

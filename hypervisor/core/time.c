@@ -10,6 +10,7 @@
  */
 #include "core/time.h"
 
+#include "base/string.h"
 #include "core/domain.h"
 #include "core/hypercall.h"
 
@@ -57,9 +58,8 @@ void time_wallclock_update_locked(struct domain *d)
 
 static void update_domain(struct domain *d)
 {
-    spin_lock(&d->life_lock);
+    SPIN_GUARD(&d->life_lock);
     time_wallclock_update_locked(d);
-    spin_unlock(&d->life_lock);
 }
 
 int time_wallclock_set(uint64_t sec, uint32_t nsec, uint64_t at)
@@ -69,22 +69,15 @@ int time_wallclock_set(uint64_t sec, uint32_t nsec, uint64_t at)
     }
     ns_t base = (ns_t)(sec * NS_PER_SEC + nsec) - (ns_t)at;
     __atomic_store_n(&wall_base, base, __ATOMIC_RELAXED);
-    struct domain *d = domain_get_next(0);
-    while (d) {
-        domid_t next = (domid_t)(d->id + 1);
-        update_domain(d);
-        domain_put(d);
-        d = domain_get_next(next);
-    }
+    domain_for_each(update_domain);
     return 0;
 }
 
 void time_set_offset(struct domain *d, int64_t sec)
 {
-    spin_lock(&d->life_lock);
+    SPIN_GUARD(&d->life_lock);
     d->wallclock_offset_sec = sec;
     time_wallclock_update_locked(d);
-    spin_unlock(&d->life_lock);
 }
 
 void time_vcpu_update(struct vcpu *v)
@@ -94,21 +87,19 @@ void time_vcpu_update(struct vcpu *v)
     }
     struct vcpu_time_info *t = &v->info->time;
     const struct arch_tsc_scale *scale = arch_tsc_scale();
-    if (read_once(t->version) == v->time_version && v->time_version &&
-        read_once(t->tsc_timestamp) == scale->tsc_at_zero && read_once(t->system_time) == 0 &&
-        read_once(t->tsc_to_system_mul) == scale->mul && read_once(t->tsc_shift) == scale->shift &&
-        read_once(t->flags) == 0) {
+    struct vcpu_time_info want = {.version = v->time_version,
+                                  .tsc_timestamp = scale->tsc_at_zero,
+                                  .tsc_to_system_mul = scale->mul,
+                                  .tsc_shift = scale->shift};
+    if (!memcmp(t, &want, sizeof(want))) {
         return;
     }
     /* ORDER: as above. The version comes from our own count, not from the guest's memory. */
+    want.version = v->time_version + 1;
     v->time_version += 2;
-    write_once(t->version, v->time_version - 1);
+    write_once(t->version, want.version);
     smp_wmb();
-    write_once(t->tsc_timestamp, scale->tsc_at_zero);
-    write_once(t->system_time, 0);
-    write_once(t->tsc_to_system_mul, scale->mul);
-    write_once(t->tsc_shift, scale->shift);
-    write_once(t->flags, 0);
+    *t = want;
     smp_wmb();
     write_once(t->version, v->time_version);
 }
@@ -116,12 +107,11 @@ void time_vcpu_update(struct vcpu *v)
 long hc_set_timer_op(struct hypercall *hc)
 {
     struct vcpu *v = hc->v;
-    uint64_t deadline = hc->arg[0];
-    if (deadline == 0) {
+    if (!hc->arg[0]) {
         timer_stop(&v->singleshot);
     } else {
         timer_migrate(&v->singleshot, arch_cpu_id());
-        timer_set(&v->singleshot, (ns_t)MIN(deadline, (uint64_t)INT64_MAX));
+        timer_set(&v->singleshot, (ns_t)MIN(hc->arg[0], (uint64_t)INT64_MAX));
     }
     return 0;
 }

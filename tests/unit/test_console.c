@@ -143,6 +143,38 @@ static void test_hc_console_io__guest_writes(void)
     end();
 }
 
+/* How many of `lines` messages about d come out. */
+static unsigned said_of(struct domain *d, unsigned lines)
+{
+    unsigned count = 0;
+    host.console_bytes = 0;
+    while (lines--) {
+        log_guest(d, "odd");
+    }
+    for (const char *at = printed(); (at = strstr(at, "odd\n")); at++) {
+        count++;
+    }
+    return count;
+}
+
+static void test_log_guest__limited_by_domain(void)
+{
+    begin();
+    CU_ASSERT_EQUAL(said_of(guest, 100), 32);
+    CU_ASSERT_EQUAL(said_of(guest, 10), 0);
+    CU_ASSERT_EQUAL(said_of(control, 10), 10);
+    CU_ASSERT_EQUAL(said_of(NULL, 100), 32);
+    host_advance(NS_PER_SEC / 4);
+    CU_ASSERT_EQUAL(said_of(guest, 10), 1);
+    host_advance(NS_PER_SEC);
+    CU_ASSERT_EQUAL(said_of(guest, 10), 4);
+    host_advance(1000 * NS_PER_SEC);
+    CU_ASSERT_EQUAL(said_of(guest, 100), 32);
+    strcpy(cmdline.loglvl, "all");
+    CU_ASSERT_EQUAL(said_of(guest, 50), 50);
+    end();
+}
+
 static void test_hc_console_io__refused(void)
 {
     begin();
@@ -242,6 +274,7 @@ int main(void)
         CASE(test_hc_console_io__write_keeps_the_log),
         CASE(test_hc_console_io__write_continued),
         CASE(test_hc_console_io__guest_writes),
+        CASE(test_log_guest__limited_by_domain),
         CASE(test_hc_console_io__refused),
         CASE(test_hc_console_io__read),
         CASE(test_console_rx_work__ring_full),
