@@ -145,7 +145,10 @@ static int64_t entry_index(unsigned level)
     if (chance(2)) {
         return rnd(512);
     }
-    return level == 4 ? top[rnd(10)] : level == 3 ? rnd(3) : level == 2 ? rnd(6) : rnd(MODEL_PAGES);
+    return level == 4   ? top[rnd(10)]
+           : level == 3 ? rnd(3)
+           : level == 2 ? rnd(chance(70) ? 6 : 24)
+                        : rnd(MODEL_PAGES);
 }
 
 static int64_t some_va(void)

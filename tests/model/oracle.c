@@ -407,6 +407,9 @@ static void check_frame(mfn_t mfn)
     if (!count && f->owner) {
         model_fail("owner", "free frame %lx has an owner", (unsigned long)mfn);
     }
+    if (!count && m2p_get(mfn) != INVALID_M2P) {
+        model_fail("m2p", "frame %lx without an owner has an entry", (unsigned long)mfn);
+    }
 }
 
 static void check_domains(void)
@@ -515,6 +518,9 @@ static void before_flush(void)
                 model_fail("late-flush", "frame %lx was checked while pcpu %u could write to it",
                            (unsigned long)t->entry[i].mfn, cpu);
             }
+        }
+        for (unsigned i = 0; i < t->tables; i++) {
+            check_cached_table(cpu, &t->table[i]);
         }
     }
 }

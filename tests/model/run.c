@@ -230,6 +230,9 @@ static void write_image(const struct model_dom *m)
         table[i][0] = m->page[i + 1] << PAGE_SHIFT | TABLE;
     }
     table[2][1] = m->page[4] << PAGE_SHIFT | TABLE;
+    for (unsigned i = 8; i < 20; i++) {
+        table[2][i] = table[2][1]; /* enough to be interrupted in */
+    }
     for (unsigned i = 0; i < MODEL_IMAGE; i++) {
         uint64_t flags = i < 5 ? TABLE & ~X86_PTE_RW : TABLE;
         table[3][i] = m->page[i] << PAGE_SHIFT | flags;

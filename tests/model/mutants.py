@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Is the model checker able to find mistakes? Each of the mistakes below is made in a copy of the
+tree, alone, and the checker has SECONDS (20) to find it.
+
+  mutants.py [NAME...]      all, or the named ones
+
+A mistake is a piece of text of the hypervisor, which must occur exactly once, and what takes its
+place. Exits non-zero when one is not found, or does not apply any more.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SECONDS = os.environ.get("SECONDS", "20")
+
+MUTANTS = [
+    # flushes
+    ("no flush before a frame becomes a table",
+     "            flush_before_retype(f);\n", "            if (0) flush_before_retype(f);\n"),
+    ("flush after the check, not before",
+     "            flush_before_retype(f);\n            f->pt_done = 0;\n"
+     "            f->pt_flags = 0;\n",
+     "            f->pt_done = 0;\n            f->pt_flags = 0;\n"
+     "            int late = validate(f, type);\n            flush_before_retype(f);\n"
+     "            return late;\n"),
+    ("no stamp when the last writable mapping goes",
+     "            f->tlb_stamp = arch_tlb_clock();\n            __atomic_store_n(&f->type, "
+     "TYPE_WRITABLE,",
+     "            __atomic_store_n(&f->type, TYPE_WRITABLE,"),
+    ("no flush when frames are given out", "    flush_stale(stamp);\n", ""),
+    ("no flush when an upper entry is replaced", "    if (level > 1 && (old & X86_PTE_P)) {\n",
+     "    if (level > 4 && (old & X86_PTE_P)) {\n"),
+    ("upper entries are flushed too late",
+     "    if (level > 1 && (old & X86_PTE_P)) {\n",
+     "    if (level > 1 && (old & X86_PTE_P)) {\n        page_type_entry_put(level, old);\n"
+     "        old = 0;\n"),
+    ("a grant's end flushes one address only",
+     "arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);\n    }\n    spin_unlock",
+     "arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_ONE, host_addr);\n    }\n    spin_unlock"),
+    ("old base pointer dropped while loaded", "    arch_load_page_tables(v);\n    if (old)", "    if (old)"),
+    # references
+    ("a dropped read-only entry keeps its frame",
+     "        frame_put_writable_and_ref(f);\n    } else {\n        frame_put(f);\n    }\n}\n\n"
+     "/* ---- validation",
+     "        frame_put_writable_and_ref(f);\n    }\n}\n\n/* ---- validation"),
+    ("a continued check keeps a reference", "ours is one too many. */\n            frame_put(f);\n",
+     "ours is one too many. */\n"),
+    ("pinning twice keeps a reference", "TYPE_PINNED) {\n        page_type_put(f);\n",
+     "TYPE_PINNED) {\n"),
+    ("page tables kept when the second of two is bad", "            drop_page_tables(v);\n", ""),
+    ("read-only grants are not put", "    if (readonly) {\n        frame_put(f);\n    } else {",
+     "    if (!readonly) {"),
+    ("a frame goes with its type's last reference but one",
+     "        __atomic_fetch_sub(&f->type, 1, __ATOMIC_SEQ_CST);\n        frame_put(f);\n",
+     "        __atomic_fetch_sub(&f->type, 1, __ATOMIC_SEQ_CST);\n"),
+    ("an interrupted check skips an entry",
+     "            hypercall_preempt_check()) {\n            return -ERESTART;\n",
+     "            hypercall_preempt_check()) {\n            f->pt_done++;\n"
+     "            return -ERESTART;\n"),
+    ("an interrupted end of a table skips an entry",
+     "        if (f->pt_done && hypercall_preempt_check()) {\n",
+     "        if (f->pt_done && hypercall_preempt_check()) {\n            f->pt_done--;\n"),
+    ("a page table half taken apart is forgotten", "    frame_get_held(f);\n    v->mmu_deferred[",
+     "    v->mmu_deferred["),
+    # checks
+    ("becoming writable needs no reference", "const uint64_t harmless = X86_PTE_NX |",
+     "const uint64_t harmless = X86_PTE_RW | X86_PTE_NX |"),
+    ("the last reserved slot is the guest's",
+     "index <= HYP_L4_LAST;\n}\n\n/* The entry", "index < HYP_L4_LAST;\n}\n\n/* The entry"),
+    ("large pages pass", "(level == 1 ? X86_PTE_G : 0) |",
+     "(level == 1 ? X86_PTE_G : X86_PTE_PSE) |"),
+    ("call gates pass", "        return *desc & DESC_S;\n", "        return true;\n"),
+    ("descriptors go into any typed frame",
+     "if ((type & TYPE_MASK) == TYPE_SEGDESC && (type & TYPE_COUNT_MASK)) {",
+     "if (type & TYPE_COUNT_MASK) {"),
+    ("two domains share an active grant", "    if (used && active->grantee != grantee) {",
+     "    if (used && active->grantee == DOMID_IO) {"),
+    ("the M2P keeps a freed frame's entry", "    m2p_set(frame_to_mfn(f), INVALID_M2P);\n"
+     "    if (!(flags & FRAME_HYP)) {", "    if (!(flags & FRAME_HYP)) {"),
+]
+
+
+def sources(tree):
+    for place, _, names in os.walk(os.path.join(tree, "hypervisor")):
+        for name in names:
+            if name.endswith((".c", ".h")):
+                yield os.path.join(place, name)
+
+
+def apply(tree, old, new):
+    """Replace the one occurrence; the path, or None."""
+    hits = []
+    for path in sources(tree):
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        hits += [(path, text)] * text.count(old)
+    if len(hits) != 1:
+        return None
+    path, text = hits[0]
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text.replace(old, new))
+    return path
+
+
+def try_one(tree, name, old, new):
+    """'found ...', 'NOT FOUND' or what else is wrong; and whether that is as it should be."""
+    path = apply(tree, old, new)
+    if not path:
+        return "does not apply: update tests/model/mutants.py", False
+    try:
+        made = subprocess.run(["make", "-s", "-j2", "-C", tree, "build/model/check"],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        if made.returncode:
+            return "does not compile: " + made.stdout.decode()[-300:], False
+        start = time.time()
+        run = subprocess.run(["build/model/check", "SECONDS=" + SECONDS, "SEED=1", "OUT=/dev/null"],
+                             cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             check=False)
+        text = run.stdout.decode(errors="replace")
+        if run.returncode == 0:
+            return "NOT FOUND in %s s" % SECONDS, False
+        lines = text.split("\n")
+        steps = next((line.split()[0] for line in lines if "steps are enough" in line), "?")
+        cause = lines[0].split(": ", 1)[-1][:70]
+        return "found in %.1f s, %s steps: %s" % (time.time() - start, steps, cause), True
+    finally:
+        shutil.copy2(os.path.join(TOP, os.path.relpath(path, tree)), path)
+        os.utime(path)
+
+
+def main():
+    wanted = sys.argv[1:]
+    good = 0
+    chosen = [m for m in MUTANTS if not wanted or any(w in m[0] for w in wanted)]
+    with tempfile.TemporaryDirectory() as place:
+        tree = os.path.join(place, "tree")
+        os.makedirs(tree)
+        for name in ("hypervisor", "pv-abi", "tests", "scripts", "Makefile"):
+            source = os.path.join(TOP, name)
+            copy = shutil.copytree if os.path.isdir(source) else shutil.copy2
+            copy(source, os.path.join(tree, name))
+        for part in ("unit", "model"):
+            built = os.path.join(TOP, "build", part)
+            if os.path.isdir(built):
+                shutil.copytree(built, os.path.join(tree, "build", part))
+        for name, old, new in chosen:
+            result, ok = try_one(tree, name, old, new)
+            good += ok
+            print("%-50s %s" % (name, result), flush=True)
+    print("%d of %d found" % (good, len(chosen)))
+    return 0 if good == len(chosen) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
