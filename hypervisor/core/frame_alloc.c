@@ -365,10 +365,10 @@ void frame_free(struct frame *f)
     uint64_t flags = f->count;
     BUG_ON((f->type & TYPE_COUNT_MASK) || (flags & (FRAME_ALLOCATED | FRAME_COUNT_MASK)));
     struct domain *last_of = NULL;
+    m2p_set(frame_to_mfn(f), INVALID_M2P);
     if (!(flags & FRAME_HYP)) {
         struct domain *d = f->owner;
         BUG_ON(!d);
-        m2p_set(frame_to_mfn(f), INVALID_M2P);
         spin_lock(&d->pages_lock);
         if (disown_locked(d, f)) {
             last_of = d;
