@@ -92,9 +92,6 @@ void arch_context_switch(struct vcpu *prev, struct vcpu *next);
 void arch_start_idle(struct vcpu *v);
 /* Leave for the current vCPU with an empty stack. */
 noreturn void arch_exit_to_guest(void);
-/* Copy v's live state (segment bases, selectors, FPU, debug) into v->regs etc. v is current or not
- * running at all. */
-void arch_vcpu_sync(struct vcpu *v);
 /* Point the GDT and LDT windows of this CPU at current's frames (after they changed). */
 void arch_load_gdt(const struct vcpu *v);
 void arch_load_ldt(const struct vcpu *v);
@@ -108,7 +105,7 @@ void arch_load_user_gs(uint16_t sel);
 void arch_set_ts(bool on);
 void arch_set_cr4(const struct vcpu *v);
 void arch_set_debugreg(unsigned reg, uint64_t value);
-uint64_t arch_get_debugreg(unsigned reg);
+uint64_t arch_get_dr6(void);
 void arch_xsetbv(uint64_t xcr0);
 /* Size in bytes of the FPU save area; <= PAGE_SIZE. Init writes the reset state into it. */
 size_t arch_fpu_bytes(void);
@@ -138,11 +135,11 @@ unsigned arch_gsi_count(void);
 /* Set trigger and polarity, masked. level/low: true for level-triggered, active-low. */
 must_check int arch_gsi_setup(unsigned gsi, bool level, bool low);
 /* Route GSI to the BSP with a vector of its own and call irq_upcall(gsi) on arrival. The line is
- * masked (level) or acknowledged (edge) by the time of the call; arch_gsi_unmask re-opens it. */
+ * masked (level) or acknowledged (edge) by the time of the call; arch_gsi_mask(gsi, false) re-opens
+ * it. */
 must_check int arch_gsi_bind(unsigned gsi);
-void arch_gsi_unbind(unsigned gsi);
-void arch_gsi_mask(unsigned gsi);
-void arch_gsi_unmask(unsigned gsi);
+void arch_gsi_unbind(unsigned gsi); /* and mask it */
+void arch_gsi_mask(unsigned gsi, bool masked);
 bool arch_gsi_is_level(unsigned gsi);
 /* Allocate a vector whose arrival calls irq_upcall(token); negative errno when none is left. */
 must_check int arch_msi_vector_alloc(unsigned token);

@@ -166,7 +166,7 @@ static void mask_locked(const struct irq_line *l, bool masked)
     if (is_msi(l)) {
         pci_msi_mask(&l->msi, masked);
     } else {
-        (masked ? arch_gsi_mask : arch_gsi_unmask)(token_of(l));
+        arch_gsi_mask(token_of(l), masked);
     }
 }
 

@@ -232,7 +232,7 @@ void upcall_guest_trap(struct cpu_user_regs *regs, vaddr_t cr2)
         }
         break;
     case TRAP_DB:
-        v->pv.debugreg[6] = (v->pv.debugreg[6] & ~0xfUL) | arch_get_debugreg(6);
+        v->pv.debugreg[6] = (v->pv.debugreg[6] & ~0xfUL) | arch_get_dr6();
         arch_set_debugreg(6, 0xffff0ff0);
         trap_inject(v, TRAP_DB, 0);
         break;

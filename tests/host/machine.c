@@ -107,13 +107,6 @@ void arch_context_switch(struct vcpu *prev, struct vcpu *next)
     host_tlb_switch(prev, next);
 }
 
-void arch_vcpu_sync(struct vcpu *v)
-{
-    if (v == current_vcpu()) {
-        v->regs = host_regs[host_cpu];
-    }
-}
-
 void arch_set_segment_base(unsigned which, uint64_t base)
 {
     if (which == SEGBASE_FS) {
@@ -152,9 +145,9 @@ void arch_set_debugreg(unsigned reg, uint64_t value)
     host.debugreg[reg] = value;
 }
 
-uint64_t arch_get_debugreg(unsigned reg)
+uint64_t arch_get_dr6(void)
 {
-    return host.debugreg[reg];
+    return host.debugreg[6];
 }
 
 void arch_xsetbv(uint64_t xcr0)
@@ -268,16 +261,12 @@ int arch_gsi_bind(unsigned gsi)
 void arch_gsi_unbind(unsigned gsi)
 {
     host.gsi_bound[gsi] = false;
-}
-
-void arch_gsi_mask(unsigned gsi)
-{
     host.gsi_masked[gsi] = true;
 }
 
-void arch_gsi_unmask(unsigned gsi)
+void arch_gsi_mask(unsigned gsi, bool masked)
 {
-    host.gsi_masked[gsi] = false;
+    host.gsi_masked[gsi] = masked;
 }
 
 bool arch_gsi_is_level(unsigned gsi)

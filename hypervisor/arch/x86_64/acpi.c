@@ -36,27 +36,19 @@ struct packed gas {
     uint64_t address;
 };
 
+/* what we need of it; skipped: bytes that lie between */
 struct packed fadt {
     struct header header;
-    uint32_t facs, dsdt;
-    uint8_t reserved0, profile;
-    uint16_t sci;
-    uint32_t smi_command;
-    uint8_t enable, disable, s4, pstate;
-    uint32_t pm1a_evt, pm1b_evt, pm1a_cnt, pm1b_cnt, pm2_cnt, pm_timer, gpe0, gpe1;
-    uint8_t lengths[12];
-    uint16_t flush_size, flush_stride;
-    uint8_t duty_offset, duty_width, day_alarm, month_alarm, century;
-    uint16_t boot_flags;
-    uint8_t reserved1;
+    uint8_t skipped0[28];
+    uint32_t pm1a_cnt, pm1b_cnt, pm2_cnt, pm_timer;
+    uint8_t skipped1[28], century, skipped2[3];
     uint32_t flags;
     struct gas reset;
-    uint8_t reset_value;
-    uint8_t arm[2], minor;
-    uint64_t x_facs, x_dsdt;
-    struct gas x_pm1a_evt, x_pm1b_evt, x_pm1a_cnt, x_pm1b_cnt, x_pm2_cnt, x_pm_timer;
+    uint8_t reset_value, skipped3[43];
+    struct gas x_pm1a_cnt, x_pm1b_cnt, x_pm2_cnt, x_pm_timer;
 };
-#define FADT_TIMER_32BIT (1u << 8)
+_Static_assert(offsetof(struct fadt, flags) == 112, "ACPI");
+_Static_assert(sizeof(struct fadt) == 220, "ACPI");
 #define FADT_HAS_RESET (1u << 10)
 
 struct acpi_facts acpi_facts;
@@ -91,12 +83,12 @@ static bool rsdp_ok(const struct rsdp *r)
     return !memcmp(r->signature, "RSD PTR ", 8) && checksum_ok(r, RSDP_V1_BYTES);
 }
 
-/* Search [base, base + bytes) of the first MiB, mapped at `view`. */
-static maddr_t rsdp_search(const char *view, maddr_t base, uint64_t bytes)
+/* Search [from, to) of the first MiB, mapped at `view`. */
+static maddr_t rsdp_search(const char *view, maddr_t from, maddr_t to)
 {
-    for (uint64_t at = 0; at + sizeof(struct rsdp) <= bytes; at += 16) {
-        if (rsdp_ok((const struct rsdp *)(view + base + at))) {
-            return base + at;
+    for (maddr_t at = from; at + sizeof(struct rsdp) <= to; at += 16) {
+        if (rsdp_ok((const struct rsdp *)(view + at))) {
+            return at;
         }
     }
     return 0;
@@ -111,8 +103,8 @@ static maddr_t rsdp_find(void)
     uint16_t segment;
     memcpy(&segment, low + 0x40e, sizeof(segment));
     maddr_t ebda = (maddr_t)segment << 4;
-    maddr_t found = ebda >= 0x400 && ebda <= 0x9fc00 ? rsdp_search(low, ebda, 1024) : 0;
-    return found ? found : rsdp_search(low, 0xe0000, 0x20000);
+    maddr_t found = ebda >= 0x400 && ebda <= 0x9fc00 ? rsdp_search(low, ebda, ebda + 1024) : 0;
+    return found ?: rsdp_search(low, 0xe0000, 0x100000);
 }
 
 /* ---- tables ---- */
@@ -132,21 +124,6 @@ static const struct header *table_at(maddr_t base)
     return h;
 }
 
-static void parse_isa_override(const uint8_t *e)
-{
-    uint32_t gsi;
-    uint16_t flags;
-    memcpy(&gsi, e + 4, sizeof(gsi));
-    memcpy(&flags, e + 8, sizeof(flags));
-    if (e[2] == 0 && e[3] < 16 && gsi < 256) {
-        /* polarity and trigger: 0 is the bus's usual (ISA: high, edge), 3 is low, level */
-        acpi_facts.isa[e[3]].used = true;
-        acpi_facts.isa[e[3]].gsi = (uint8_t)gsi;
-        acpi_facts.isa[e[3]].low = (flags & 3) == 3;
-        acpi_facts.isa[e[3]].level = (flags >> 2 & 3) == 3;
-    }
-}
-
 static void add_cpu(uint32_t id, uint32_t flags)
 {
     if ((flags & 1) && acpi_facts.cpu_count < MAX_PCPUS) {
@@ -156,38 +133,41 @@ static void add_cpu(uint32_t id, uint32_t flags)
 
 static void parse_madt_entry(const uint8_t *e)
 {
+    enum { CPU, IOAPIC, ISA_OVERRIDE, LAPIC_ADDRESS = 5, X2APIC_CPU = 9 };
+    static const uint8_t bytes[] = {
+        [CPU] = 8, [IOAPIC] = 12, [ISA_OVERRIDE] = 10, [LAPIC_ADDRESS] = 12, [X2APIC_CPU] = 16};
     uint32_t word[4] = {0};
+    if (e[0] >= sizeof(bytes) || e[1] < bytes[e[0]]) {
+        return;
+    }
     memcpy(word, e, MIN(e[1], sizeof(word)));
     switch (e[0]) {
-    case 0: /* processor */
-        if (e[1] >= 8) {
-            add_cpu(e[3], word[1]);
+    case CPU:
+        add_cpu(e[3], word[1]);
+        break;
+    case IOAPIC:
+        if (acpi_facts.ioapic_count < ARRAY_SIZE(acpi_facts.ioapic)) {
+            printk("ACPI: I/O APIC %u at %x, lines from %u\n", e[2], word[1], word[2]);
+            acpi_facts.ioapic[acpi_facts.ioapic_count].base = word[1];
+            acpi_facts.ioapic[acpi_facts.ioapic_count++].gsi_base = word[2];
         }
         break;
-    case 1: /* I/O APIC */
-        if (e[1] >= 12 && acpi_facts.ioapic_count < ARRAY_SIZE(acpi_facts.ioapic)) {
-            unsigned i = acpi_facts.ioapic_count++;
-            acpi_facts.ioapic[i].id = e[2];
-            acpi_facts.ioapic[i].base = word[1];
-            acpi_facts.ioapic[i].gsi_base = word[2];
+    case ISA_OVERRIDE:
+        if (e[2] == 0 && e[3] < 16 && word[1] < 256) {
+            /* polarity and trigger: 0 is the bus's usual (ISA: high, edge), 3 is low, level */
+            acpi_facts.isa[e[3]].used = true;
+            acpi_facts.isa[e[3]].gsi = (uint8_t)word[1];
+            acpi_facts.isa[e[3]].low = (word[2] & 3) == 3;
+            acpi_facts.isa[e[3]].level = (word[2] >> 2 & 3) == 3;
         }
         break;
-    case 2:
-        if (e[1] >= 10) {
-            parse_isa_override(e);
-        }
+    case LAPIC_ADDRESS: /* all 64 bits of it */
+        acpi_facts.lapic = (uint64_t)word[2] << 32 | word[1];
         break;
-    case 5: /* 64-bit address of the local APICs */
-        if (e[1] >= 12) {
-            memcpy(&acpi_facts.lapic, e + 4, sizeof(acpi_facts.lapic));
-        }
-        break;
-    case 9: /* processor with an x2APIC id */
-        if (e[1] >= 16 && word[1] >= 255) {
+    case X2APIC_CPU:
+        if (word[1] >= 255) {
             add_cpu(word[1], word[2]);
         }
-        break;
-    default:
         break;
     }
 }
@@ -195,14 +175,13 @@ static void parse_madt_entry(const uint8_t *e)
 static void parse_madt(const struct header *h)
 {
     const uint8_t *table = (const uint8_t *)h;
-    uint32_t word[2];
-    if (h->bytes < sizeof(*h) + sizeof(word)) {
+    uint32_t lapic;
+    if (h->bytes < sizeof(*h) + 8) {
         return;
     }
-    memcpy(word, h + 1, sizeof(word));
-    acpi_facts.lapic = word[0];
-    acpi_facts.has_8259 = word[1] & 1;
-    for (uint32_t at = sizeof(*h) + sizeof(word); at + 2 <= h->bytes; at += table[at + 1]) {
+    memcpy(&lapic, h + 1, sizeof(lapic));
+    acpi_facts.lapic = lapic;
+    for (uint32_t at = sizeof(*h) + 8; at + 2 <= h->bytes; at += table[at + 1]) {
         if (table[at + 1] < 2 || at + table[at + 1] > h->bytes) {
             printk("ACPI: malformed entry in the MADT\n");
             return;
@@ -227,7 +206,6 @@ static void parse_fadt(const struct header *h)
     acpi_facts.pm1a_cnt = io_port(f.pm1a_cnt, &f.x_pm1a_cnt);
     acpi_facts.pm1b_cnt = io_port(f.pm1b_cnt, &f.x_pm1b_cnt);
     acpi_facts.pm_timer = io_port(f.pm_timer, &f.x_pm_timer);
-    acpi_facts.pm_timer_32bit = f.flags & FADT_TIMER_32BIT;
     acpi_facts.century = f.century;
     if ((f.flags & FADT_HAS_RESET) && f.reset.space == SPACE_IO && f.reset.address < 0x10000) {
         acpi_facts.has_reset = true;
@@ -247,20 +225,13 @@ static void parse_hpet(const struct header *h)
 
 static void parse_mcfg(const struct header *h)
 {
-    struct packed {
-        uint64_t base;
-        uint16_t segment;
-        uint8_t first_bus, last_bus;
-        uint32_t reserved;
-    } e;
+    struct acpi_mcfg e;
     for (uint32_t at = sizeof(*h) + 8; at + sizeof(e) <= h->bytes; at += sizeof(e)) {
         memcpy(&e, (const char *)h + at, sizeof(e));
         if (acpi_facts.mcfg_count < ARRAY_SIZE(acpi_facts.mcfg) && e.first_bus <= e.last_bus) {
-            unsigned i = acpi_facts.mcfg_count++;
-            acpi_facts.mcfg[i].base = e.base;
-            acpi_facts.mcfg[i].segment = e.segment;
-            acpi_facts.mcfg[i].first_bus = e.first_bus;
-            acpi_facts.mcfg[i].last_bus = e.last_bus;
+            acpi_facts.mcfg[acpi_facts.mcfg_count++] = e;
+            printk("ACPI: PCI segment %u buses %02x-%02x at %lx\n", e.segment, e.first_bus,
+                   e.last_bus, e.base);
         }
     }
 }
@@ -280,54 +251,35 @@ static void parse_table(maddr_t base)
     }
 }
 
-static void parse_root(const struct rsdp *r)
+/* The tables that the one at `base` lists; false when it is not usable. */
+static bool parse_root(maddr_t base, uint32_t pointer_bytes)
 {
-    bool extended = r->revision >= 2 && r->xsdt;
-    const struct header *root = table_at(extended ? r->xsdt : r->rsdt);
-    if (!root && extended) {
-        extended = false;
-        root = table_at(r->rsdt);
+    const struct header *root = table_at(base);
+    for (uint32_t at = sizeof(*root); root && at + pointer_bytes <= root->bytes;
+         at += pointer_bytes) {
+        maddr_t table = 0;
+        memcpy(&table, (const char *)root + at, pointer_bytes);
+        parse_table(table);
     }
-    if (!root) {
-        printk("ACPI: no usable root table\n");
-        return;
-    }
-    uint32_t step = extended ? 8 : 4;
-    for (uint32_t at = sizeof(*root); at + step <= root->bytes; at += step) {
-        maddr_t base = 0;
-        memcpy(&base, (const char *)root + at, step);
-        parse_table(base);
-    }
-}
-
-static void report(void)
-{
-    printk("ACPI: root at %lx, %u processors, local APIC at %lx, %u I/O APICs, HPET at %lx\n",
-           acpi_facts.rsdp, acpi_facts.cpu_count, acpi_facts.lapic, acpi_facts.ioapic_count,
-           acpi_facts.hpet);
-    for (unsigned i = 0; i < acpi_facts.ioapic_count; i++) {
-        printk("ACPI: I/O APIC %u at %lx, lines from %u\n", acpi_facts.ioapic[i].id,
-               acpi_facts.ioapic[i].base, acpi_facts.ioapic[i].gsi_base);
-    }
-    printk("ACPI: PM1 control %x/%x, timer %x (%u bits), reset %x=%02x\n", acpi_facts.pm1a_cnt,
-           acpi_facts.pm1b_cnt, acpi_facts.pm_timer, acpi_facts.pm_timer_32bit ? 32 : 24,
-           acpi_facts.reset_port, acpi_facts.reset_value);
-    for (unsigned i = 0; i < acpi_facts.mcfg_count; i++) {
-        printk("ACPI: PCI segment %u buses %02x-%02x at %lx\n", acpi_facts.mcfg[i].segment,
-               acpi_facts.mcfg[i].first_bus, acpi_facts.mcfg[i].last_bus, acpi_facts.mcfg[i].base);
-    }
+    return root;
 }
 
 void acpi_init(maddr_t rsdp)
 {
-    acpi_facts.rsdp = rsdp ? rsdp : rsdp_find();
+    acpi_facts.rsdp = rsdp ?: rsdp_find();
     const struct rsdp *r = acpi_facts.rsdp ? phys(acpi_facts.rsdp, sizeof(*r)) : NULL;
-    if (r && rsdp_ok(r)) {
-        parse_root(r);
-        report();
-    } else {
+    if (!r || !rsdp_ok(r)) {
         printk("ACPI: none found\n");
+        return;
     }
+    if (!(r->revision >= 2 && parse_root(r->xsdt, 8)) && !parse_root(r->rsdt, 4)) {
+        printk("ACPI: no usable root table\n");
+    }
+    printk("ACPI: root at %lx, %u processors, local APIC at %lx, %u I/O APICs, HPET at %lx\n",
+           acpi_facts.rsdp, acpi_facts.cpu_count, acpi_facts.lapic, acpi_facts.ioapic_count,
+           acpi_facts.hpet);
+    printk("ACPI: PM1 control %x/%x, timer %x, reset %x=%02x\n", acpi_facts.pm1a_cnt,
+           acpi_facts.pm1b_cnt, acpi_facts.pm_timer, acpi_facts.reset_port, acpi_facts.reset_value);
 }
 
 maddr_t arch_acpi_rsdp(void)

@@ -28,7 +28,6 @@ enum apic_reg {
 
 #define BASE_X2APIC (1UL << 10)
 #define BASE_ENABLE (1UL << 11)
-#define BASE_ADDRESS 0x000ffffffffff000UL
 #define SPURIOUS_ENABLE (1u << 8)
 #define LVT_MASKED (1u << 16)
 #define LVT_NMI (4u << 8)
@@ -73,11 +72,6 @@ void apic_eoi(void)
     reg_write(REG_EOI, 0);
 }
 
-void apic_spurious(void)
-{
-    /* Nothing was delivered: no end of interrupt either. */
-}
-
 void apic_error(void)
 {
     reg_write(REG_ERROR, 0);
@@ -100,17 +94,18 @@ void apic_send_ipi(unsigned cpu, unsigned vector)
     reg_write(REG_ICR, ICR_ASSERT | vector);
 }
 
-void apic_timer_oneshot(uint64_t delta_ns)
+void arch_timer_set(ns_t deadline)
 {
-    /* A far deadline becomes an early interrupt; whoever asked finds nothing due and asks again. */
-    uint64_t longest = 0xffffffffUL / ticks_per_ms * NS_PER_MS;
-    uint64_t ticks = MIN(delta_ns, longest) * ticks_per_ms / NS_PER_MS;
-    reg_write(REG_TIMER_INITIAL, (uint32_t)MIN(MAX(ticks, 1UL), 0xffffffffUL));
-}
-
-void apic_timer_stop(void)
-{
-    reg_write(REG_TIMER_INITIAL, 0);
+    uint64_t ticks = 0; /* stops it */
+    if (deadline != INT64_MAX) {
+        /* A far deadline becomes an early interrupt; whoever asked finds nothing due and asks
+         * again. */
+        uint64_t longest = 0xffffffffUL / ticks_per_ms * NS_PER_MS;
+        ns_t now = arch_now_ns();
+        uint64_t delta = deadline > now ? (uint64_t)(deadline - now) : 0;
+        ticks = MAX(MIN(delta, longest) * ticks_per_ms / NS_PER_MS, 1UL);
+    }
+    reg_write(REG_TIMER_INITIAL, (uint32_t)ticks);
 }
 
 static void calibrate_timer(void)
@@ -132,26 +127,17 @@ static void calibrate_timer(void)
     }
 }
 
-static void find_registers(void)
-{
-    uint64_t value = rdmsr(MSR_APIC_BASE);
-    base = value & BASE_ADDRESS;
-    x2apic = cpu_has(CPU_X2APIC);
-    if (!x2apic) {
-        registers = arch_ioremap(base, PAGE_SIZE);
-        if (!registers) {
-            panic("cannot map the local APIC at %lx", base);
-        }
-    }
-}
-
 void apic_init_cpu(void)
 {
+    uint64_t value = rdmsr(MSR_APIC_BASE);
     bool first = !base;
     if (first) {
-        find_registers();
+        base = value & X86_PTE_ADDR;
+        x2apic = cpu_has(CPU_X2APIC);
+        registers = x2apic ? NULL : arch_ioremap(base, PAGE_SIZE);
+        BUG_ON(!x2apic && !registers);
     }
-    uint64_t value = (rdmsr(MSR_APIC_BASE) & ~BASE_ADDRESS) | base | BASE_ENABLE;
+    value = (value & ~X86_PTE_ADDR) | base | BASE_ENABLE;
     wrmsr(MSR_APIC_BASE, value);
     if (x2apic) {
         wrmsr(MSR_APIC_BASE, value | BASE_X2APIC);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
  * Time: the TSC, scaled to nanoseconds exactly as guests scale it (pvclock), its frequency measured
- * at start-up against the best reference there is; the timer interrupt; the battery clock. The TSCs
- * of all CPUs are taken to be the same. Constant after clock_init(); no lock.
+ * at start-up against the best reference there is; the battery clock. The TSCs of all CPUs are
+ * taken to be the same. Constant after clock_init(); no lock.
  */
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/string.h"
 #include "machine.h"
 
 #define MEASURE_NS (50 * NS_PER_MS)
@@ -15,21 +16,11 @@
 #define HPET_CONFIG 4
 #define HPET_COUNTER 60
 #define HPET_PERIOD_FS_MAX 100000000U
-#define PM_TIMER_PERIOD_FS 279365114U
-#define PIT_PERIOD_FS 838095345U
 #define PIT_CHANNEL2 0x42
 #define PIT_COMMAND 0x43
 #define PIT_GATE 0x61
 #define CMOS_INDEX 0x70
 #define CMOS_DATA 0x71
-
-/* A counter that goes up at a known rate. */
-struct reference {
-    const char *name;
-    uint32_t (*read)(void);
-    uint32_t mask;
-    uint64_t period_fs;
-};
 
 static struct arch_tsc_scale scale;
 static volatile uint32_t *hpet;
@@ -54,26 +45,43 @@ void clock_delay_ms(uint64_t ms)
     }
 }
 
-void arch_timer_set(ns_t deadline)
-{
-    if (deadline == INT64_MAX) {
-        apic_timer_stop();
-        return;
-    }
-    ns_t now = arch_now_ns();
-    apic_timer_oneshot(deadline > now ? (uint64_t)(deadline - now) : 0);
-}
-
 /* ---- references ---- */
+
+static bool hpet_start(uint64_t *period_fs)
+{
+    hpet = acpi_facts.hpet ? arch_ioremap(acpi_facts.hpet, 1024) : NULL;
+    if (!hpet || hpet[HPET_PERIOD] > HPET_PERIOD_FS_MAX) {
+        return false;
+    }
+    hpet[HPET_CONFIG] |= 1;
+    *period_fs = hpet[HPET_PERIOD];
+    return *period_fs;
+}
 
 static uint32_t hpet_read(void)
 {
     return hpet[HPET_COUNTER];
 }
 
+static bool pm_timer_start(uint64_t *period_fs)
+{
+    *period_fs = 279365114;
+    return acpi_facts.pm_timer;
+}
+
 static uint32_t pm_timer_read(void)
 {
     return arch_in(acpi_facts.pm_timer, 4);
+}
+
+static bool pit_start(uint64_t *period_fs)
+{
+    arch_out(PIT_GATE, 1, (arch_in(PIT_GATE, 1) & ~2u) | 1); /* count, but no sound */
+    arch_out(PIT_COMMAND, 1, 0xb0); /* channel 2, both bytes, count down once */
+    arch_out(PIT_CHANNEL2, 1, 0xff);
+    arch_out(PIT_CHANNEL2, 1, 0xff);
+    *period_fs = 838095345;
+    return true;
 }
 
 static uint32_t pit_read(void)
@@ -82,6 +90,18 @@ static uint32_t pit_read(void)
     uint32_t low = arch_in(PIT_CHANNEL2, 1);
     return ~(low | arch_in(PIT_CHANNEL2, 1) << 8);
 }
+
+/* Counters that go up at a known rate, best first. */
+static const struct reference {
+    const char *name;
+    bool (*start)(uint64_t *period_fs); /* false: there is none */
+    uint32_t (*read)(void);
+    uint32_t mask; /* the bits that every one of its kind has */
+} references[] = {
+    {"HPET", hpet_start, hpet_read, 0xffffffff},
+    {"PM timer", pm_timer_start, pm_timer_read, 0xffffff},
+    {"PIT", pit_start, pit_read, 0xffff},
+};
 
 static bool runs(const struct reference *r)
 {
@@ -92,37 +112,6 @@ static bool runs(const struct reference *r)
         }
     }
     return false;
-}
-
-static bool use_hpet(struct reference *r)
-{
-    hpet = acpi_facts.hpet ? arch_ioremap(acpi_facts.hpet, 1024) : NULL;
-    if (!hpet || !hpet[HPET_PERIOD] || hpet[HPET_PERIOD] > HPET_PERIOD_FS_MAX) {
-        return false;
-    }
-    hpet[HPET_CONFIG] |= 1;
-    *r = (struct reference){"HPET", hpet_read, 0xffffffff, hpet[HPET_PERIOD]};
-    return runs(r);
-}
-
-static bool use_pm_timer(struct reference *r)
-{
-    if (!acpi_facts.pm_timer) {
-        return false;
-    }
-    uint32_t mask = acpi_facts.pm_timer_32bit ? 0xffffffff : 0xffffff;
-    *r = (struct reference){"PM timer", pm_timer_read, mask, PM_TIMER_PERIOD_FS};
-    return runs(r);
-}
-
-static bool use_pit(struct reference *r)
-{
-    arch_out(PIT_GATE, 1, (arch_in(PIT_GATE, 1) & ~2u) | 1); /* count, but no sound */
-    arch_out(PIT_COMMAND, 1, 0xb0); /* channel 2, both bytes, count down once */
-    arch_out(PIT_CHANNEL2, 1, 0xff);
-    arch_out(PIT_CHANNEL2, 1, 0xff);
-    *r = (struct reference){"PIT", pit_read, 0xffff, PIT_PERIOD_FS};
-    return runs(r);
 }
 
 /* ---- measurement ---- */
@@ -144,14 +133,14 @@ static void sample(const struct reference *r, uint64_t *tsc, uint32_t *ticks)
     }
 }
 
-static uint64_t measure_khz(const struct reference *r)
+static uint64_t measure_khz(const struct reference *r, uint64_t period_fs)
 {
     uint64_t tsc0, tsc1, elapsed_ns;
     uint32_t ticks0, ticks1;
     sample(r, &tsc0, &ticks0);
     do {
         sample(r, &tsc1, &ticks1);
-        elapsed_ns = ((ticks1 - ticks0) & r->mask) * r->period_fs / FS_PER_NS;
+        elapsed_ns = ((ticks1 - ticks0) & r->mask) * period_fs / FS_PER_NS;
     } while (elapsed_ns < MEASURE_NS);
     return (tsc1 - tsc0) * 1000000 / elapsed_ns;
 }
@@ -173,16 +162,19 @@ static void set_scale(uint64_t khz)
 
 void clock_init(void)
 {
-    struct reference r;
-    if (!use_hpet(&r) && !use_pm_timer(&r) && !use_pit(&r)) {
-        panic("no HPET, PM timer or PIT to measure the TSC with");
+    uint64_t period_fs;
+    const struct reference *r = references;
+    while (!r->start(&period_fs) || !runs(r)) {
+        if (++r == references + ARRAY_SIZE(references)) {
+            panic("no HPET, PM timer or PIT to measure the TSC with");
+        }
     }
-    uint64_t khz = measure_khz(&r);
+    uint64_t khz = measure_khz(r, period_fs);
     if (khz < 1000) {
         panic("the TSC does not run");
     }
     set_scale(khz);
-    printk("Clock: TSC at %lu.%03lu MHz, measured by %s\n", khz / 1000, khz % 1000, r.name);
+    printk("Clock: TSC at %lu.%03lu MHz, measured by %s\n", khz / 1000, khz % 1000, r->name);
 }
 
 /* ---- battery clock ---- */
@@ -222,18 +214,11 @@ static uint64_t days_from_date(uint64_t year, uint64_t month, uint64_t day)
 uint64_t arch_wallclock_sec(void)
 {
     uint8_t field[CMOS_FIELDS], again[CMOS_FIELDS];
-    cmos_read_all(field);
-    for (unsigned tries = 0; tries < 10; tries++) {
+    unsigned tries = 0;
+    do {
+        cmos_read_all(field);
         cmos_read_all(again);
-        bool same = true;
-        for (unsigned i = 0; i < CMOS_FIELDS; i++) {
-            same = same && field[i] == again[i];
-            field[i] = again[i];
-        }
-        if (same) {
-            break;
-        }
-    }
+    } while (memcmp(field, again, CMOS_FIELDS) && ++tries < 10);
     uint8_t mode = cmos_read(11);
     bool afternoon = !(mode & 2) && (field[HOUR] & 0x80);
     field[HOUR] &= mode & 2 ? 0xff : 0x7f;

@@ -14,6 +14,24 @@
 #define SLP_TYPE (7u << 10)
 #define SLP_ENABLE (1u << 13)
 
+/* Where CPUID shows what cpu_has() tells. */
+static const struct {
+    uint32_t leaf;
+    char reg; /* e.x */
+    uint8_t bit;
+    const char *name;
+} known[] = {
+    [CPU_NX] = {0x80000001, 'd', 20, "nx"},
+    [CPU_SMEP] = {7, 'b', 7, "smep"},
+    [CPU_SMAP] = {7, 'b', 20, "smap(unused)"},
+    [CPU_FSGSBASE] = {7, 'b', 0, "fsgsbase"},
+    [CPU_XSAVE] = {1, 'c', 26, "xsave"},
+    [CPU_PGE] = {1, 'd', 13, "pge"},
+    [CPU_X2APIC] = {1, 'c', 21, "x2apic"},
+    [CPU_1GB] = {0x80000001, 'd', 26, "1g"},
+    [CPU_RDTSCP] = {0x80000001, 'd', 27, "rdtscp"},
+};
+
 static uint32_t features;
 static unsigned maddr_bits;
 static uint64_t xcr0_mask;
@@ -45,71 +63,58 @@ uint64_t arch_xcr0_mask(void)
     return xcr0_mask;
 }
 
-static void note(enum cpu_feature f, uint32_t reg, unsigned bit)
+/* All zero for a leaf the processor does not have. */
+static struct cpuid_regs cpuid(uint32_t leaf)
 {
-    features |= (reg >> bit & 1) << f;
+    struct cpuid_regs r;
+    arch_cpuid(leaf & 0x80000000, 0, &r);
+    if (leaf > r.eax) {
+        return (struct cpuid_regs){0};
+    }
+    arch_cpuid(leaf, 0, &r);
+    return r;
 }
 
 static void detect(void)
 {
-    struct cpuid_regs r, max;
-    arch_cpuid(0, 0, &max);
-    arch_cpuid(1, 0, &r);
-    note(CPU_PGE, r.edx, 13);
-    note(CPU_X2APIC, r.ecx, 21);
-    note(CPU_XSAVE, r.ecx, 26);
-    if (max.eax >= 7) {
-        arch_cpuid(7, 0, &r);
-        note(CPU_FSGSBASE, r.ebx, 0);
-        note(CPU_SMEP, r.ebx, 7);
-        note(CPU_SMAP, r.ebx, 20);
+    for (unsigned f = 0; f < ARRAY_SIZE(known); f++) {
+        struct cpuid_regs r = cpuid(known[f].leaf);
+        uint32_t reg = known[f].reg == 'b' ? r.ebx : known[f].reg == 'c' ? r.ecx : r.edx;
+        features |= (reg >> known[f].bit & 1) << f;
     }
-    arch_cpuid(0x80000001, 0, &r);
-    note(CPU_NX, r.edx, 20);
-    note(CPU_1GB, r.edx, 26);
-    note(CPU_RDTSCP, r.edx, 27);
-    maddr_bits = 36;
-    arch_cpuid(0x80000000, 0, &max);
-    if (max.eax >= 0x80000008) {
-        arch_cpuid(0x80000008, 0, &r);
-        maddr_bits = MIN(r.eax & 0xff, 52);
-    }
+    maddr_bits = MIN(cpuid(0x80000008).eax & 0xff ?: 36, 52);
     if (cpu_has(CPU_XSAVE)) {
-        arch_cpuid(0xd, 0, &r);
+        struct cpuid_regs r = cpuid(0xd);
         xcr0_mask = ((uint64_t)r.edx << 32 | r.eax) & XCR0_SUPPORTED;
     }
 }
 
 bool arch_rdmsr_safe(uint32_t msr, uint64_t *value)
 {
-    uint32_t lo, hi, failed = 0;
+    uint32_t lo = 0, hi = 0;
+    bool ok = true;
     __asm__ volatile("1: rdmsr\n"
                      "2:\n"
                      ".pushsection .text.fixup, \"ax\"\n"
-                     "3: movl $1, %0\n"
-                     "   xorl %%eax, %%eax\n"
-                     "   xorl %%edx, %%edx\n"
+                     "3: movb $0, %0\n"
                      "   jmp 2b\n"
                      ".popsection\n" EX_TABLE("1b", "3b")
-                     : "+r"(failed), "=a"(lo), "=d"(hi)
+                     : "+q"(ok), "+a"(lo), "+d"(hi)
                      : "c"(msr));
     *value = (uint64_t)hi << 32 | lo;
-    return !failed;
+    return ok;
 }
 
 bool arch_wrmsr_safe(uint32_t msr, uint64_t value)
 {
-    uint32_t failed = 0;
-    __asm__ volatile("1: wrmsr\n"
-                     "2:\n"
-                     ".pushsection .text.fixup, \"ax\"\n"
-                     "3: movl $1, %0\n"
-                     "   jmp 2b\n"
-                     ".popsection\n" EX_TABLE("1b", "3b")
-                     : "+r"(failed)
-                     : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
-                     : "memory");
-    return !failed;
+    __asm__ goto("1: wrmsr\n" EX_TABLE("1b", "%l[refused]")
+                 :
+                 : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+                 : "memory"
+                 : refused);
+    return true;
+refused:
+    return false;
 }
 
 void cpu_init(unsigned cpu)
@@ -123,10 +128,9 @@ void cpu_init(unsigned cpu)
     cr4 |= cpu_has(CPU_PGE) ? X86_CR4_PGE : 0;
     cr4 |= cpu_has(CPU_SMEP) ? X86_CR4_SMEP : 0;
     cr4 |= cpu_has(CPU_XSAVE) ? X86_CR4_OSXSAVE : 0;
-    uint64_t cr0 =
-        X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM | X86_CR0_PG;
-    __asm__ volatile("mov %0, %%cr0" : : "r"(cr0) : "memory");
-    __asm__ volatile("mov %0, %%cr4" : : "r"(cr4) : "memory");
+    WRITE_CR(0, X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM |
+                    X86_CR0_PG);
+    WRITE_CR(4, cr4);
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SCE | (cpu_has(CPU_NX) ? EFER_NX : 0));
     wrmsr(MSR_PAT, PAT_VALUE);
     if (cpu_has(CPU_XSAVE)) {
@@ -136,25 +140,15 @@ void cpu_init(unsigned cpu)
 
 void cpu_report(void)
 {
-    static const char *const names[] = {
-        [CPU_NX] = "nx",   [CPU_SMEP] = "smep",     [CPU_SMAP] = "smap(unused)",
-        [CPU_PGE] = "pge", [CPU_XSAVE] = "xsave",   [CPU_FSGSBASE] = "fsgsbase",
-        [CPU_1GB] = "1g",  [CPU_X2APIC] = "x2apic", [CPU_RDTSCP] = "rdtscp",
-    };
-    struct cpuid_regs r;
     char brand[49] = "";
-    arch_cpuid(0x80000000, 0, &r);
-    if (r.eax >= 0x80000004) {
-        for (unsigned i = 0; i < 3; i++) {
-            arch_cpuid(0x80000002 + i, 0, &r);
-            memcpy(brand + 16 * i, &r, 16);
-        }
+    for (unsigned i = 0; i < 3; i++) {
+        struct cpuid_regs r = cpuid(0x80000002 + i);
+        memcpy(brand + 16 * i, &r, 16);
     }
-    arch_cpuid(1, 0, &r);
-    printk("Processor: %s (%08x), %u-bit addresses:", brand, r.eax, maddr_bits);
-    for (unsigned f = 0; f < ARRAY_SIZE(names); f++) {
+    printk("Processor: %s (%08x), %u-bit addresses:", brand, cpuid(1).eax, maddr_bits);
+    for (unsigned f = 0; f < ARRAY_SIZE(known); f++) {
         if (cpu_has(f)) {
-            printk(" %s", names[f]);
+            printk(" %s", known[f].name);
         }
     }
     printk("\n");
@@ -165,32 +159,24 @@ void cpu_report(void)
 uint32_t arch_in(uint16_t port, unsigned bytes)
 {
     uint32_t value = 0;
-    switch (bytes) {
-    case 1:
+    if (bytes == 1) {
         __asm__ volatile("inb %w1, %b0" : "+a"(value) : "Nd"(port));
-        break;
-    case 2:
+    } else if (bytes == 2) {
         __asm__ volatile("inw %w1, %w0" : "+a"(value) : "Nd"(port));
-        break;
-    default:
+    } else {
         __asm__ volatile("inl %w1, %0" : "+a"(value) : "Nd"(port));
-        break;
     }
     return value;
 }
 
 void arch_out(uint16_t port, unsigned bytes, uint32_t value)
 {
-    switch (bytes) {
-    case 1:
+    if (bytes == 1) {
         __asm__ volatile("outb %b0, %w1" : : "a"(value), "Nd"(port));
-        break;
-    case 2:
+    } else if (bytes == 2) {
         __asm__ volatile("outw %w0, %w1" : : "a"(value), "Nd"(port));
-        break;
-    default:
+    } else {
         __asm__ volatile("outl %0, %w1" : : "a"(value), "Nd"(port));
-        break;
     }
 }
 

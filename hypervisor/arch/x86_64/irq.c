@@ -9,6 +9,7 @@
  *            0xf0..0xff  timer, IPIs, errors
  */
 #include "arch/upcalls.h"
+#include "base/assert.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "machine.h"
@@ -42,13 +43,12 @@ static struct vector_state {
 static struct gsi_state {
     volatile uint32_t *ioapic; /* NULL: there is no such line */
     uint8_t pin;
-    uint8_t vector; /* 0: not bound */
+    uint8_t vector; /* 0: not bound, and masked */
     bool level, low, masked;
 } gsis[GSIS_MAX];
 
-static unsigned gsi_count;    /* constant after irq_init() */
-static unsigned ioapic_pages; /* likewise */
-static uint8_t uart_vector;   /* 0: the port is polled */
+static unsigned gsi_count;  /* constant after irq_init() */
+static uint8_t uart_vector; /* 0: the port is polled */
 
 /* ---- I/O APIC ---- */
 
@@ -64,14 +64,18 @@ static void ioapic_write(volatile uint32_t *ioapic, unsigned reg, uint32_t value
     ioapic[4] = value;
 }
 
+static uint32_t entry_low(const struct gsi_state *g)
+{
+    return g->vector | (g->level ? RTE_LEVEL : 0) | (g->low ? RTE_LOW : 0) |
+           (g->masked || !g->vector ? RTE_MASKED : 0);
+}
+
 static void write_entry_locked(const struct gsi_state *g)
 {
-    uint32_t low = g->vector | (g->level ? RTE_LEVEL : 0) | (g->low ? RTE_LOW : 0) |
-                   (g->masked || !g->vector ? RTE_MASKED : 0);
     /* ORDER: mask before the destination changes, unmask after. */
-    ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin), low | RTE_MASKED);
+    ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin), entry_low(g) | RTE_MASKED);
     ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin) + 1, apic_id() << 24);
-    ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin), low);
+    ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin), entry_low(g));
 }
 
 static struct gsi_state *find_gsi(unsigned gsi)
@@ -86,8 +90,20 @@ unsigned arch_gsi_count(void)
 
 bool arch_gsi_is_level(unsigned gsi)
 {
-    const struct gsi_state *g = find_gsi(gsi);
-    return g && g->level;
+    return gsis[gsi].level;
+}
+
+int arch_gsi_setup(unsigned gsi, bool level, bool low)
+{
+    SPIN_GUARD(&irq_lock);
+    struct gsi_state *g = find_gsi(gsi);
+    if (!g || g->vector) {
+        return g ? -EEXIST : -EINVAL;
+    }
+    g->level = level;
+    g->low = low;
+    write_entry_locked(g);
+    return 0;
 }
 
 static int vector_alloc_locked(enum use use, unsigned token)
@@ -101,33 +117,13 @@ static int vector_alloc_locked(enum use use, unsigned token)
     return -ENOSPC;
 }
 
-int arch_gsi_setup(unsigned gsi, bool level, bool low)
-{
-    struct gsi_state *g = find_gsi(gsi);
-    if (!g) {
-        return -EINVAL;
-    }
-    spin_lock(&irq_lock);
-    int rc = g->vector ? -EEXIST : 0;
-    if (!rc) {
-        g->level = level;
-        g->low = low;
-        g->masked = true;
-        write_entry_locked(g);
-    }
-    spin_unlock(&irq_lock);
-    return rc;
-}
-
 /* Leaves the line masked. */
-static int bind_locked(unsigned gsi, enum use use)
+static int bind(unsigned gsi, enum use use)
 {
+    SPIN_GUARD(&irq_lock);
     struct gsi_state *g = find_gsi(gsi);
-    if (!g) {
-        return -EINVAL;
-    }
-    if (g->vector) {
-        return -EBUSY;
+    if (!g || g->vector) {
+        return g ? -EBUSY : -EINVAL;
     }
     int vector = vector_alloc_locked(use, gsi);
     if (vector < 0) {
@@ -141,71 +137,40 @@ static int bind_locked(unsigned gsi, enum use use)
 
 int arch_gsi_bind(unsigned gsi)
 {
-    spin_lock(&irq_lock);
-    int rc = bind_locked(gsi, USE_GSI);
-    spin_unlock(&irq_lock);
-    return rc;
+    return bind(gsi, USE_GSI);
 }
 
 void arch_gsi_unbind(unsigned gsi)
 {
-    struct gsi_state *g = find_gsi(gsi);
-    if (!g) {
-        return;
-    }
-    spin_lock(&irq_lock);
-    if (g->vector && vectors[g->vector].use == USE_GSI) {
-        vectors[g->vector].use = USE_FREE;
-        g->vector = 0;
-        g->masked = true;
-        write_entry_locked(g);
-    }
-    spin_unlock(&irq_lock);
+    SPIN_GUARD(&irq_lock);
+    struct gsi_state *g = &gsis[gsi];
+    ASSERT(vectors[g->vector].use == USE_GSI);
+    vectors[g->vector].use = USE_FREE;
+    g->vector = 0;
+    write_entry_locked(g);
 }
 
-static void set_mask(unsigned gsi, bool masked)
+void arch_gsi_mask(unsigned gsi, bool masked)
 {
-    struct gsi_state *g = find_gsi(gsi);
-    if (!g) {
-        return;
-    }
-    spin_lock(&irq_lock);
-    if (g->vector && g->masked != masked) {
-        g->masked = masked;
-        uint32_t low = ioapic_read(g->ioapic, IOAPIC_ENTRY(g->pin)) & ~RTE_MASKED;
-        ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin), low | (masked ? RTE_MASKED : 0));
-    }
-    spin_unlock(&irq_lock);
-}
-
-void arch_gsi_mask(unsigned gsi)
-{
-    set_mask(gsi, true);
-}
-
-void arch_gsi_unmask(unsigned gsi)
-{
-    set_mask(gsi, false);
+    SPIN_GUARD(&irq_lock);
+    struct gsi_state *g = &gsis[gsi];
+    g->masked = masked;
+    ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin), entry_low(g));
 }
 
 /* ---- messages ---- */
 
 int arch_msi_vector_alloc(unsigned token)
 {
-    spin_lock(&irq_lock);
-    int rc = vector_alloc_locked(USE_MSI, token);
-    spin_unlock(&irq_lock);
-    return rc;
+    SPIN_GUARD(&irq_lock);
+    return vector_alloc_locked(USE_MSI, token);
 }
 
 void arch_msi_vector_free(int vector)
 {
-    spin_lock(&irq_lock);
-    if (vector >= VECTOR_DEVICE_FIRST && vector <= VECTOR_DEVICE_LAST &&
-        vectors[vector].use == USE_MSI) {
-        vectors[vector].use = USE_FREE;
-    }
-    spin_unlock(&irq_lock);
+    SPIN_GUARD(&irq_lock);
+    ASSERT(vectors[vector].use == USE_MSI);
+    vectors[vector].use = USE_FREE;
 }
 
 void arch_msi_message(int vector, uint64_t *address, uint32_t *data)
@@ -216,58 +181,34 @@ void arch_msi_message(int vector, uint64_t *address, uint32_t *data)
 
 /* ---- arrival ---- */
 
-static void dispatch_device(unsigned vector)
-{
-    struct vector_state state = vectors[vector];
-    if (state.use == USE_GSI && gsis[state.token].level) {
-        /* The device holds the line until its driver has run: keep it from coming right back. */
-        arch_gsi_mask(state.token);
-    }
-    apic_eoi();
-    switch (state.use) {
-    case USE_GSI:
-    case USE_MSI:
-        upcall_irq(state.token);
-        break;
-    case USE_UART:
-        upcall_console_input();
-        break;
-    default:
-        log_guest(NULL, "interrupt at vector %02x, which nobody uses\n", vector);
-        break;
-    }
-}
-
 void irq_dispatch(unsigned vector)
 {
-    switch (vector) {
-    case VECTOR_TIMER:
-        apic_eoi();
+    struct vector_state state = vectors[vector];
+    if (vector < VECTOR_DEVICE_FIRST || vector == VECTOR_SPURIOUS) {
+        return; /* nothing was delivered: no end of interrupt either */
+    }
+    if (state.use == USE_GSI && gsis[state.token].level) {
+        /* The device holds the line until its driver has run: keep it from coming right back. */
+        arch_gsi_mask(state.token, true);
+    }
+    apic_eoi();
+    if (state.use == USE_GSI || state.use == USE_MSI) {
+        upcall_irq(state.token);
+    } else if (state.use == USE_UART) {
+        upcall_console_input();
+    } else if (vector == VECTOR_TIMER) {
         if (!uart_vector && uart_has_input()) {
             upcall_console_input();
         }
         upcall_timer();
-        break;
-    case VECTOR_KICK:
-        apic_eoi();
+    } else if (vector == VECTOR_KICK) {
         upcall_kick();
-        break;
-    case VECTOR_FLUSH:
-        apic_eoi();
+    } else if (vector == VECTOR_FLUSH) {
         tlb_service();
-        break;
-    case VECTOR_APIC_ERROR:
+    } else if (vector == VECTOR_APIC_ERROR) {
         apic_error();
-        apic_eoi();
-        break;
-    case VECTOR_SPURIOUS:
-        apic_spurious();
-        break;
-    default:
-        if (vector >= VECTOR_DEVICE_FIRST) {
-            dispatch_device(vector);
-        }
-        break;
+    } else {
+        log_guest(NULL, "interrupt at vector %02x, which nobody uses\n", vector);
     }
 }
 
@@ -319,7 +260,6 @@ static void add_ioapic(unsigned index)
         g->level = g->low = first + pin >= ISA_IRQS; /* PCI's usual; ISA's is edge, high */
         gsi_count = MAX(gsi_count, first + pin + 1);
     }
-    ioapic_pages++;
 }
 
 void irq_init(void)
@@ -339,7 +279,7 @@ void irq_init(void)
             write_entry_locked(&gsis[gsi]);
         }
     }
-    printk("Interrupts: %u lines of %u I/O APICs\n", gsi_count, ioapic_pages);
+    printk("Interrupts: %u lines of %u I/O APICs\n", gsi_count, acpi_facts.ioapic_count);
 }
 
 void irq_init_uart(void)
@@ -348,28 +288,21 @@ void irq_init_uart(void)
     if (!uart_present()) {
         return;
     }
-    spin_lock(&irq_lock);
-    int rc = bind_locked(gsi, USE_UART);
-    spin_unlock(&irq_lock);
-    if (rc) {
+    if (bind(gsi, USE_UART)) {
         printk("Serial port: no interrupt, input is polled\n");
         return;
     }
     uart_vector = gsis[gsi].vector;
-    arch_gsi_unmask(gsi);
+    arch_gsi_mask(gsi, false);
     uart_irq_enable();
 }
 
 bool arch_mmio_denied(mfn_t mfn)
 {
     /* Local APIC and the window in which writes become interrupts: the MiB from fee00000. */
-    if ((mfn >= 0xfee00 && mfn <= 0xfeeff) || mfn == apic_base() >> PAGE_SHIFT) {
-        return true;
-    }
+    bool denied = (mfn >= 0xfee00 && mfn <= 0xfeeff) || mfn == apic_base() >> PAGE_SHIFT;
     for (unsigned i = 0; i < acpi_facts.ioapic_count; i++) {
-        if (mfn == acpi_facts.ioapic[i].base >> PAGE_SHIFT) {
-            return true;
-        }
+        denied = denied || mfn == acpi_facts.ioapic[i].base >> PAGE_SHIFT;
     }
-    return arch_frame_is_hyp(mfn);
+    return denied || arch_frame_is_hyp(mfn);
 }

@@ -105,12 +105,8 @@ enum {
 /* apic.c */
 void apic_init_cpu(void);
 void apic_eoi(void);
-void apic_timer_oneshot(uint64_t delta_ns);
 void apic_send_ipi(unsigned cpu, unsigned vector);
-/* No timer interrupt any more. */
-void apic_timer_stop(void);
 void apic_error(void);
-void apic_spurious(void);
 /* Machine address of the local APICs' registers; the id of this CPU's. */
 maddr_t apic_base(void);
 uint32_t apic_id(void);
@@ -118,32 +114,32 @@ uint32_t apic_id(void);
 /* acpi.c */
 /* Find the tables (from rsdp, or by search when 0) and fill acpi_facts. */
 void acpi_init(maddr_t rsdp);
+struct acpi_mcfg { /* as in the table */
+    maddr_t base;
+    uint16_t segment;
+    uint8_t first_bus, last_bus;
+    uint32_t reserved;
+};
 struct acpi_facts {
     maddr_t rsdp, lapic, hpet;
     unsigned cpu_count;
     uint32_t apic_id[MAX_PCPUS];
     unsigned ioapic_count;
     struct {
-        uint32_t id, gsi_base;
         maddr_t base;
+        uint32_t gsi_base;
     } ioapic[16];
     struct {
         bool used, level, low;
         uint8_t gsi;
     } isa[16];
-    bool has_8259;
     uint8_t century; /* CMOS register, 0 none */
     uint16_t pm1a_cnt, pm1b_cnt, pm_timer;
-    bool pm_timer_32bit;
-    uint16_t reset_port;
-    uint8_t reset_value;
     bool has_reset;
+    uint8_t reset_value;
+    uint16_t reset_port;
     unsigned mcfg_count;
-    struct {
-        maddr_t base;
-        uint16_t segment;
-        uint8_t first_bus, last_bus;
-    } mcfg[8];
+    struct acpi_mcfg mcfg[8];
 };
 extern struct acpi_facts acpi_facts;
 

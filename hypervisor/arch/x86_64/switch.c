@@ -27,50 +27,34 @@ void arch_load_page_tables(const struct vcpu *v)
     if (loaded_cr3[cpu] != cr3) {
         loaded_cr3[cpu] = cr3;
         uint32_t time = tlb_flush_begin();
-        __asm__ volatile("mov %0, %%cr3" ::"r"(cr3) : "memory");
+        WRITE_CR(3, cr3);
         tlb_flush_end(time);
     }
 }
 
 /* ---- segments ---- */
 
-#define SAVE_SEL(reg, where) __asm__("mov %%" #reg ", %0" : "=r"(where))
-
-/* Load a data selector; a bad one becomes NUL and the function says so. */
-#define LOAD_SEL(reg)                                                                              \
-    static bool load_##reg(uint16_t sel)                                                           \
-    {                                                                                              \
-        bool ok = true;                                                                            \
-        __asm__ volatile("1: mov %w1, %%" #reg "\n"                                                \
-                         "2:\n"                                                                    \
+/* Load a data selector; a bad one becomes NUL and clears `ok`. */
+#define LOAD_SEL(reg, sel, ok)                                                                     \
+    do {                                                                                           \
+        uint32_t sel_ = (sel);                                                                     \
+        __asm__ volatile("1: mov %1, %%" #reg "\n"                                                 \
                          ".pushsection .text.fixup, \"ax\"\n"                                      \
-                         "3: movb $0, %0\n"                                                        \
-                         "   push $0\n"                                                            \
-                         "   mov (%%rsp), %%" #reg "\n"                                            \
-                         "   add $8, %%rsp\n"                                                      \
-                         "   jmp 2b\n"                                                             \
-                         ".popsection\n" EX_TABLE("1b", "3b")                                      \
-                         : "+q"(ok)                                                                \
-                         : "r"(sel)                                                                \
+                         "2: movb $0, %0\n"                                                        \
+                         "   xor %1, %1\n"                                                         \
+                         "   jmp 1b\n"                                                             \
+                         ".popsection\n" EX_TABLE("1b", "2b")                                      \
+                         : "+q"(ok), "+r"(sel_)                                                    \
+                         :                                                                         \
                          : "memory");                                                              \
-        return ok;                                                                                 \
-    }
-LOAD_SEL(ds)
-LOAD_SEL(es)
-LOAD_SEL(fs)
-LOAD_SEL(gs)
+    } while (0)
 
 static void save_segments(struct vcpu *v)
 {
-    uint16_t sel;
-    SAVE_SEL(ds, sel);
-    v->regs.ds = sel;
-    SAVE_SEL(es, sel);
-    v->regs.es = sel;
-    SAVE_SEL(fs, sel);
-    v->regs.fs = sel;
-    SAVE_SEL(gs, sel);
-    v->regs.gs = sel;
+    __asm__ volatile("mov %%ds, %0" : "=m"(v->regs.ds));
+    __asm__ volatile("mov %%es, %0" : "=m"(v->regs.es));
+    __asm__ volatile("mov %%fs, %0" : "=m"(v->regs.fs));
+    __asm__ volatile("mov %%gs, %0" : "=m"(v->regs.gs));
     v->pv.fs_base = rdmsr(MSR_FS_BASE);
     uint64_t active = rdmsr(MSR_GS_BASE), shadow = rdmsr(MSR_KERNEL_GS_BASE);
     v->pv.gs_base_kernel = v->pv.kernel_mode ? active : shadow;
@@ -79,10 +63,11 @@ static void save_segments(struct vcpu *v)
 
 static bool load_segments(const struct vcpu *v)
 {
-    bool ok = load_ds(v->regs.ds);
-    ok = load_es(v->regs.es) && ok;
-    ok = load_fs(v->regs.fs) && ok;
-    ok = load_gs(v->regs.gs) && ok;
+    bool ok = true;
+    LOAD_SEL(ds, v->regs.ds, ok);
+    LOAD_SEL(es, v->regs.es, ok);
+    LOAD_SEL(fs, v->regs.fs, ok);
+    LOAD_SEL(gs, v->regs.gs, ok);
     /* After the selectors: loading one changes the base. */
     wrmsr(MSR_FS_BASE, v->pv.fs_base);
     wrmsr(MSR_GS_BASE, v->pv.kernel_mode ? v->pv.gs_base_kernel : v->pv.gs_base_user);
@@ -95,35 +80,29 @@ void arch_swap_gs(void)
     __asm__ volatile("swapgs" ::: "memory");
 }
 
+static uint32_t base_msr(unsigned which)
+{
+    return which == SEGBASE_FS          ? MSR_FS_BASE
+           : which == SEGBASE_GS_KERNEL ? MSR_GS_BASE
+                                        : MSR_KERNEL_GS_BASE;
+}
+
 void arch_set_segment_base(unsigned which, uint64_t base)
 {
-    switch (which) {
-    case SEGBASE_FS:
-        wrmsr(MSR_FS_BASE, base);
-        break;
-    case SEGBASE_GS_KERNEL:
-        wrmsr(MSR_GS_BASE, base);
-        break;
-    case SEGBASE_GS_USER:
-        wrmsr(MSR_KERNEL_GS_BASE, base);
-        break;
-    default:
-        break;
-    }
+    wrmsr(base_msr(which), base);
 }
 
 uint64_t arch_get_segment_base(unsigned which)
 {
-    return which == SEGBASE_FS          ? rdmsr(MSR_FS_BASE)
-           : which == SEGBASE_GS_KERNEL ? rdmsr(MSR_GS_BASE)
-                                        : rdmsr(MSR_KERNEL_GS_BASE);
+    return rdmsr(base_msr(which));
 }
 
 void arch_load_user_gs(uint16_t sel)
 {
+    bool ok = true;
     /* The selector's base belongs to user mode: load it between two swaps. */
     arch_swap_gs();
-    (void)load_gs(sel);
+    LOAD_SEL(gs, sel, ok);
     arch_swap_gs();
 }
 
@@ -189,19 +168,12 @@ void arch_load_ldt(const struct vcpu *v)
 
 /* ---- FPU ---- */
 
-static void clts(void)
-{
-    __asm__ volatile("clts");
-}
-
 void arch_set_ts(bool on)
 {
     if (on) {
-        uint64_t cr0;
-        __asm__ volatile("mov %%cr0, %0" : "=r"(cr0));
-        __asm__ volatile("mov %0, %%cr0" ::"r"(cr0 | X86_CR0_TS));
+        WRITE_CR(0, READ_CR(0) | X86_CR0_TS);
     } else {
-        clts();
+        __asm__ volatile("clts");
     }
 }
 
@@ -214,7 +186,7 @@ void arch_xsetbv(uint64_t xcr0)
  * has off now must not carry another guest's data when it turns it on. */
 static void fpu_save(struct vcpu *v)
 {
-    clts();
+    arch_set_ts(false);
     if (arch_xcr0_mask()) {
         arch_xsetbv(arch_xcr0_mask());
         __asm__ volatile("xsave64 (%0)" ::"r"(v->pv.fpu), "a"(-1), "d"(-1) : "memory");
@@ -225,7 +197,7 @@ static void fpu_save(struct vcpu *v)
 
 static void fpu_load(const struct vcpu *v)
 {
-    clts();
+    arch_set_ts(false);
     if (arch_xcr0_mask()) {
         arch_xsetbv(arch_xcr0_mask());
         __asm__ volatile("xrstor64 (%0)" ::"r"(v->pv.fpu), "a"(-1), "d"(-1) : "memory");
@@ -241,17 +213,13 @@ static void fpu_load(const struct vcpu *v)
 size_t arch_fpu_bytes(void)
 {
     struct cpuid_regs r;
-    if (!arch_xcr0_mask()) {
-        return 512;
-    }
     arch_cpuid(0xd, 0, &r);
-    return MIN(r.ecx, PAGE_SIZE);
+    return arch_xcr0_mask() ? MIN(r.ecx, PAGE_SIZE) : 512;
 }
 
 void arch_fpu_init(void *area)
 {
-    uint8_t *p = area;
-    memset(area, 0, PAGE_SIZE);
+    uint8_t *p = memset(area, 0, PAGE_SIZE);
     p[0] = 0x7f; /* FCW 0x037f: all x87 exceptions masked */
     p[1] = 0x03;
     p[24] = 0x80; /* MXCSR 0x1f80: all SSE exceptions masked */
@@ -276,19 +244,13 @@ void arch_set_debugreg(unsigned reg, uint64_t value)
         WRITE_DR(3)
         WRITE_DR(6)
         WRITE_DR(7)
-    default:
-        break;
     }
 }
 
-uint64_t arch_get_debugreg(unsigned reg)
+uint64_t arch_get_dr6(void)
 {
-    uint64_t value = 0;
-    if (reg == 6) {
-        __asm__ volatile("mov %%dr6, %0" : "=r"(value));
-    } else if (reg == 7) {
-        __asm__ volatile("mov %%dr7, %0" : "=r"(value));
-    }
+    uint64_t value;
+    __asm__ volatile("mov %%dr6, %0" : "=r"(value));
     return value;
 }
 
@@ -312,14 +274,13 @@ void arch_set_cr4(const struct vcpu *v)
 {
     static const uint64_t guest_bits =
         X86_CR4_TSD | X86_CR4_DE | X86_CR4_FSGSBASE | X86_CR4_OSXSAVE;
-    uint64_t cr4;
-    __asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
+    uint64_t cr4 = READ_CR(4);
     uint64_t want = (cr4 & ~guest_bits) | (v->pv.cr4 & guest_bits);
     if (arch_xcr0_mask()) {
         want |= X86_CR4_OSXSAVE; /* XSAVE and XSETBV are ours to use at any time */
     }
     if (want != cr4) {
-        __asm__ volatile("mov %0, %%cr4" ::"r"(want) : "memory");
+        WRITE_CR(4, want);
     }
 }
 
@@ -330,49 +291,33 @@ void arch_start_idle(struct vcpu *v)
     cpu_info()->current = v;
 }
 
-void arch_vcpu_sync(struct vcpu *v)
-{
-    if (v != current_vcpu()) {
-        return;
-    }
-    v->regs = *guest_regs();
-    save_segments(v);
-    fpu_save(v);
-    fpu_load(v);
-}
-
-/* CR3 has been written: nothing of the domain we leave is in this TLB any more. */
-static void leave_domain(const struct vcpu *prev, const struct vcpu *next)
-{
-    if (prev->domain != next->domain) {
-        cpumask_clear(&prev->domain->dirty_cpus, arch_cpu_id());
-    }
-}
-
 void arch_context_switch(struct vcpu *prev, struct vcpu *next)
 {
+    unsigned cpu = arch_cpu_id();
     if (!vcpu_is_idle(prev)) {
         prev->regs = *guest_regs();
         save_segments(prev);
         fpu_save(prev);
     }
     cpu_info()->current = next;
-    if (vcpu_is_idle(next)) {
-        /* Nothing of the guest is needed to idle, but its tables must not be relied upon either:
-         * they may be taken apart while we sleep. */
-        load_debugregs(prev, next);
-        arch_load_page_tables(next);
-        leave_domain(prev, next);
-        return;
-    }
-    cpumask_set(&next->domain->dirty_cpus, arch_cpu_id());
-    arch_load_page_tables(next);
-    leave_domain(prev, next);
-    arch_load_gdt(next);
-    if (next->pv.ldt_entries || window[arch_cpu_id()].ldt_pages) {
-        arch_load_ldt(next);
+    if (!vcpu_is_idle(next)) {
+        cpumask_set(&next->domain->dirty_cpus, cpu);
     }
     load_debugregs(prev, next);
+    /* Nothing of a guest is needed to idle, but its tables must not be relied upon either: they may
+     * be taken apart while we sleep. */
+    arch_load_page_tables(next);
+    if (prev->domain != next->domain) {
+        /* CR3 has been written: nothing of that domain is in this TLB any more. */
+        cpumask_clear(&prev->domain->dirty_cpus, cpu);
+    }
+    if (vcpu_is_idle(next)) {
+        return;
+    }
+    arch_load_gdt(next);
+    if (next->pv.ldt_entries || window[cpu].ldt_pages) {
+        arch_load_ldt(next);
+    }
     arch_set_cr4(next);
     *guest_regs() = next->regs;
     fpu_load(next);
