@@ -51,8 +51,7 @@ static void show_domain(const struct domain *d)
 {
     printk("domain %u%s: %s, refs %u, paused %u, pages %lu of %lu, grant frames %u, ports %u\n",
            (unsigned)d->id, d->privileged ? " (control)" : "", state_name(d), d->refs,
-           d->pause_count, d->page_count, d->max_pages, d->grant ? grant_table_frames(d) : 0,
-           d->evtchn.used);
+           d->pause_count, d->page_count, d->max_pages, d->grant->frame_count, d->evtchn.used);
     show_vcpus(d);
 }
 

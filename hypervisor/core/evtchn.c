@@ -29,9 +29,7 @@ int evtchn_init(struct domain *d, uint32_t max_port)
 void evtchn_free(struct domain *d)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(d->evtchn.page); i++) {
-        if (d->evtchn.page[i]) {
-            hyp_free(d->evtchn.page[i]);
-        }
+        hyp_free(d->evtchn.page[i]);
     }
 }
 

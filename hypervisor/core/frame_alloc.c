@@ -262,8 +262,10 @@ void *hyp_alloc(size_t bytes)
 
 void hyp_free(void *object)
 {
-    struct frame *f = mfn_to_frame(virt_to_mfn(object));
-    frame_free_hyp(f, f->order);
+    if (object) {
+        struct frame *f = mfn_to_frame(virt_to_mfn(object));
+        frame_free_hyp(f, f->order);
+    }
 }
 
 /* ---- frames of domains ---- */

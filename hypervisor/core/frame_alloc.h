@@ -20,7 +20,7 @@ struct frame *frame_alloc_hyp(unsigned order, unsigned addr_bits);
 void frame_free_hyp(struct frame *f, unsigned order);
 /* Cleared memory for an object of the hypervisor, in whole pages. NULL when there is none. */
 void *hyp_alloc(size_t bytes);
-void hyp_free(void *object);
+void hyp_free(void *object); /* or NULL */
 
 /* Frames for a domain: owner set, ALLOCATED reference taken, on d's page list, cleared. NULL when
  * the heap is empty, d is at its max_pages, or d is dying. */

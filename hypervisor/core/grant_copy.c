@@ -6,7 +6,7 @@
  * time: nothing read here is believed.
  */
 #include "base/string.h"
-#include "core/grant_private.h"
+#include "core/grant_table.h"
 #include "core/hypercall.h"
 
 struct copy_side {

@@ -9,206 +9,199 @@
  *
  * Lock: the mapping domain's grant lock; never held while pv/ works on page tables.
  */
-#include "base/checked.h"
 #include "core/frame_alloc.h"
-#include "core/grant_private.h"
+#include "core/grant_table.h"
 #include "core/hooks.h"
 #include "core/hypercall.h"
 
-#define RELEASE_BATCH 64
-
-/* The caller has tested that the handle exists. */
-static struct grant_mapping *mapping(const struct grant_table *gt, uint32_t handle)
-{
-    return &gt->maptrack[handle / MAPPINGS_PER_PAGE][handle % MAPPINGS_PER_PAGE];
-}
+#define NO_HANDLE 0xffffffffU
+#define MAP_KINDS (GNTMAP_host_map | GNTMAP_device_map)
 
 /* ---- handles ---- */
 
-static bool maptrack_grow_locked(struct grant_table *gt)
+/* A page that is not needed goes back once this many handles are free. Until the number in use has
+ * changed by half a page the next does not come or go: each coming costs a flush of TLBs. */
+#define FREE_HANDLES_MAX (MAPPINGS_PER_PAGE + MAPPINGS_PER_PAGE / 2)
+
+/* The caller has a handle of the page in use. */
+static struct grant_mapping *mapping(const struct grant_table *gt, uint32_t handle)
 {
-    if (gt->maptrack_count == gt->max_maptrack) {
-        return false;
-    }
-    struct grant_mapping *page = hyp_alloc(PAGE_SIZE);
-    if (!page) {
-        return false;
-    }
-    uint32_t first = gt->maptrack_count * (uint32_t)MAPPINGS_PER_PAGE;
+    return &gt->maptrack[handle / MAPPINGS_PER_PAGE]->mapping[handle % MAPPINGS_PER_PAGE];
+}
+
+void grant_maptrack_add(struct grant_table *gt, uint32_t nr, struct maptrack_page *page)
+{
     for (uint32_t i = 0; i < MAPPINGS_PER_PAGE; i++) {
-        page[i].ref = i + 1 < MAPPINGS_PER_PAGE ? first + i + 1 : gt->free_handle;
+        page->mapping[i].ref = i + 1;
     }
-    gt->maptrack[gt->maptrack_count++] = page;
-    gt->free_handle = first;
-    return true;
+    gt->maptrack[nr] = page;
+    gt->free_handles += MAPPINGS_PER_PAGE;
+    set_bit(nr, gt->roomy);
 }
 
-static uint32_t handle_alloc(struct domain *d)
+static uint32_t handle_alloc(struct grant_table *gt)
 {
-    struct grant_table *gt = d->grant;
-    uint32_t handle = NO_HANDLE;
-    spin_lock(&gt->lock);
-    if (gt->free_handle != NO_HANDLE || maptrack_grow_locked(gt)) {
-        handle = gt->free_handle;
-        struct grant_mapping *m = mapping(gt, handle);
-        gt->free_handle = m->ref;
-        m->state = MAPPING_CHANGING;
-        m->flags = 0;
-        m->granter = NULL;
-    }
-    spin_unlock(&gt->lock);
-    return handle;
-}
-
-static void handle_free(struct domain *d, uint32_t handle)
-{
-    struct grant_table *gt = d->grant;
-    spin_lock(&gt->lock);
-    struct grant_mapping *m = mapping(gt, handle);
-    m->state = MAPPING_FREE;
-    m->granter = NULL;
-    m->ref = gt->free_handle;
-    gt->free_handle = handle;
-    spin_unlock(&gt->lock);
-}
-
-static void mapping_set_state(struct domain *d, struct grant_mapping *m, uint16_t state)
-{
-    spin_lock(&d->grant->lock);
-    m->state = state;
-    spin_unlock(&d->grant->lock);
-}
-
-/* Take a LIVE mapping out of the hands of other vCPUs; NULL when there is none. */
-static struct grant_mapping *mapping_claim(struct domain *d, uint32_t handle)
-{
-    struct grant_table *gt = d->grant;
-    struct grant_mapping *m = NULL;
-    spin_lock(&gt->lock);
-    uint64_t limit = gt->maptrack_count * MAPPINGS_PER_PAGE;
-    if (handle < limit) {
-        /* SAFETY: tested, clamped for speculation. */
-        m = mapping(gt, (uint32_t)clamp_index(handle, limit));
-        if (m->state == MAPPING_LIVE) {
-            m->state = MAPPING_CHANGING;
-        } else {
-            m = NULL;
+    SPIN_GUARD(&gt->lock);
+    /* The lowest page first, for the others to become free. */
+    uint32_t nr = find_next_bit(gt->roomy, gt->max_maptrack, 0);
+    if (nr == gt->max_maptrack) {
+        for (nr = 0; nr < gt->max_maptrack && gt->maptrack[nr]; nr++) {
         }
+        struct maptrack_page *new = nr < gt->max_maptrack ? hyp_alloc(sizeof(*new)) : NULL;
+        if (!new) {
+            return NO_HANDLE;
+        }
+        grant_maptrack_add(gt, nr, new);
     }
-    spin_unlock(&gt->lock);
-    return m;
+    struct maptrack_page *page = gt->maptrack[nr];
+    uint32_t index = page->first_free;
+    page->first_free = page->mapping[index].ref;
+    if (++page->used == MAPPINGS_PER_PAGE) {
+        clear_bit(nr, gt->roomy);
+    }
+    if (nr == gt->spare) {
+        gt->spare = 0;
+    }
+    gt->free_handles--;
+    return nr * MAPPINGS_PER_PAGE + index;
 }
 
-void grant_map_release(struct domain *d, uint32_t handle)
+static void handle_free(struct grant_table *gt, uint32_t handle)
 {
-    const struct grant_mapping *m = mapping(d->grant, handle);
-    struct domain *granter = m->granter;
-    grant_ref_t ref = m->ref;
-    bool readonly = m->flags & GNTMAP_readonly;
-    handle_free(d, handle);
-    grant_unpin(granter, ref, readonly);
-    domain_put(granter);
+    SPIN_GUARD(&gt->lock);
+    uint32_t nr = handle / MAPPINGS_PER_PAGE, index = handle % MAPPINGS_PER_PAGE;
+    struct maptrack_page *page = gt->maptrack[nr];
+    page->mapping[index] = (struct grant_mapping){.ref = page->first_free};
+    page->first_free = index;
+    page->used--;
+    set_bit(nr, gt->roomy);
+    gt->free_handles++;
+    /* There is no other spare: two would have been more free handles than are kept. */
+    if (nr && page->used == 0) {
+        gt->spare = nr;
+    }
+    if (gt->spare && gt->free_handles >= FREE_HANDLES_MAX) {
+        hyp_free(gt->maptrack[gt->spare]);
+        gt->maptrack[gt->spare] = NULL;
+        gt->free_handles -= MAPPINGS_PER_PAGE;
+        clear_bit(gt->spare, gt->roomy);
+        gt->spare = 0;
+    }
+}
+
+/* Take a live mapping out of the hands of other vCPUs; NULL when there is none. */
+static struct grant_mapping *mapping_claim(struct grant_table *gt, uint32_t handle)
+{
+    SPIN_GUARD(&gt->lock);
+    uint64_t limit = gt->max_maptrack * MAPPINGS_PER_PAGE;
+    /* SAFETY: tested, clamped for speculation. */
+    uint32_t tested = (uint32_t)clamp_index(handle, limit);
+    if (handle >= limit || !gt->maptrack[tested / MAPPINGS_PER_PAGE] ||
+        !mapping(gt, tested)->live) {
+        return NULL;
+    }
+    mapping(gt, tested)->live = false;
+    return mapping(gt, tested);
+}
+
+/* Forget a mapping of d: handle, pin, reference of the granter. */
+static void mapping_release(struct grant_table *gt, uint32_t handle)
+{
+    const struct grant_mapping m = *mapping(gt, handle);
+    handle_free(gt, handle);
+    grant_unpin(m.granter, m.ref, m.flags & GNTMAP_readonly);
+    domain_put(m.granter);
 }
 
 /* ---- map ---- */
 
-static int16_t map_pinned(const struct hypercall *hc, struct gnttab_map_grant_ref *op,
-                          struct domain *granter, uint32_t handle)
+/* A mapping that is made keeps the caller's reference of the granter. */
+static int16_t map_from(const struct hypercall *hc, struct gnttab_map_grant_ref *op,
+                        struct domain *granter)
 {
+    struct grant_table *gt = hc->d->grant;
     bool readonly = op->flags & GNTMAP_readonly;
+    uint32_t handle = handle_alloc(gt);
+    if (handle == NO_HANDLE) {
+        return GNTST_no_space;
+    }
     struct frame *f;
     int16_t status = grant_pin(granter, op->ref, hc->d->id, readonly, &f);
-    if (status != GNTST_okay) {
-        return status;
-    }
-    if (op->flags & GNTMAP_host_map) {
+    if (status == GNTST_okay && (op->flags & GNTMAP_host_map)) {
         /* The three software bits an entry has below its address. */
         uint64_t avail = ((uint64_t)op->flags >> _GNTMAP_guest_avail0 << 9) & X86_PTE_AVAIL;
         if (pv_grant_map(hc->v, op->host_addr, op->flags & GNTMAP_contains_pte, frame_to_mfn(f),
                          !readonly, avail)) {
             grant_unpin(granter, op->ref, readonly);
-            return GNTST_general_error;
+            status = GNTST_general_error;
         }
     }
-    struct grant_table *gt = hc->d->grant;
-    spin_lock(&gt->lock);
-    struct grant_mapping *m = mapping(gt, handle);
-    domain_get_held(granter);
-    m->granter = granter;
-    m->ref = op->ref;
-    m->flags =
-        op->flags & (GNTMAP_host_map | GNTMAP_device_map | GNTMAP_readonly | GNTMAP_contains_pte);
-    m->state = MAPPING_LIVE;
-    spin_unlock(&gt->lock);
+    if (status != GNTST_okay) {
+        handle_free(gt, handle);
+        return status;
+    }
     op->handle = handle;
     op->dev_bus_addr = frame_to_mfn(f) << PAGE_SHIFT;
+    SPIN_GUARD(&gt->lock);
+    *mapping(gt, handle) = (struct grant_mapping){
+        .granter = granter,
+        .ref = op->ref,
+        .flags = op->flags & (MAP_KINDS | GNTMAP_readonly | GNTMAP_contains_pte),
+        .live = true,
+    };
     return GNTST_okay;
 }
 
 long gnttabop_map_grant_ref(struct hypercall *hc, struct gnttab_map_grant_ref *arg)
 {
-    if (!(arg->flags & (GNTMAP_host_map | GNTMAP_device_map))) {
+    if (!(arg->flags & MAP_KINDS)) {
         arg->status = GNTST_bad_gntref;
         return 0;
     }
     struct domain *granter = grant_domain_get(arg->dom);
-    if (!granter) {
-        arg->status = GNTST_bad_domain;
-        return 0;
+    arg->status = granter ? map_from(hc, arg, granter) : GNTST_bad_domain;
+    if (granter && arg->status != GNTST_okay) {
+        domain_put(granter);
     }
-    uint32_t handle = handle_alloc(hc->d);
-    if (handle == NO_HANDLE) {
-        arg->status = GNTST_no_space;
-    } else {
-        arg->status = map_pinned(hc, arg, granter, handle);
-        if (arg->status != GNTST_okay) {
-            handle_free(hc->d, handle);
-        }
-    }
-    domain_put(granter);
     return 0;
 }
 
 /* ---- unmap ---- */
 
-/* Undo what op names of a mapping this call has claimed; *left gets the kinds that remain. */
+/* Undo what op names of a mapping this call has claimed, all of it or nothing. */
 static int16_t unmap_claimed(const struct hypercall *hc, const struct gnttab_unmap_grant_ref *op,
-                             const struct grant_mapping *m, uint16_t *left)
+                             struct grant_mapping *m)
 {
     mfn_t mfn = frame_to_mfn(grant_pinned_frame(m->granter, m->ref));
-    *left = m->flags & (GNTMAP_host_map | GNTMAP_device_map);
-    if (op->dev_bus_addr && (m->flags & GNTMAP_device_map)) {
-        if (op->dev_bus_addr != mfn << PAGE_SHIFT) {
-            return GNTST_bad_dev_addr;
-        }
-        *left &= (uint16_t)~GNTMAP_device_map;
+    unsigned undo = (op->host_addr ? m->flags & GNTMAP_host_map : 0) |
+                    (op->dev_bus_addr ? m->flags & GNTMAP_device_map : 0);
+    if ((undo & GNTMAP_device_map) && op->dev_bus_addr != mfn << PAGE_SHIFT) {
+        return GNTST_bad_dev_addr;
     }
-    if (op->host_addr && (m->flags & GNTMAP_host_map)) {
-        if (pv_grant_unmap(hc->v, op->host_addr, m->flags & GNTMAP_contains_pte, mfn,
-                           !(m->flags & GNTMAP_readonly))) {
-            *left = m->flags & (GNTMAP_host_map | GNTMAP_device_map);
-            return GNTST_general_error;
-        }
-        *left &= (uint16_t)~GNTMAP_host_map;
+    if ((undo & GNTMAP_host_map) &&
+        pv_grant_unmap(hc->v, op->host_addr, m->flags & GNTMAP_contains_pte, mfn,
+                       !(m->flags & GNTMAP_readonly))) {
+        return GNTST_general_error;
     }
+    m->flags &= (uint16_t)~undo;
     return GNTST_okay;
 }
 
 long gnttabop_unmap_grant_ref(struct hypercall *hc, struct gnttab_unmap_grant_ref *arg)
 {
-    struct grant_mapping *m = mapping_claim(hc->d, arg->handle);
+    struct grant_table *gt = hc->d->grant;
+    struct grant_mapping *m = mapping_claim(gt, arg->handle);
     if (!m) {
         arg->status = GNTST_bad_handle;
         return 0;
     }
-    uint16_t left;
-    arg->status = unmap_claimed(hc, arg, m, &left);
-    if (left) {
-        m->flags = (uint16_t)((m->flags & ~(GNTMAP_host_map | GNTMAP_device_map)) | left);
-        mapping_set_state(hc->d, m, MAPPING_LIVE);
+    arg->status = unmap_claimed(hc, arg, m);
+    if (m->flags & MAP_KINDS) {
+        SPIN_GUARD(&gt->lock);
+        m->live = true;
     } else {
         /* SAFETY: entry and TLBs are clean, so the granter may be told. */
-        grant_map_release(hc->d, arg->handle);
+        mapping_release(gt, arg->handle);
     }
     return 0;
 }
@@ -218,18 +211,19 @@ long gnttabop_unmap_grant_ref(struct hypercall *hc, struct gnttab_unmap_grant_re
 long grant_table_release_mappings(struct domain *d)
 {
     struct grant_table *gt = d->grant;
-    if (!gt) {
-        return 0;
-    }
-    /* SAFETY: d is dying and none of its vCPUs is in a hypercall: its table is ours alone. Entries
-     * in its page tables go with these, and no CPU runs on them any more. */
-    uint32_t limit = gt->maptrack_count * (uint32_t)MAPPINGS_PER_PAGE;
-    while (gt->release_next < limit) {
+    /* SAFETY: d is dying and none of its vCPUs is in a hypercall: its table is ours alone, and
+     * every handle in use is live. Entries in its page tables go with these, and no CPU runs on
+     * them any more. */
+    while (gt->release_next < gt->max_maptrack * MAPPINGS_PER_PAGE) {
         uint32_t handle = gt->release_next++;
-        if (mapping(gt, handle)->state == MAPPING_LIVE) {
-            grant_map_release(d, handle);
+        if (!gt->maptrack[handle / MAPPINGS_PER_PAGE]) {
+            gt->release_next = (handle / MAPPINGS_PER_PAGE + 1) * MAPPINGS_PER_PAGE;
+            continue;
         }
-        if (gt->release_next % RELEASE_BATCH == 0 && hypercall_preempt_check()) {
+        if (mapping(gt, handle)->live) {
+            mapping_release(gt, handle);
+        }
+        if (hypercall_preempt_check()) {
             return -ERESTART;
         }
     }

@@ -452,7 +452,7 @@ long memop_set_memory_map(struct hypercall *hc, struct xen_foreign_memory_map *a
 long memop_acquire_resource(struct hypercall *hc, struct xen_mem_acquire_resource *arg)
 {
     struct domain *d = hc->target;
-    uint32_t max = grant_table_max_frames(d);
+    uint32_t max = d->grant->max_frames;
     if (!hc->d->privileged) {
         return -EPERM;
     }

@@ -86,18 +86,9 @@ remember()
     grep -q "free frames: [0-9]" /tmp/before || complain "vane info does not tell the free memory"
 }
 
-# A hypervisor keeps the frames of the control domain's own tables (of the grants it has mapped)
-# once they have been needed. Up to SLACK missing frames are taken for that; `rounds` shows that
-# they do not become more.
-SLACK=8
 same_as_before()
 {
     what_exists >/tmp/after
-    had=$(sed -n 's/free frames: //p' /tmp/before)
-    has=$(sed -n 's/free frames: //p' /tmp/after)
-    if [ "$has" -lt "$had" ] && [ $((has + SLACK)) -ge "$had" ]; then
-        sed -i "s/free frames: .*/free frames: $had/" /tmp/after
-    fi
     cmp -s /tmp/before /tmp/after
 }
 

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "core/frame_alloc.h"
-#include "core/grant_private.h"
+#include "core/grant_table.h"
 #include "model.h"
 #include "pv/pte.h"
 
@@ -275,9 +275,11 @@ static void walk_frames(void)
 
 /* ---- grants ---- */
 
-static const struct grant_mapping *mapping_of(const struct grant_table *gt, uint32_t handle)
+static const struct grant_mapping *live_mapping(const struct grant_table *gt, uint32_t handle)
 {
-    return &gt->maptrack[handle / MAPPINGS_PER_PAGE][handle % MAPPINGS_PER_PAGE];
+    const struct maptrack_page *page = gt->maptrack[handle / MAPPINGS_PER_PAGE];
+    const struct grant_mapping *m = page ? &page->mapping[handle % MAPPINGS_PER_PAGE] : NULL;
+    return m && m->live ? m : NULL;
 }
 
 #define PINS_MAX 512
@@ -310,14 +312,20 @@ static void note_pin(const struct domain *d, const struct grant_mapping *m)
 static void walk_handles(const struct domain *d)
 {
     const struct grant_table *gt = d->grant;
-    for (uint32_t h = 0; gt && h < gt->maptrack_count * MAPPINGS_PER_PAGE; h++) {
-        const struct grant_mapping *m = mapping_of(gt, h);
-        if (m->state == MAPPING_LIVE) {
+    uint32_t live = 0, used = 0;
+    for (uint32_t h = 0; gt && h < gt->max_maptrack * MAPPINGS_PER_PAGE; h++) {
+        const struct grant_mapping *m = live_mapping(gt, h);
+        if (m) {
             note_domain(m->granter);
             note_pin(d, m);
-        } else if (m->state != MAPPING_FREE) {
-            model_fail("grant", "handle %u of d%u is half done", h, d->id);
+            live++;
         }
+    }
+    for (uint32_t i = 0; gt && i < gt->max_maptrack; i++) {
+        used += gt->maptrack[i] ? gt->maptrack[i]->used : 0;
+    }
+    if (live != used) {
+        model_fail("grant", "of %u handles of d%u only %u are live", used, d->id, live);
     }
 }
 
@@ -351,9 +359,9 @@ static unsigned handles_for(const struct domain *d, mfn_t mfn, bool write, bool 
 {
     const struct grant_table *gt = d->grant;
     unsigned n = 0;
-    for (uint32_t h = 0; gt && h < gt->maptrack_count * MAPPINGS_PER_PAGE; h++) {
-        const struct grant_mapping *m = mapping_of(gt, h);
-        if (m->state == MAPPING_LIVE && (m->flags & GNTMAP_host_map) &&
+    for (uint32_t h = 0; gt && h < gt->max_maptrack * MAPPINGS_PER_PAGE; h++) {
+        const struct grant_mapping *m = live_mapping(gt, h);
+        if (m && (m->flags & GNTMAP_host_map) &&
             frame_to_mfn(grant_pinned_frame(m->granter, m->ref)) == mfn) {
             bool writes = !(m->flags & GNTMAP_readonly);
             n += any_right ? writes || !write : writes == write;
