@@ -138,7 +138,6 @@ static struct domain *domain_alloc(domid_t id)
     }
     d->id = id;
     d->refs = 1;
-    d->page_list = INVALID_LINK;
     d->shutdown_code = DOMAIN_NO_CODE;
     d->life_lock = SPINLOCK_INIT(RANK_DOM_LIFE);
     d->pages_lock = SPINLOCK_INIT(RANK_DOM_PAGES);

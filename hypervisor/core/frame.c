@@ -21,6 +21,20 @@ static bool word_cas(uint64_t *word, uint64_t *expected, uint64_t desired)
                                        __ATOMIC_SEQ_CST);
 }
 
+void frame_tlb_flush(const struct frame *f, const cpumask_t *cpus)
+{
+    cpumask_t mask = {{0}};
+    for (unsigned cpu = 0; cpu < arch_cpus_online(); cpu++) {
+        if (!cpus || cpumask_test(cpus, cpu)) {
+            cpumask_set(&mask, cpu);
+        }
+    }
+    arch_tlb_filter(&mask, f->tlb_stamp);
+    if (!cpumask_empty(&mask)) {
+        arch_tlb_flush_mask(&mask, FLUSH_TLB, 0);
+    }
+}
+
 /* ---- general count ---- */
 
 bool frame_get(struct frame *f, const struct domain *d)
@@ -80,17 +94,6 @@ bool frame_drop_allocation(struct frame *f)
 
 /* ---- writable references ---- */
 
-/* Flush what may still translate through the frame's last use. A page table is loaded, and a
- * descriptor table used, only by CPUs that run its owner. */
-static void flush_old_use(const struct frame *f)
-{
-    cpumask_t mask = f->owner->dirty_cpus;
-    arch_tlb_filter(&mask, f->tlb_stamp);
-    if (!cpumask_empty(&mask)) {
-        arch_tlb_flush_mask(&mask, FLUSH_TLB, 0);
-    }
-}
-
 int frame_get_writable(struct frame *f)
 {
     uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
@@ -104,14 +107,15 @@ int frame_get_writable(struct frame *f)
              * One that was a page table may still be walked by a CPU that keeps upper-level entries
              * in its paging-structure cache, so nobody may write to it before that CPU has flushed:
              * LOCKED makes other CPUs wait for the flush with us. Read-only mappings of the old use
-             * that are left in TLBs are harmless. */
+             * that are left in TLBs are harmless. A page table is loaded, and a descriptor table
+             * used, only by CPUs that run its owner. */
             uint64_t type = old & TYPE_MASK;
             bool flush = type != TYPE_NONE && type != TYPE_WRITABLE;
             if (!word_cas(&f->type, &old, TYPE_WRITABLE | (flush ? TYPE_LOCKED : 0) | 1)) {
                 continue;
             }
             if (flush) {
-                flush_old_use(f);
+                frame_tlb_flush(f, &f->owner->dirty_cpus);
                 __atomic_store_n(&f->type, TYPE_WRITABLE | 1, __ATOMIC_SEQ_CST);
             }
             return 0;

@@ -25,9 +25,7 @@ struct domain;
 
 /* general count word */
 #define FRAME_ALLOCATED (1UL << 63) /* the owner's own reference is still there */
-#define FRAME_HYP                                                                                  \
-    (1UL << 62) /* belongs to the hypervisor, shared with the owner (grant table,                  \
-                   shared info): freed by us, never by the guest */
+#define FRAME_HYP (1UL << 62)       /* lent by the hypervisor (frame_share): freed by us alone */
 #define FRAME_COUNT_MASK ((1UL << 56) - 1)
 
 /* type word */
@@ -42,12 +40,12 @@ struct domain;
 #define TYPE_WRITABLE (7UL << TYPE_SHIFT)
 #define TYPE_PINNED (1UL << 59)    /* the guest holds one type reference by pinning */
 #define TYPE_VALIDATED (1UL << 58) /* contents have been checked and hold references */
-#define TYPE_PARTIAL                                                                               \
-    (1UL << 57) /* entries [0, pt_done) hold references; the state itself owns the                 \
-                   one type reference and one general reference */
-#define TYPE_LOCKED                                                                                \
-    (1UL << 56) /* WRITABLE with count 1, coming or going: a TLB stamp or flush is                 \
-                   under way; whoever wants a reference waits */
+/* Entries [0, pt_done) hold references; the state itself owns the one type reference and one
+ * general reference. */
+#define TYPE_PARTIAL (1UL << 57)
+/* WRITABLE with count 1, coming or going: a TLB stamp or flush is under way; whoever wants a
+ * reference waits. */
+#define TYPE_LOCKED (1UL << 56)
 #define TYPE_COUNT_MASK ((1UL << 48) - 1)
 
 struct frame {
@@ -55,14 +53,14 @@ struct frame {
     uint64_t type;        /* atomic */
     struct domain *owner; /* NULL: free or the hypervisor's; changes only while count is 0 */
     /* Owned frames: links of the owner's page list, by frame number, under its pages_lock.
-     * Free frames: links of the allocator, under heap_lock. INVALID_LINK ends a list. */
+     * Free frames: links of the allocator, under heap_lock. */
     uint32_t next, prev;
     uint32_t tlb_stamp; /* flush clock when the last mapping of the present use went away */
     uint16_t pt_done;   /* PARTIAL: number of entries that hold references */
     uint8_t order;      /* of the block this frame heads, if it is free or from hyp_alloc() */
     uint8_t pt_flags;   /* PT_CHILD_PARTIAL; free frames: FREE_HEAD */
 };
-#define INVALID_LINK 0xffffffffU
+#define INVALID_LINK 0      /* ends a list: frame 0 is in none */
 #define PT_CHILD_PARTIAL 1u /* entry pt_done's table may be PARTIAL on our behalf */
 #define FRAME_IS_FREE 2u    /* heads a free block of the allocator */
 
@@ -107,6 +105,9 @@ void frame_put_writable(struct frame *f);
 /* Both at once, from a guest-supplied number: NULL when not d's or not usable as writable. */
 must_check struct frame *frame_get_writable_mfn(mfn_t mfn, const struct domain *d);
 void frame_put_writable_and_ref(struct frame *f);
+
+/* Flush those of `cpus` (NULL: of all CPUs) that have not flushed since f's stamp. */
+void frame_tlb_flush(const struct frame *f, const cpumask_t *cpus);
 
 /* Number of general references (for the books, not for decisions by unlocked code). */
 static inline uint64_t frame_ref_count(const struct frame *f)

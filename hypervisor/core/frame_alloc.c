@@ -21,86 +21,77 @@
 
 static struct spinlock heap_lock = SPINLOCK_INIT(RANK_HEAP);
 /* under heap_lock */
-static uint32_t heap_list[ZONES + 1][ORDERS]; /* first frame number, 0 none: never frame 0 */
+static uint32_t heap_list[ZONES + 1][ORDERS]; /* first frame */
 static uint32_t heap_orders[ZONES + 1];       /* bit per order whose list is not empty */
 static uint64_t free_frames;
-static uint64_t total_frames;
+static uint64_t total_frames; /* changes at start-up only */
+
+/* ---- lists of frames, of the heap and of domains ---- */
+
+static void list_insert(uint32_t *head, struct frame *f)
+{
+    f->prev = INVALID_LINK;
+    f->next = *head;
+    *head = (uint32_t)frame_to_mfn(f);
+    if (f->next != INVALID_LINK) {
+        mfn_to_frame(f->next)->prev = *head;
+    }
+}
+
+static void list_remove(uint32_t *head, struct frame *f)
+{
+    *(f->prev != INVALID_LINK ? &mfn_to_frame(f->prev)->next : head) = f->next;
+    if (f->next != INVALID_LINK) {
+        mfn_to_frame(f->next)->prev = f->prev;
+    }
+}
+
+/* ---- free blocks ---- */
 
 static unsigned zone_of(mfn_t mfn)
 {
     return 64 - (unsigned)__builtin_clzl(mfn);
 }
 
-/* ---- lists of free blocks ---- */
-
-static void list_insert(mfn_t mfn, unsigned order)
+static void block_insert_locked(mfn_t mfn, unsigned order, uint32_t stamp)
 {
-    unsigned zone = zone_of(mfn);
     struct frame *f = mfn_to_frame(mfn);
-    uint32_t *head = &heap_list[zone][order];
     f->pt_flags = FRAME_IS_FREE;
     f->order = (uint8_t)order;
-    f->prev = 0;
-    f->next = *head;
-    if (*head) {
-        mfn_to_frame(*head)->prev = (uint32_t)mfn;
-    }
-    *head = (uint32_t)mfn;
-    heap_orders[zone] |= 1u << order;
+    f->tlb_stamp = stamp;
+    list_insert(&heap_list[zone_of(mfn)][order], f);
+    heap_orders[zone_of(mfn)] |= 1u << order;
 }
 
-static void list_remove(mfn_t mfn, unsigned order)
+static void block_remove_locked(mfn_t mfn, unsigned order)
 {
-    unsigned zone = zone_of(mfn);
-    struct frame *f = mfn_to_frame(mfn);
-    if (f->prev) {
-        mfn_to_frame(f->prev)->next = f->next;
-    } else {
-        heap_list[zone][order] = f->next;
-        if (!f->next) {
-            heap_orders[zone] &= ~(1u << order);
-        }
+    uint32_t *list = &heap_list[zone_of(mfn)][order];
+    list_remove(list, mfn_to_frame(mfn));
+    if (*list == INVALID_LINK) {
+        heap_orders[zone_of(mfn)] &= ~(1u << order);
     }
-    if (f->next) {
-        mfn_to_frame(f->next)->prev = f->prev;
-    }
-    f->pt_flags = 0;
+    mfn_to_frame(mfn)->pt_flags = 0;
 }
 
 static bool is_free_block(mfn_t mfn, unsigned order)
 {
-    if (mfn == 0 || !mfn_valid(mfn)) {
-        return false;
-    }
-    const struct frame *f = mfn_to_frame(mfn);
-    return (read_once(f->pt_flags) & FRAME_IS_FREE) && f->order == order;
+    return mfn != 0 && mfn_valid(mfn) && (read_once(mfn_to_frame(mfn)->pt_flags) & FRAME_IS_FREE) &&
+           mfn_to_frame(mfn)->order == order;
 }
 
-/* Put a block back, merging it with its free neighbours. `stamp` is the present flush clock, hence
- * not older than any neighbour's. */
-static void heap_insert_locked(mfn_t mfn, unsigned order, uint32_t stamp)
-{
-    while (order < FRAME_ORDER_MAX) {
-        mfn_t buddy = mfn ^ (1UL << order);
-        if (!is_free_block(buddy, order)) {
-            break;
-        }
-        list_remove(buddy, order);
-        mfn = MIN(mfn, buddy);
-        order++;
-    }
-    mfn_to_frame(mfn)->tlb_stamp = stamp;
-    list_insert(mfn, order);
-}
-
+/* Put a block back, merging it with its free neighbours. The present flush clock is not older than
+ * any neighbour's. */
 static void heap_free(mfn_t mfn, unsigned order)
 {
     BUG_ON(mfn & ((1UL << order) - 1));
     BUG_ON(mfn_to_frame(mfn)->pt_flags & FRAME_IS_FREE);
-    spin_lock(&heap_lock);
-    heap_insert_locked(mfn, order, arch_tlb_clock());
+    SPIN_GUARD(&heap_lock);
     free_frames += 1UL << order;
-    spin_unlock(&heap_lock);
+    for (; order < FRAME_ORDER_MAX && is_free_block(mfn ^ 1UL << order, order); order++) {
+        block_remove_locked(mfn ^ 1UL << order, order);
+        mfn &= ~(1UL << order);
+    }
+    block_insert_locked(mfn, order, arch_tlb_clock());
 }
 
 /* Take a block of exactly `order` out of the heap, splitting a larger one; 0 when there is none. */
@@ -109,45 +100,29 @@ static mfn_t heap_take(unsigned order, unsigned addr_bits)
     if (order > FRAME_ORDER_MAX || (addr_bits && addr_bits <= PAGE_SHIFT)) {
         return 0;
     }
-    unsigned top = addr_bits ? MIN(addr_bits - PAGE_SHIFT, ZONES) : ZONES;
-    mfn_t mfn = 0;
-    spin_lock(&heap_lock);
-    for (unsigned zone = top; zone > 0 && !mfn; zone--) {
+    SPIN_GUARD(&heap_lock);
+    for (unsigned zone = addr_bits ? MIN(addr_bits - PAGE_SHIFT, ZONES) : ZONES; zone > 0; zone--) {
         uint32_t usable = heap_orders[zone] >> order << order;
         if (!usable) {
             continue;
         }
         unsigned have = (unsigned)__builtin_ctz(usable);
-        mfn = heap_list[zone][have];
+        mfn_t mfn = heap_list[zone][have];
         uint32_t stamp = mfn_to_frame(mfn)->tlb_stamp;
-        list_remove(mfn, have);
+        block_remove_locked(mfn, have);
         /* The lower half stays free at each step. */
-        while (have > order) {
-            have--;
-            mfn_to_frame(mfn)->tlb_stamp = stamp;
-            list_insert(mfn, have);
+        while (have-- > order) {
+            block_insert_locked(mfn, have, stamp);
             mfn += 1UL << have;
         }
         mfn_to_frame(mfn)->tlb_stamp = stamp;
         free_frames -= 1UL << order;
+        return mfn;
     }
-    spin_unlock(&heap_lock);
-    return mfn;
+    return 0;
 }
 
 /* ---- what a frame goes through on its way out of the heap ---- */
-
-static void flush_stale(uint32_t stamp)
-{
-    cpumask_t mask = {{0}};
-    for (unsigned cpu = 0; cpu < arch_cpus_online(); cpu++) {
-        cpumask_set(&mask, cpu);
-    }
-    arch_tlb_filter(&mask, stamp);
-    if (!cpumask_empty(&mask)) {
-        arch_tlb_flush_mask(&mask, FLUSH_TLB, 0);
-    }
-}
 
 /* Plain stores: under emulation they are several times faster than a string instruction, and on
  * hardware not slower. */
@@ -174,16 +149,16 @@ static struct frame *take_block(unsigned order, unsigned addr_bits, bool clear)
         return NULL;
     }
     /* SAFETY: whoever had these frames mapped has no translation left once this returns. */
-    uint32_t stamp = mfn_to_frame(mfn)->tlb_stamp;
-    flush_stale(stamp);
+    struct frame *block = mfn_to_frame(mfn);
+    frame_tlb_flush(block, NULL);
+    const struct frame fresh = {.tlb_stamp = block->tlb_stamp};
     for (uint64_t i = 0; i < 1UL << order; i++) {
-        struct frame *f = mfn_to_frame(mfn + i);
-        *f = (struct frame){.next = INVALID_LINK, .prev = INVALID_LINK, .tlb_stamp = stamp};
+        block[i] = fresh;
         if (clear) {
             page_clear(mfn_to_virt(mfn + i));
         }
     }
-    return mfn_to_frame(mfn);
+    return block;
 }
 
 /* ---- the heap as a whole ---- */
@@ -191,18 +166,14 @@ static struct frame *take_block(unsigned order, unsigned addr_bits, bool clear)
 void frame_alloc_add(mfn_t first, uint64_t count)
 {
     mfn_t end = first + count;
-    if (first == 0) {
-        first = 1;
-    }
+    first = MAX(first, 1); /* frame 0 is no number of a list */
     while (first < end) {
         unsigned order = MIN((unsigned)__builtin_ctzl(first), FRAME_ORDER_MAX);
         while (1UL << order > end - first) {
             order--;
         }
         heap_free(first, order);
-        spin_lock(&heap_lock);
         total_frames += 1UL << order;
-        spin_unlock(&heap_lock);
         first += 1UL << order;
     }
 }
@@ -219,18 +190,12 @@ void frame_alloc_init(void)
 
 uint64_t frame_free_count(void)
 {
-    spin_lock(&heap_lock);
-    uint64_t count = free_frames;
-    spin_unlock(&heap_lock);
-    return count;
+    return read_once(free_frames);
 }
 
 uint64_t frame_total_count(void)
 {
-    spin_lock(&heap_lock);
-    uint64_t count = total_frames;
-    spin_unlock(&heap_lock);
-    return count;
+    return total_frames;
 }
 
 /* ---- frames of the hypervisor ---- */
@@ -270,35 +235,12 @@ void hyp_free(void *object)
 
 /* ---- frames of domains ---- */
 
-static void page_list_add_locked(struct domain *d, struct frame *f)
-{
-    uint32_t nr = (uint32_t)frame_to_mfn(f);
-    f->prev = INVALID_LINK;
-    f->next = d->page_list;
-    if (d->page_list != INVALID_LINK) {
-        mfn_to_frame(d->page_list)->prev = nr;
-    }
-    d->page_list = nr;
-}
-
-static void page_list_remove_locked(struct domain *d, struct frame *f)
-{
-    if (f->prev == INVALID_LINK) {
-        d->page_list = f->next;
-    } else {
-        mfn_to_frame(f->prev)->next = f->next;
-    }
-    if (f->next != INVALID_LINK) {
-        mfn_to_frame(f->next)->prev = f->prev;
-    }
-}
-
 /* Take f off d's books; true when it was the last frame, whose domain reference the caller drops
  * after unlocking. */
 static bool disown_locked(struct domain *d, struct frame *f)
 {
     BUG_ON(d->page_count == 0);
-    page_list_remove_locked(d, f);
+    list_remove(&d->page_list, f);
     f->owner = NULL;
     return --d->page_count == 0;
 }
@@ -306,34 +248,32 @@ static bool disown_locked(struct domain *d, struct frame *f)
 int frame_assign(struct domain *d, struct frame *f, unsigned order)
 {
     uint64_t count = 1UL << order;
-    int rc = -ENOMEM;
     /* A stolen frame comes here without a visit to the heap. */
     for (uint64_t i = 0; i < count; i++) {
         BUG_ON(f[i].count || f[i].owner || f[i].type);
         if (i == 0 || f[i].tlb_stamp != f[i - 1].tlb_stamp) {
-            flush_stale(f[i].tlb_stamp);
+            frame_tlb_flush(&f[i], NULL);
         }
     }
-    spin_lock(&d->pages_lock);
+    SPIN_GUARD(&d->pages_lock);
     /* SAFETY: a domain is marked as dying before its page list is emptied under this lock, so what
      * is added here is found there. */
-    if (read_once(d->state) == DOM_ALIVE && d->page_count <= d->max_pages &&
-        count <= d->max_pages - d->page_count) {
-        if (d->page_count == 0) {
-            domain_get_held(d); /* frames keep their owner in existence */
-        }
-        d->page_count += count;
-        /* Last first: a walk of the list then sees ascending frame numbers. */
-        for (uint64_t i = count; i-- > 0;) {
-            f[i].owner = d;
-            page_list_add_locked(d, &f[i]);
-            /* ORDER: owner before the count, which opens the frame to others. */
-            __atomic_store_n(&f[i].count, FRAME_ALLOCATED | 1, __ATOMIC_SEQ_CST);
-        }
-        rc = 0;
+    if (read_once(d->state) != DOM_ALIVE || d->page_count > d->max_pages ||
+        count > d->max_pages - d->page_count) {
+        return -ENOMEM;
     }
-    spin_unlock(&d->pages_lock);
-    return rc;
+    if (d->page_count == 0) {
+        domain_get_held(d); /* frames keep their owner in existence */
+    }
+    d->page_count += count;
+    /* Last first: a walk of the list then sees ascending frame numbers. */
+    for (uint64_t i = count; i-- > 0;) {
+        f[i].owner = d;
+        list_insert(&d->page_list, &f[i]);
+        /* ORDER: owner before the count, which opens the frame to others. */
+        __atomic_store_n(&f[i].count, FRAME_ALLOCATED | 1, __ATOMIC_SEQ_CST);
+    }
+    return 0;
 }
 
 static struct frame *alloc_for(struct domain *d, unsigned order, unsigned addr_bits, bool clear)
@@ -364,25 +304,20 @@ struct frame *frame_alloc_control(struct domain *d, unsigned order)
 
 void frame_free(struct frame *f)
 {
-    uint64_t flags = f->count;
-    BUG_ON((f->type & TYPE_COUNT_MASK) || (flags & (FRAME_ALLOCATED | FRAME_COUNT_MASK)));
-    struct domain *last_of = NULL;
+    BUG_ON((f->type & TYPE_COUNT_MASK) || (f->count & (FRAME_ALLOCATED | FRAME_COUNT_MASK)));
+    struct domain *d = f->owner;
+    bool last = false;
     m2p_set(frame_to_mfn(f), INVALID_M2P);
-    if (!(flags & FRAME_HYP)) {
-        struct domain *d = f->owner;
-        BUG_ON(!d);
-        spin_lock(&d->pages_lock);
-        if (disown_locked(d, f)) {
-            last_of = d;
-        }
-        spin_unlock(&d->pages_lock);
+    if (!(f->count & FRAME_HYP)) {
+        SPIN_GUARD(&d->pages_lock);
+        last = disown_locked(d, f);
     }
     f->owner = NULL;
     f->count = 0;
     f->type = TYPE_NONE;
     heap_free(frame_to_mfn(f), 0);
-    if (last_of) {
-        domain_put(last_of);
+    if (last) {
+        domain_put(d);
     }
 }
 
@@ -409,17 +344,14 @@ bool frame_steal(struct domain *d, struct frame *f)
 
 struct frame *frame_list_next(struct domain *d, const struct frame *f)
 {
-    struct frame *found = NULL;
-    spin_lock(&d->pages_lock);
-    uint32_t link = f ? f->next : d->page_list;
-    while (link != INVALID_LINK && !found) {
+    SPIN_GUARD(&d->pages_lock);
+    for (uint32_t link = f ? f->next : d->page_list; link != INVALID_LINK;) {
         struct frame *next = mfn_to_frame(link);
         link = next->next;
         /* Fails for a frame whose last reference has just gone and that waits for our lock. */
         if (frame_get(next, d)) {
-            found = next;
+            return next;
         }
     }
-    spin_unlock(&d->pages_lock);
-    return found;
+    return NULL;
 }

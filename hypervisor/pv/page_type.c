@@ -202,20 +202,6 @@ static int validate(struct frame *f, uint64_t type)
     return rc;
 }
 
-/* Stale writable translations of the frame must be gone before its content is trusted. They may be
- * on any CPU: foreign and granted mappings are not in the owner's mask. */
-static void flush_before_retype(const struct frame *f)
-{
-    cpumask_t mask = {{0}};
-    for (unsigned cpu = 0; cpu < arch_cpus_online(); cpu++) {
-        cpumask_set(&mask, cpu);
-    }
-    arch_tlb_filter(&mask, f->tlb_stamp);
-    if (!cpumask_empty(&mask)) {
-        arch_tlb_flush_mask(&mask, FLUSH_TLB, 0);
-    }
-}
-
 /* The caller holds a general reference, which success passes on to the type reference. */
 static int type_acquire(struct frame *f, uint64_t type)
 {
@@ -240,7 +226,9 @@ static int type_acquire(struct frame *f, uint64_t type)
             continue;
         }
         if (count == 0) {
-            flush_before_retype(f);
+            /* Stale writable translations must be gone before the content is trusted. They may be
+             * on any CPU: foreign and granted mappings are not in the owner's mask. */
+            frame_tlb_flush(f, NULL);
             f->pt_done = 0;
             f->pt_flags = 0;
         } else if (old & TYPE_PARTIAL) {
