@@ -156,7 +156,7 @@ noreturn void arch_halt(void);
 /* ACPI sleep on behalf of the control domain; only S5 is accepted here. Returns errno. */
 must_check int arch_acpi_sleep(unsigned state, uint32_t pm1a, uint32_t pm1b);
 
-struct arch_e820 {
+struct packed arch_e820 { /* laid out as the BIOS and guests have it */
     uint64_t start, bytes;
     uint32_t type; /* ACPI: 1 RAM, 2 reserved, 3 ACPI reclaimable, 4 NVS, 5 unusable */
 };

@@ -31,17 +31,3 @@ int guest_write_element(vaddr_t base, uint64_t index, const void *src, size_t by
     vaddr_t va;
     return element_address(base, index, bytes, &va) ? guest_write(va, src, bytes) : -EFAULT;
 }
-
-int guest_read_string(char *dst, vaddr_t src, size_t bytes)
-{
-    for (size_t i = 0; i + 1 < bytes; i++) {
-        if (guest_read(&dst[i], src + i, 1)) {
-            return -EFAULT;
-        }
-        if (!dst[i]) {
-            return 0;
-        }
-    }
-    dst[bytes - 1] = 0;
-    return 0;
-}

@@ -16,5 +16,3 @@ must_check int guest_read_element(void *dst, vaddr_t base, uint64_t index, size_
 must_check int guest_write_element(vaddr_t base, uint64_t index, const void *src, size_t bytes);
 /* The address in an ABI guest handle (a typed pointer of the guest). */
 #define GUEST_ADDR(handle) ((vaddr_t)(handle).p)
-/* Read a NUL-terminated name of at most bytes-1 characters. */
-must_check int guest_read_string(char *dst, vaddr_t src, size_t bytes);

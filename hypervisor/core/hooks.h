@@ -13,7 +13,7 @@ struct vcpu_guest_context;
 /* Granted frames in the current vCPU's page tables (pv/grant_pte.c). The caller holds general (and,
  * for a writable mapping, writable) references on the frame for the mapping. host_addr is a linear
  * address, or with contains_pte the machine address of the entry (8-byte aligned). avail: software
- * bits for the entry, already in place (bits 9-11, 52-62). Errors: -EINVAL, -EFAULT; GNTST mapping
+ * bits for the entry, already in place (bits 9-11). Errors: -EINVAL, -EFAULT; GNTST mapping
  * is the caller's business. Replaces whatever was mapped and drops its references. */
 must_check int pv_grant_map(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t mfn,
                             bool writable, uint64_t avail);
@@ -22,9 +22,6 @@ must_check int pv_grant_map(struct vcpu *v, uint64_t host_addr, bool contains_pt
  * have moved to another address space: v is the current vCPU of the mapping domain. */
 must_check int pv_grant_unmap(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t mfn,
                               bool writable);
-/* Entry of a domain that is dying: the mapping disappears with its page tables instead. True when
- * entries made by pv_grant_map hold the references themselves, i.e. are dropped by page-table
- * teardown. */
 
 /* Drop one reference of the given page-table or descriptor type with its general reference; may
  * leave the frame on the current vCPU's mmu_deferred list. */

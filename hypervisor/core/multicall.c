@@ -4,6 +4,7 @@
  * stop the rest. Nesting is refused; iret ends the batch, since the registers it leaves belong to
  * another context. No locks.
  */
+#include "base/string.h"
 #include "core/guest_access.h"
 #include "core/hypercall.h"
 
@@ -19,14 +20,8 @@ long hc_multicall(struct hypercall *hc)
         if (guest_read(&entry, list, sizeof(entry))) {
             return -EFAULT;
         }
-        struct hypercall inner = {
-            .v = hc->v,
-            .d = hc->d,
-            .nr = entry.op,
-            .in_multicall = true,
-            .arg = {entry.args[0], entry.args[1], entry.args[2], entry.args[3], entry.args[4],
-                    entry.args[5]},
-        };
+        struct hypercall inner = {.v = hc->v, .d = hc->d, .nr = entry.op, .in_multicall = true};
+        memcpy(inner.arg, entry.args, sizeof(inner.arg));
         long rc = hypercall_dispatch(&inner);
         if (inner.registers_replaced) {
             /* SAFETY: the caller's page tables may have changed with the mode; nothing of the batch
@@ -35,9 +30,7 @@ long hc_multicall(struct hypercall *hc)
             return 0;
         }
         if (rc == -ERESTART) {
-            for (unsigned i = 0; i < 6; i++) {
-                entry.args[i] = inner.arg[i];
-            }
+            memcpy(entry.args, inner.arg, sizeof(inner.arg));
             if (guest_write(list, &entry, sizeof(entry))) {
                 return -EFAULT;
             }

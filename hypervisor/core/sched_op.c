@@ -11,9 +11,8 @@
 
 #define POLL_PORTS_MAX 128
 
-long schedop_yield(struct hypercall *hc)
+long schedop_yield(struct hypercall *hc unused)
 {
-    (void)hc;
     sched_yield();
     return 0;
 }
@@ -44,18 +43,6 @@ long schedop_block(struct hypercall *hc)
 
 /* ---- poll ---- */
 
-void sched_op_wake_pollers(struct domain *d, uint32_t port)
-{
-    for (unsigned id = find_next_bit(d->pollers, d->max_vcpus, 0); id < d->max_vcpus;
-         id = find_next_bit(d->pollers, d->max_vcpus, id + 1)) {
-        struct vcpu *v = d->vcpu[id];
-        uint32_t wanted = read_once(v->poll_port);
-        if ((wanted == port || wanted == 0) && test_and_clear_bit(id, d->pollers)) {
-            sched_wake(v);
-        }
-    }
-}
-
 void sched_op_poll_timeout(void *vcpu)
 {
     struct vcpu *v = vcpu;
@@ -64,24 +51,14 @@ void sched_op_poll_timeout(void *vcpu)
     }
 }
 
-static bool ports_valid(const struct domain *d, const evtchn_port_t *ports, unsigned count)
+void sched_op_wake_pollers(struct domain *d, uint32_t port)
 {
-    for (unsigned i = 0; i < count; i++) {
-        if (ports[i] == 0 || ports[i] >= d->evtchn.port_limit) {
-            return false;
+    for (unsigned id = 0; (id = find_next_bit(d->pollers, d->max_vcpus, id)) < d->max_vcpus; id++) {
+        uint32_t wanted = read_once(d->vcpu[id]->poll_port);
+        if (wanted == port || wanted == 0) {
+            sched_op_poll_timeout(d->vcpu[id]);
         }
     }
-    return true;
-}
-
-static bool any_pending(const struct domain *d, const evtchn_port_t *ports, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++) {
-        if (evtchn_is_pending(d, ports[i])) {
-            return true;
-        }
-    }
-    return false;
 }
 
 long schedop_poll(struct hypercall *hc, struct sched_poll *arg)
@@ -95,8 +72,10 @@ long schedop_poll(struct hypercall *hc, struct sched_poll *arg)
     if (guest_read(ports, GUEST_ADDR(arg->ports), arg->nr_ports * sizeof(ports[0]))) {
         return -EFAULT;
     }
-    if (!ports_valid(d, ports, arg->nr_ports)) {
-        return -EINVAL;
+    for (unsigned i = 0; i < arg->nr_ports; i++) {
+        if (ports[i] == 0 || ports[i] >= d->evtchn.port_limit) {
+            return -EINVAL;
+        }
     }
     forget_poll(v);
     write_once(v->poll_port, arg->nr_ports == 1 ? ports[0] : 0);
@@ -104,12 +83,14 @@ long schedop_poll(struct hypercall *hc, struct sched_poll *arg)
     set_bit(v->id, d->pollers);
     /* ORDER: blocked and among the pollers, both by atomic operations, before this look; a sender
      * sets the pending bit before it looks for pollers. */
-    if (any_pending(d, ports, arg->nr_ports) || evtchn_upcall_wanted(v)) {
+    bool wake = evtchn_upcall_wanted(v);
+    for (unsigned i = 0; i < arg->nr_ports && !wake; i++) {
+        wake = evtchn_is_pending(d, ports[i]);
+    }
+    if (wake) {
         clear_bit(v->id, d->pollers);
         sched_resume(v, PAUSE_BLOCKED);
-        return 0;
-    }
-    if (arg->timeout) {
+    } else if (arg->timeout) {
         timer_migrate(&v->poll_timer, arch_cpu_id());
         timer_set(&v->poll_timer, (ns_t)MIN(arg->timeout, (uint64_t)INT64_MAX));
     }
@@ -139,11 +120,8 @@ long schedop_shutdown_code(struct hypercall *hc, struct sched_shutdown *arg)
 long schedop_remote_shutdown(struct hypercall *hc, struct sched_remote_shutdown *arg)
 {
     /* Oneself is what SCHEDOP_shutdown is for. */
-    if (hc->target == hc->d) {
-        return -EPERM;
-    }
-    if (arg->reason > SHUTDOWN_MAX) {
-        return -EINVAL;
+    if (hc->target == hc->d || arg->reason > SHUTDOWN_MAX) {
+        return hc->target == hc->d ? -EPERM : -EINVAL;
     }
     domain_shutdown(hc->target, (uint8_t)arg->reason);
     return 0;

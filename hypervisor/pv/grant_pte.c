@@ -13,20 +13,13 @@
 static struct frame *find_slot(struct vcpu *v, uint64_t host_addr, bool contains_pte,
                                unsigned *index)
 {
-    struct frame *f;
-    if (contains_pte) {
-        if (host_addr & 7) {
-            return NULL;
-        }
-        f = frame_get_from_mfn(host_addr >> PAGE_SHIFT, v->domain);
-        *index = (unsigned)(host_addr & ~PAGE_MASK) / 8;
-    } else {
-        f = mmu_find_l1(v, host_addr);
-        *index = PT_INDEX(host_addr, 1);
-        if (f && !frame_get(f, v->domain)) {
-            f = NULL;
-        }
+    const struct frame *l1 = contains_pte ? NULL : mmu_find_l1(v, host_addr);
+    mfn_t mfn = contains_pte ? host_addr >> PAGE_SHIFT : l1 ? frame_to_mfn(l1) : INVALID_MFN;
+    *index = contains_pte ? (unsigned)(host_addr & ~PAGE_MASK) / 8 : PT_INDEX(host_addr, 1);
+    if (contains_pte && (host_addr & 7)) {
+        return NULL;
     }
+    struct frame *f = frame_get_from_mfn(mfn, v->domain);
     if (f && mmu_table_level(f) != 1) {
         frame_put(f);
         f = NULL;
@@ -37,19 +30,16 @@ static struct frame *find_slot(struct vcpu *v, uint64_t host_addr, bool contains
 int pv_grant_map(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t mfn, bool writable,
                  uint64_t avail)
 {
-    struct domain *d = v->domain;
+    uint64_t pte = mfn << PAGE_SHIFT | X86_PTE_P | X86_PTE_US | X86_PTE_A | X86_PTE_D | avail |
+                   (writable ? X86_PTE_RW : 0) | (arch_has_nx() ? X86_PTE_NX : 0);
     unsigned index;
-    int rc = -EINVAL;
-    uint64_t pte = mfn << PAGE_SHIFT | X86_PTE_P | X86_PTE_US | X86_PTE_A | X86_PTE_D |
-                   (writable ? X86_PTE_RW : 0) | (arch_has_nx() ? X86_PTE_NX : 0) |
-                   (avail & (X86_PTE_AVAIL | X86_PTE_AVAIL_HIGH));
-    spin_lock(&d->mmu_lock);
+    SPIN_GUARD(&v->domain->mmu_lock);
     struct frame *l1 = find_slot(v, host_addr, contains_pte, &index);
-    if (l1) {
-        rc = mmu_entry_set(l1, index, pte, d, mfn_to_frame(mfn)->owner, false);
-        frame_put(l1);
+    if (!l1) {
+        return -EINVAL;
     }
-    spin_unlock(&d->mmu_lock);
+    int rc = mmu_entry_set(l1, index, pte, v->domain, mfn_to_frame(mfn)->owner, false);
+    frame_put(l1);
     return rc;
 }
 
@@ -57,21 +47,21 @@ int pv_grant_unmap(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t 
 {
     struct domain *d = v->domain;
     unsigned index;
-    int rc = -EINVAL;
-    spin_lock(&d->mmu_lock);
+    SPIN_GUARD(&d->mmu_lock);
     struct frame *l1 = find_slot(v, host_addr, contains_pte, &index);
-    if (l1) {
-        uint64_t pte = read_once(((uint64_t *)frame_to_virt(l1))[index]);
-        if ((pte & X86_PTE_P) && PTE_MFN(pte) == mfn && !!(pte & X86_PTE_RW) == writable) {
-            rc = mmu_entry_set(l1, index, 0, d, d, false);
-        }
-        frame_put(l1);
+    if (!l1) {
+        return -EINVAL;
     }
+    int rc = -EINVAL;
+    uint64_t pte = read_once(((uint64_t *)frame_to_virt(l1))[index]);
+    if ((pte & X86_PTE_P) && PTE_MFN(pte) == mfn && !!(pte & X86_PTE_RW) == writable) {
+        rc = mmu_entry_set(l1, index, 0, d, d, false);
+    }
+    frame_put(l1);
     if (rc == 0) {
         /* SAFETY: the entry's table may be in use at other addresses, too, so that flushing
          * host_addr alone would leave a way to the frame. */
         arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);
     }
-    spin_unlock(&d->mmu_lock);
     return rc;
 }

@@ -2,6 +2,7 @@
 /* The paravirtual x86 state that struct vcpu and struct domain carry, as plain data. */
 #pragma once
 
+#include "arch/arch.h"
 #include "base/config.h"
 #include "base/types.h"
 #include "pv-abi/abi.h"
@@ -54,10 +55,8 @@ struct pv_vcpu {
 
 struct pv_domain {
     uint32_t vm_assist; /* atomic bits VMASST_TYPE_* */
-    struct xen_memory_map_entry {
-        uint64_t addr, size;
-        uint32_t type;
-    } e820[PV_E820_MAX]; /* set by the builder through XENMEM_set_memory_map */
+    /* set by the builder through XENMEM_set_memory_map; under pages_lock */
+    struct arch_e820 e820[PV_E820_MAX];
     unsigned e820_count;
     uint16_t pirq[MAX_PIRQS];        /* under irq_lock; see core/pirq.c */
     struct frame *relinquish_cursor; /* domain death: a frame of the list, referenced */
