@@ -11,7 +11,8 @@ void event_init(void)
 
 struct vcpu_info *my_vcpu_info(void)
 {
-    return &shared_info->vcpu_info[this_cpu()->id];
+    const struct cpu *cpu = this_cpu();
+    return cpu->info ? cpu->info : &shared_info->vcpu_info[cpu->id];
 }
 
 static unsigned long bit_of(uint32_t port)

@@ -195,7 +195,8 @@ struct fault try_call(uint64_t (*fn)(uint64_t arg), uint64_t arg);
  * VEC_SYSCALL; only number USER_EXIT is the ordinary return. */
 struct fault try_user(uint64_t (*fn)(uint64_t arg), uint64_t arg);
 #define USER_EXIT 0x7001
-/* Take what the library's entries left behind. */
+/* The iret hypercall with that frame; how it went wrong, if it came back by a fault. */
+struct fault try_iret(const struct iret_frame *frame);
 #define CHECK_FAULT(f, wanted_vector, wanted_error)                                                \
     check_fault(f, wanted_vector, wanted_error, __FILE__, __LINE__, #f)
 void check_fault(struct fault f, unsigned vector, uint64_t error, const char *file, int line,
@@ -229,8 +230,10 @@ struct cpu {
     unsigned id;
     struct context recover; /* where a tried function's fault goes */
     struct fault *fault;    /* being tried, else NULL */
+    struct vcpu_info *info; /* where it was moved to, else NULL: in shared_info */
     uint64_t user_stack[512];
 };
+struct cpu *cpu_of(unsigned id);
 #define CPU_STACK_BYTES 0x8000UL
 #define CPUS_MAX 4
 struct cpu *this_cpu(void);

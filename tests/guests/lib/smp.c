@@ -12,6 +12,11 @@ struct cpu *this_cpu(void)
     return (struct cpu *)(sp & ~(CPU_STACK_BYTES - 1));
 }
 
+struct cpu *cpu_of(unsigned id)
+{
+    return (struct cpu *)(cpu_stacks + id * CPU_STACK_BYTES);
+}
+
 _Noreturn void secondary_main(uint64_t id, void (*fn)(uint64_t arg), uint64_t arg)
 {
     this_cpu()->id = (unsigned)id;

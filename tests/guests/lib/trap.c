@@ -133,6 +133,22 @@ struct fault try_user(uint64_t (*fn)(uint64_t arg), uint64_t arg)
     return result;
 }
 
+struct fault try_iret(const struct iret_frame *frame)
+{
+    struct cpu *cpu = this_cpu();
+    struct fault result = {.vector = NO_FAULT};
+    struct iret_frame copy = *frame;
+    NEED_OK(stack_switch(FLAT_KERNEL_SS, (uint64_t)__builtin_frame_address(0) - 4096));
+    cpu->fault = &result;
+    barrier();
+    if (context_save(&cpu->recover) == 0) {
+        iret_to(&copy, 0, 0);
+    }
+    barrier();
+    cpu->fault = NULL;
+    return result;
+}
+
 void check_fault(struct fault f, unsigned vector, uint64_t err, const char *file, int line,
                  const char *what)
 {

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A frame that was traded away without a flush by the guest: a translation left in the TLB must not
+ * reach it once somebody else, or the guest itself anew, has it. The old address is read and
+ * written after the trade; the new frames, handed out from the same pool, stay clean.
+ */
+#include "lib.h"
+
+#define ROUNDS 60
+
+void test_main(void)
+{
+    xen_pfn_t frame = frame_new();
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        NEED_OK(test_area_set(0, pte_make(frame, PTE_RW)));
+        *(volatile uint64_t *)TEST_VA = 0x600d;
+        /* Cleared, but not flushed: the TLB may still know it. */
+        CHECK_IS(update_va(TEST_VA, 0, UVMF_NONE), 0);
+        xen_pfn_t fresh = 0x5000;
+        struct xen_memory_exchange x = {.in = {.nr_extents = 1, .domid = DOMID_SELF},
+                                        .out = {.nr_extents = 1, .domid = DOMID_SELF}};
+        set_xen_guest_handle(x.in.extent_start, &frame);
+        set_xen_guest_handle(x.out.extent_start, &fresh);
+        CHECK_IS(memory_op(XENMEM_exchange, &x), 0);
+        /* The old one comes back from the pool; before, a stale store may have hit the pool only.
+         */
+        xen_pfn_t again = 0x5001;
+        struct xen_memory_reservation r = {.nr_extents = 1, .domid = DOMID_SELF};
+        set_xen_guest_handle(r.extent_start, &again);
+        NEED(memory_op(XENMEM_populate_physmap, &r) == 1);
+        CHECK_FAULT(try_write(TEST_VA, 0xbad), VEC_PF, ERR_W);
+        NEED_OK(test_area_set(1, pte_make(again, PTE_RO)));
+        CHECK_IS(*(volatile uint64_t *)test_va(1), 0);
+        NEED_OK(test_area_set(1, 0));
+        set_xen_guest_handle(r.extent_start, &again);
+        NEED(memory_op(XENMEM_decrease_reservation, &r) == 1);
+        frame = fresh;
+    }
+}
