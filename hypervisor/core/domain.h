@@ -35,8 +35,7 @@ struct vcpu {
     /* Where the guest wants its vcpu_info: NULL until there is one (ids >= 32 before registering).
      * Constant while the vCPU can run. */
     vcpu_info_t *info;
-    struct frame
-        *info_frame; /* registered frame: writable + general reference; NULL: shared page */
+    struct frame *info_frame; /* where it is: writable + general reference; NULL: shared page */
 
     bool initialised;  /* has registers (VCPUOP_initialise or setvcpucontext) */
     bool context_busy; /* atomic: somebody is giving it registers */
@@ -175,8 +174,6 @@ void vcpu_runstate_update_area(struct vcpu *v);
  * and the context's flag VGCF_online says whether it is up. -EBUSY while somebody else does,
  * -EEXIST, or pv_context_set()'s errors. */
 must_check long vcpu_set_context(struct vcpu *v, vaddr_t context, bool again);
-/* Move v's vcpu_info into a frame of its domain, once. -EINVAL, -ENXIO for an offset that does not
- * fit. v is current or down. */
-must_check int vcpu_register_info(struct vcpu *v, mfn_t mfn, uint32_t offset);
-/* Give that frame back; part of domain death, no port of the domain is bound any more. */
+/* Give back the frame v's vcpu_info was moved to; part of domain death, no port of the domain is
+ * bound any more. */
 void vcpu_unregister_info(struct vcpu *v);

@@ -9,19 +9,6 @@
 #include "core/deferred.h"
 #include "core/subop.h"
 
-const char *hypercall_name(uint64_t nr)
-{
-    switch (nr) {
-#define CALL(nr, name, nargs, handler, doc)                                                        \
-    case nr:                                                                                       \
-        return #name;
-#include "pv-abi/hypercalls.def"
-#undef CALL
-    default:
-        return "?";
-    }
-}
-
 long hypercall_dispatch(struct hypercall *hc)
 {
     /* Direct calls from a switch: a number given by a guest indexes nothing. */
@@ -83,24 +70,12 @@ bool hypercall_preempt_check(void)
 
 long subop_enter(struct hypercall *hc, enum subop_who who, domid_t id)
 {
-    if (who == WHO_CONTROL && !hc->d->privileged) {
+    bool own = id == DOMID_SELF || id == hc->d->id;
+    if (!hc->d->privileged && (who == WHO_CONTROL || (who == WHO_TARGET && !own))) {
         return -EPERM;
     }
-    if (who == WHO_ANY || who == WHO_CONTROL || id == DOMID_SELF || id == hc->d->id) {
-        hc->target = domain_get_held(hc->d);
-        return 0;
-    }
-    if (who == WHO_TARGET && !hc->d->privileged) {
-        return -EPERM;
-    }
-    hc->target = domain_get(id);
+    hc->target = own ? domain_get_held(hc->d) : domain_get(id);
     return hc->target ? 0 : -ESRCH;
-}
-
-void subop_leave(struct hypercall *hc)
-{
-    domain_put(hc->target);
-    hc->target = NULL;
 }
 
 long envelope_in(const struct hypercall *hc, void *op, size_t bytes, uint32_t version)

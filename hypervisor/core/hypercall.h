@@ -26,9 +26,6 @@ struct hypercall {
 void hypercall_from_regs(struct cpu_user_regs *regs);
 /* Dispatch one call; the result, or -ERESTART with hc->arg updated. */
 long hypercall_dispatch(struct hypercall *hc);
-/* Name from the table, "?" when unknown. */
-const char *hypercall_name(uint64_t nr);
-
 /* Long operations ask this between steps: true when they should return -ERESTART (something waits
  * for this pcpu, or page tables of this vCPU are still to be taken apart). */
 bool hypercall_preempt_check(void);
@@ -54,12 +51,13 @@ bool hypercall_preempt_check(void);
 #undef OP_PCI
 
 /* vcpu_op names a vCPU of the caller besides its argument. */
-#define VOP(nr, name, type, handler, doc)                                                          \
-    long handler(struct hypercall *hc, struct vcpu *v, type *arg);
-#define VOP_VOID(nr, name, handler, doc) long handler(struct hypercall *hc, struct vcpu *v);
+#define VOP(nr, name, type, handler, doc) long handler(struct vcpu *v, type *arg);
+#define VOP_VOID(nr, name, handler, doc) long handler(struct vcpu *v);
+#define VOP_AT(nr, name, handler, doc) long handler(struct vcpu *v, vaddr_t arg);
 #include "pv-abi/ops/vcpu.def"
 #undef VOP
 #undef VOP_VOID
+#undef VOP_AT
 
 /* What the control domain asks comes in an envelope: its handlers get the member of the union. */
 #define MEMBER(envelope, member) __typeof__(((struct envelope *)0)->u.member)

@@ -19,17 +19,16 @@
 #include "core/guest_access.h"
 #include "core/hypercall.h"
 
-enum subop_who { WHO_ANY, WHO_TARGET, WHO_PEER, WHO_CONTROL };
+enum subop_who { WHO_ANY, WHO_TARGET, WHO_CONTROL };
 enum subop_dir { DIR_IN, DIR_INOUT };
 
 #define ANY() WHO_ANY, DOMID_SELF
 #define TARGET(member) WHO_TARGET, arg.member
-#define PEER(member) WHO_PEER, arg.member
+#define PEER(member) WHO_ANY, arg.member
 #define CONTROL() WHO_CONTROL, DOMID_SELF
 
 /* Permission and target: sets and references hc->target. -EPERM, -ESRCH. */
 must_check long subop_enter(struct hypercall *hc, enum subop_who who, domid_t id);
-void subop_leave(struct hypercall *hc);
 
 #define OP(nr, name, type, dir, who, handler, doc)                                                 \
     case nr: {                                                                                     \
@@ -40,7 +39,7 @@ void subop_leave(struct hypercall *hc);
             if (DIR_##dir == DIR_INOUT && rc >= 0) {                                               \
                 rc = guest_write(hc->arg[1], &arg, sizeof(arg)) ?: rc;                             \
             }                                                                                      \
-            subop_leave(hc);                                                                       \
+            domain_put(hc->target);                                                                \
         }                                                                                          \
         return rc;                                                                                 \
     }
@@ -50,7 +49,7 @@ void subop_leave(struct hypercall *hc);
         long rc = subop_enter(hc, who);                                                            \
         if (rc == 0) {                                                                             \
             rc = handler(hc);                                                                      \
-            subop_leave(hc);                                                                       \
+            domain_put(hc->target);                                                                \
         }                                                                                          \
         return rc;                                                                                 \
     }

@@ -57,17 +57,18 @@ static void fill_hw_cap(uint32_t *cap)
 
 long sysctl_physinfo(struct xen_sysctl_physinfo *arg)
 {
-    memset(arg, 0, sizeof(*arg));
-    arg->threads_per_core = 1;
-    arg->cores_per_socket = arch_cpus_present();
-    arg->nr_cpus = arch_cpus_online();
-    arg->max_cpu_id = arch_cpus_present() - 1;
-    arg->nr_nodes = 1;
-    arg->cpu_khz = (uint32_t)arch_tsc_scale()->khz;
-    arg->capabilities = XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_gnttab_v1;
-    arg->total_pages = frame_total_count();
-    arg->free_pages = frame_free_count();
-    arg->max_mfn = arch_max_mfn() - 1;
+    *arg = (struct xen_sysctl_physinfo){
+        .threads_per_core = 1,
+        .cores_per_socket = arch_cpus_present(),
+        .nr_cpus = arch_cpus_online(),
+        .max_cpu_id = arch_cpus_present() - 1,
+        .nr_nodes = 1,
+        .cpu_khz = (uint32_t)arch_tsc_scale()->khz,
+        .capabilities = XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_gnttab_v1,
+        .total_pages = frame_total_count(),
+        .free_pages = frame_free_count(),
+        .max_mfn = arch_max_mfn() - 1,
+    };
     fill_hw_cap(arg->hw_cap);
     return 0;
 }

@@ -33,22 +33,21 @@ static struct vcpu *vcpu_alloc(struct domain *d, unsigned id)
     return v;
 }
 
-static void timer_fired(void *arg)
+static void timer_fired(void *vcpu)
 {
-    struct vcpu *v = arg;
-    evtchn_send_virq(v, VIRQ_TIMER);
+    evtchn_send_virq(vcpu, VIRQ_TIMER);
 }
 
-static void periodic_fired(void *arg)
+static void periodic_fired(void *vcpu)
 {
-    struct vcpu *v = arg;
+    struct vcpu *v = vcpu;
     ns_t period = read_once(v->periodic_period), now = arch_now_ns();
     if (period) {
         /* Ticks that were missed are not made up for. */
         ns_t missed = (now - v->periodic.deadline) / period;
         timer_set(&v->periodic, v->periodic.deadline + (missed + 1) * period);
     }
-    evtchn_send_virq(v, VIRQ_TIMER);
+    timer_fired(v);
 }
 
 int vcpu_create(struct domain *d, unsigned id)
@@ -93,12 +92,9 @@ void vcpu_free(struct vcpu *v)
 
 struct vcpu *vcpu_idle_create(unsigned cpu)
 {
+    idle_vcpus[cpu] = idle_vcpus[cpu] ?: vcpu_alloc(dom_idle, cpu);
     if (!idle_vcpus[cpu]) {
-        struct vcpu *v = vcpu_alloc(dom_idle, cpu);
-        if (!v) {
-            panic("no memory for the idle vCPU of CPU %u", cpu);
-        }
-        idle_vcpus[cpu] = v;
+        panic("no memory for the idle vCPU of CPU %u", cpu);
     }
     return idle_vcpus[cpu];
 }
@@ -123,66 +119,54 @@ void vcpu_runstate_change(struct vcpu *v, int new_state, ns_t now)
     r->state_entry_time = (uint64_t)now;
 }
 
-/* Write a copy to the guest. With the assist a reader sees XEN_RUNSTATE_UPDATE while it is torn. */
-static int write_runstate(const struct domain *d, vaddr_t va, vcpu_runstate_info_t *copy)
+/* Write it to the guest. With the assist a reader sees XEN_RUNSTATE_UPDATE while it is torn. */
+static int write_runstate(const struct vcpu *v, vaddr_t va)
 {
-    const size_t entry = offsetof(vcpu_runstate_info_t, state_entry_time);
-    bool flag = read_once(d->pv.vm_assist) & (1u << VMASST_TYPE_runstate_update_flag);
-    if (flag) {
-        copy->state_entry_time |= XEN_RUNSTATE_UPDATE;
-        if (guest_write(va + entry, &copy->state_entry_time, sizeof(copy->state_entry_time))) {
-            return -EFAULT;
-        }
-        smp_wmb();
+    vcpu_runstate_info_t copy;
+    const size_t bytes = sizeof(copy.state_entry_time);
+    vaddr_t entry_va = va + offsetof(vcpu_runstate_info_t, state_entry_time);
+    bool flag = read_once(v->domain->pv.vm_assist) & (1u << VMASST_TYPE_runstate_update_flag);
+    sched_get_runstate(v, &copy);
+    copy.state_entry_time |= flag ? XEN_RUNSTATE_UPDATE : 0;
+    if (flag && guest_write(entry_va, &copy.state_entry_time, bytes)) {
+        return -EFAULT;
     }
-    int rc = guest_write(va, copy, sizeof(*copy));
-    if (flag && rc == 0) {
-        smp_wmb();
-        copy->state_entry_time &= ~XEN_RUNSTATE_UPDATE;
-        rc = guest_write(va + entry, &copy->state_entry_time, sizeof(copy->state_entry_time));
-    }
-    return rc;
+    smp_wmb();
+    int rc = guest_write(va, &copy, sizeof(copy));
+    smp_wmb();
+    copy.state_entry_time &= ~XEN_RUNSTATE_UPDATE;
+    return rc || !flag ? rc : guest_write(entry_va, &copy.state_entry_time, bytes);
 }
 
 void vcpu_runstate_update_area(struct vcpu *v)
 {
     if (v->runstate_va) {
-        vcpu_runstate_info_t copy;
-        sched_get_runstate(v, &copy);
         /* The guest may have unmapped it: then there is nothing to update. */
-        (void)write_runstate(v->domain, v->runstate_va, &copy);
+        (void)write_runstate(v, v->runstate_va);
     }
 }
 
 /* ---- vcpu_info ---- */
 
-int vcpu_register_info(struct vcpu *v, mfn_t mfn, uint32_t offset)
+long vcpuop_register_vcpu_info(struct vcpu *v, struct vcpu_register_vcpu_info *arg)
 {
-    struct domain *d = v->domain;
-    if (offset > PAGE_SIZE - sizeof(vcpu_info_t) || offset % _Alignof(vcpu_info_t)) {
+    if (arg->offset > PAGE_SIZE - sizeof(vcpu_info_t) || arg->offset % _Alignof(vcpu_info_t)) {
         return -ENXIO;
     }
-    if (v->info_frame || (v != current_vcpu() && !(read_once(v->sched.pause_bits) & PAUSE_DOWN))) {
+    if (v != current_vcpu() && !(read_once(v->sched.pause_bits) & PAUSE_DOWN)) {
         return -EINVAL;
     }
-    struct frame *f = frame_get_writable_mfn(mfn, d);
+    struct frame *f = frame_get_writable_mfn(arg->mfn, v->domain);
     if (!f) {
         return -EINVAL;
     }
-    /* Two vCPUs of the guest may do this for a third at the same time. */
-    struct frame *none = NULL;
-    if (!__atomic_compare_exchange_n(&v->info_frame, &none, f, false, __ATOMIC_SEQ_CST,
-                                     __ATOMIC_SEQ_CST)) {
+    /* Once only, and two vCPUs of the guest may do this for a third at the same time. */
+    if (!__sync_bool_compare_and_swap(&v->info_frame, NULL, f)) {
         frame_put_writable_and_ref(f);
         return -EINVAL;
     }
-    vcpu_info_t *info = (vcpu_info_t *)((char *)frame_to_virt(f) + offset);
-    if (v->info) {
-        memcpy(info, v->info, sizeof(*info));
-    } else {
-        memset(info, 0, sizeof(*info));
-        info->evtchn_upcall_mask = 1;
-    }
+    vcpu_info_t *info = (vcpu_info_t *)((char *)frame_to_virt(f) + arg->offset);
+    *info = v->info ? *v->info : (vcpu_info_t){.evtchn_upcall_mask = 1};
     /* ORDER: the new place is complete before others find it. */
     __atomic_store_n(&v->info, info, __ATOMIC_SEQ_CST);
     time_vcpu_update(v);
@@ -224,12 +208,12 @@ long vcpu_set_context(struct vcpu *v, vaddr_t context, bool again)
 
 /* ---- VCPUOP_* ---- */
 
-long vcpuop_initialise(struct hypercall *hc, struct vcpu *v)
+long vcpuop_initialise(struct vcpu *v, vaddr_t context)
 {
-    return v->info ? vcpu_set_context(v, hc->arg[2], false) : -EINVAL;
+    return v->info ? vcpu_set_context(v, context, false) : -EINVAL;
 }
 
-long vcpuop_up(struct hypercall *hc unused, struct vcpu *v)
+long vcpuop_up(struct vcpu *v)
 {
     if (!read_once(v->initialised)) {
         return -EINVAL;
@@ -238,55 +222,43 @@ long vcpuop_up(struct hypercall *hc unused, struct vcpu *v)
     return 0;
 }
 
-long vcpuop_down(struct hypercall *hc, struct vcpu *v)
+long vcpuop_down(struct vcpu *v)
 {
-    struct domain *d = hc->d;
-    bool last = true;
+    struct domain *d = v->domain;
     for (unsigned i = 0; i < d->max_vcpus; i++) {
-        const struct vcpu *other = d->vcpu[i];
-        if (other != v && !(read_once(other->sched.pause_bits) & PAUSE_DOWN)) {
-            last = false;
+        if (d->vcpu[i] != v && !(read_once(d->vcpu[i]->sched.pause_bits) & PAUSE_DOWN)) {
+            sched_pause(v, PAUSE_DOWN);
+            return 0;
         }
     }
     /* ABI: without any vCPU the domain is as good as switched off. */
-    if (last) {
-        domain_shutdown(d, SHUTDOWN_poweroff);
-    } else {
-        sched_pause(v, PAUSE_DOWN);
-    }
+    domain_shutdown(d, SHUTDOWN_poweroff);
     return 0;
 }
 
-long vcpuop_is_up(struct hypercall *hc unused, struct vcpu *v)
+long vcpuop_is_up(struct vcpu *v)
 {
     return !(read_once(v->sched.pause_bits) & PAUSE_DOWN);
 }
 
-long vcpuop_get_runstate_info(struct hypercall *hc, struct vcpu *v)
+long vcpuop_get_runstate_info(struct vcpu *v, vaddr_t to)
 {
     vcpu_runstate_info_t copy;
     sched_get_runstate(v, &copy);
-    return guest_write(hc->arg[2], &copy, sizeof(copy));
+    return guest_write(to, &copy, sizeof(copy));
 }
 
-long vcpuop_register_runstate(struct hypercall *hc, struct vcpu *v,
-                              struct vcpu_register_runstate_memory_area *arg)
+long vcpuop_register_runstate(struct vcpu *v, struct vcpu_register_runstate_memory_area *arg)
 {
     vaddr_t va = arg->addr.p;
-    if (va) {
-        vcpu_runstate_info_t copy;
-        sched_get_runstate(v, &copy);
-        int rc = write_runstate(hc->d, va, &copy);
-        if (rc) {
-            return rc;
-        }
+    int rc = va ? write_runstate(v, va) : 0;
+    if (rc == 0) {
+        write_once(v->runstate_va, va);
     }
-    write_once(v->runstate_va, va);
-    return 0;
+    return rc;
 }
 
-long vcpuop_set_periodic_timer(struct hypercall *hc unused, struct vcpu *v,
-                               struct vcpu_set_periodic_timer *arg)
+long vcpuop_set_periodic_timer(struct vcpu *v, struct vcpu_set_periodic_timer *arg)
 {
     if (arg->period_ns < PERIOD_MIN_NS || arg->period_ns > PERIOD_MAX_NS) {
         return -EINVAL;
@@ -296,17 +268,16 @@ long vcpuop_set_periodic_timer(struct hypercall *hc unused, struct vcpu *v,
     return 0;
 }
 
-long vcpuop_stop_periodic_timer(struct hypercall *hc unused, struct vcpu *v)
+long vcpuop_stop_periodic_timer(struct vcpu *v)
 {
     write_once(v->periodic_period, 0);
     timer_stop(&v->periodic);
     return 0;
 }
 
-long vcpuop_set_singleshot_timer(struct hypercall *hc, struct vcpu *v,
-                                 struct vcpu_set_singleshot_timer *arg)
+long vcpuop_set_singleshot_timer(struct vcpu *v, struct vcpu_set_singleshot_timer *arg)
 {
-    if (v != hc->v) {
+    if (v != current_vcpu()) {
         return -EINVAL;
     }
     /* Beyond the clock's range means never. */
@@ -319,22 +290,16 @@ long vcpuop_set_singleshot_timer(struct hypercall *hc, struct vcpu *v,
     return 0;
 }
 
-long vcpuop_stop_singleshot_timer(struct hypercall *hc, struct vcpu *v)
+long vcpuop_stop_singleshot_timer(struct vcpu *v)
 {
-    if (v != hc->v) {
+    if (v != current_vcpu()) {
         return -EINVAL;
     }
     timer_stop(&v->singleshot);
     return 0;
 }
 
-long vcpuop_register_vcpu_info(struct hypercall *hc unused, struct vcpu *v,
-                               struct vcpu_register_vcpu_info *arg)
-{
-    return vcpu_register_info(v, arg->mfn, arg->offset);
-}
-
-long vcpuop_send_nmi(struct hypercall *hc unused, struct vcpu *v)
+long vcpuop_send_nmi(struct vcpu *v)
 {
     pv_nmi_raise(v);
     return 0;
@@ -350,16 +315,15 @@ long hc_vcpu_op(struct hypercall *hc)
 #define VOP(nr, name, type, handler, doc)                                                          \
     case nr: {                                                                                     \
         type arg;                                                                                  \
-        long rc = guest_read(&arg, hc->arg[2], sizeof(arg));                                       \
-        return rc ? rc : handler(hc, v, &arg);                                                     \
+        return guest_read(&arg, hc->arg[2], sizeof(arg)) ?: handler(v, &arg);                      \
     }
 #define VOP_VOID(nr, name, handler, doc)                                                           \
     case nr:                                                                                       \
-        return handler(hc, v);
+        return handler(v);
+#define VOP_AT(nr, name, handler, doc)                                                             \
+    case nr:                                                                                       \
+        return handler(v, hc->arg[2]);
 #include "pv-abi/ops/vcpu.def"
-#undef VOP
-#undef VOP_VOID
-    default:
-        return -ENOSYS;
     }
+    return -ENOSYS;
 }

@@ -8,7 +8,6 @@
 
 #include "arch/layout.h"
 #include "base/format.h"
-#include "base/string.h"
 #include "core/guest_access.h"
 #include "core/hypercall.h"
 
@@ -27,39 +26,20 @@ static long write_text(vaddr_t to, const char *text, size_t bytes)
     return guest_write(to, field, bytes);
 }
 
-static long compile_info(vaddr_t to)
-{
-    struct xen_compile_info info;
-    memset(&info, 0, sizeof(info));
-    (void)format(info.compiler, sizeof(info.compiler), "%s", __VERSION__);
-    (void)format(info.compile_by, sizeof(info.compile_by), "paravane");
-    return guest_write(to, &info, sizeof(info));
-}
-
-static uint32_t features(const struct domain *d)
-{
-    uint32_t bits = 1u << XENFEAT_mmu_pt_update_preserve_ad | 1u << XENFEAT_gnttab_map_avail_bits |
-                    1u << XENFEAT_not_direct_mapped;
-    if (read_once(d->pv.vm_assist) & (1u << VMASST_TYPE_pae_extended_cr3)) {
-        bits |= 1u << XENFEAT_pae_pgdir_above_4gb;
-    }
-    if (d->privileged) {
-        bits |= 1u << XENFEAT_dom0;
-    }
-    return bits;
-}
-
-static long get_features(const struct hypercall *hc, vaddr_t arg)
+static long get_features(const struct domain *d, vaddr_t arg)
 {
     struct xen_feature_info info;
-    long rc = guest_read(&info, arg, sizeof(info));
-    if (rc) {
-        return rc;
+    if (guest_read(&info, arg, sizeof(info))) {
+        return -EFAULT;
     }
     if (info.submap_idx != 0) {
         return -EINVAL;
     }
-    info.submap = features(hc->d);
+    bool extended_cr3 = read_once(d->pv.vm_assist) & (1u << VMASST_TYPE_pae_extended_cr3);
+    info.submap = 1u << XENFEAT_mmu_pt_update_preserve_ad | 1u << XENFEAT_gnttab_map_avail_bits |
+                  1u << XENFEAT_not_direct_mapped |
+                  (uint32_t)extended_cr3 << XENFEAT_pae_pgdir_above_4gb |
+                  (uint32_t)d->privileged << XENFEAT_dom0;
     return guest_write(arg, &info, sizeof(info));
 }
 
@@ -71,8 +51,11 @@ long hc_xen_version(struct hypercall *hc)
         return PARAVANE_XEN_MAJOR << 16 | PARAVANE_XEN_MINOR;
     case XENVER_extraversion:
         return write_text(arg, "-paravane", sizeof(xen_extraversion_t));
-    case XENVER_compile_info:
-        return compile_info(arg);
+    case XENVER_compile_info: {
+        static const struct xen_compile_info info = {.compiler = __VERSION__,
+                                                     .compile_by = "paravane"};
+        return guest_write(arg, &info, sizeof(info));
+    }
     case XENVER_capabilities:
         /* ABI: tools look for this word, with the space that ends it. */
         return write_text(arg, "xen-3.0-x86_64 ", sizeof(xen_capabilities_info_t));
@@ -83,7 +66,7 @@ long hc_xen_version(struct hypercall *hc)
         return guest_write(arg, &p, sizeof(p));
     }
     case XENVER_get_features:
-        return get_features(hc, arg);
+        return get_features(hc->d, arg);
     case XENVER_pagesize:
         return PAGE_SIZE;
     case XENVER_guest_handle:

@@ -436,7 +436,8 @@ static void test_domain_kill__registered_vcpu_info_is_given_back(void)
     struct domain *d = suite_domain(5, 1);
     struct frame *f = frame_alloc_domain(d, 0, 0);
     suite_enter(d->vcpu[0]);
-    CU_ASSERT_EQUAL(vcpu_register_info(d->vcpu[0], frame_to_mfn(f), 0), 0);
+    struct vcpu_register_vcpu_info place = {.mfn = frame_to_mfn(f)};
+    CU_ASSERT_EQUAL(vcpuop_register_vcpu_info(d->vcpu[0], &place), 0);
     CU_ASSERT_EQUAL(frame_ref_count(f), 2);
     suite_enter(NULL);
     suite_destroy(d);
