@@ -66,18 +66,28 @@ int grant_table_grow(struct domain *d, uint32_t nr_frames)
         return -EINVAL;
     }
     SPIN_GUARD(&gt->lock);
-    for (uint32_t i = gt->frame_count; i < nr_frames; i++) {
-        gt->active[i] = hyp_alloc(GRANTS_PER_FRAME * sizeof(struct grant_active));
-        gt->frame[i] = gt->active[i] ? frame_alloc_hyp(0, 0) : NULL;
-        if (!gt->frame[i]) {
-            hyp_free(gt->active[i]);
-            return -ENOMEM;
+    uint32_t have = gt->frame_count, count = have;
+    for (; count < nr_frames; count++) {
+        gt->active[count] = hyp_alloc(GRANTS_PER_FRAME * sizeof(struct grant_active));
+        gt->frame[count] = gt->active[count] ? frame_alloc_hyp(0, 0) : NULL;
+        if (!gt->frame[count]) {
+            goto undo_frames;
         }
-        frame_share(gt->frame[i], d, true);
-        /* ORDER: readers without the lock see the frame before the count that includes it. */
-        __atomic_store_n(&gt->frame_count, i + 1, __ATOMIC_RELEASE);
     }
+    for (uint32_t i = have; i < count; i++) {
+        frame_share(gt->frame[i], d, true);
+    }
+    /* ORDER: readers without the lock see the frames before the count that includes them. */
+    __atomic_store_n(&gt->frame_count, count, __ATOMIC_RELEASE);
     return 0;
+
+undo_frames:
+    hyp_free(gt->active[count]);
+    while (count-- > have) {
+        frame_free_hyp(gt->frame[count], 0);
+        hyp_free(gt->active[count]);
+    }
+    return -ENOMEM;
 }
 
 mfn_t grant_table_frame_mfn(const struct domain *d, uint32_t index)
