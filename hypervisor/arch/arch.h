@@ -82,7 +82,6 @@ bool arch_has_nx(void);
  * a fault path may need; they do not sleep. */
 must_check size_t arch_copy_from_guest(void *dst, vaddr_t src, size_t bytes);
 must_check size_t arch_copy_to_guest(vaddr_t dst, const void *src, size_t bytes);
-must_check size_t arch_clear_guest(vaddr_t dst, size_t bytes);
 
 /* ---- switching vCPUs ---- */
 /* Save what prev has on this CPU and load next's state: registers of the exit frame, segments and
@@ -107,8 +106,7 @@ void arch_set_cr4(const struct vcpu *v);
 void arch_set_debugreg(unsigned reg, uint64_t value);
 uint64_t arch_get_dr6(void);
 void arch_xsetbv(uint64_t xcr0);
-/* Size in bytes of the FPU save area; <= PAGE_SIZE. Init writes the reset state into it. */
-size_t arch_fpu_bytes(void);
+/* Write the reset state into an FPU save area, a page. */
 void arch_fpu_init(void *area);
 /* swapgs: the vCPU changes between kernel and user mode. */
 void arch_swap_gs(void);
@@ -119,7 +117,6 @@ struct cpuid_regs {
 };
 void arch_cpuid(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out);
 must_check bool arch_rdmsr_safe(uint32_t msr, uint64_t *value);
-must_check bool arch_wrmsr_safe(uint32_t msr, uint64_t value);
 uint64_t arch_xcr0_mask(void); /* state components the hardware and we support; 0 without XSAVE */
 
 /* ---- ports, devices ---- */

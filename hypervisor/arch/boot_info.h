@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "base/types.h"
+#include "arch/arch.h"
 
 #define BOOT_MODULES_MAX 8
 #define BOOT_E820_MAX 128
@@ -17,16 +17,11 @@ struct boot_module {
     char cmdline[BOOT_CMDLINE_BYTES]; /* without the file name */
 };
 
-struct boot_e820 {
-    uint64_t start, bytes;
-    uint32_t type;
-};
-
 struct boot_info {
     char loader[64];
     char cmdline[BOOT_CMDLINE_BYTES];
     unsigned e820_count;
-    struct boot_e820 e820[BOOT_E820_MAX];
+    struct arch_e820 e820[BOOT_E820_MAX];
     unsigned module_count;
     struct boot_module module[BOOT_MODULES_MAX];
     maddr_t rsdp; /* 0: search the BIOS areas */

@@ -24,7 +24,6 @@
 #define PT_INDEX(va, level) (((va) >> PT_SHIFT(level)) & (PT_ENTRIES - 1))
 #define PTE_MFN(pte) (((pte)&X86_PTE_ADDR) >> 12)
 
-#define X86_EFLAGS_CF (1UL << 0)
 #define X86_EFLAGS_FIXED (1UL << 1)
 #define X86_EFLAGS_TF (1UL << 8)
 #define X86_EFLAGS_IF (1UL << 9)
@@ -36,11 +35,9 @@
 #define X86_EFLAGS_AC (1UL << 18)
 #define X86_EFLAGS_VIF (1UL << 19)
 #define X86_EFLAGS_VIP (1UL << 20)
-#define X86_EFLAGS_ID (1UL << 21)
 
 #define X86_CR0_PE (1UL << 0)
 #define X86_CR0_MP (1UL << 1)
-#define X86_CR0_EM (1UL << 2)
 #define X86_CR0_TS (1UL << 3)
 #define X86_CR0_ET (1UL << 4)
 #define X86_CR0_NE (1UL << 5)
@@ -50,7 +47,6 @@
 
 #define X86_CR4_TSD (1UL << 2)
 #define X86_CR4_DE (1UL << 3)
-#define X86_CR4_PSE (1UL << 4)
 #define X86_CR4_PAE (1UL << 5)
 #define X86_CR4_MCE (1UL << 6)
 #define X86_CR4_PGE (1UL << 7)
@@ -74,7 +70,6 @@
 #define MSR_FS_BASE 0xc0000100
 #define MSR_GS_BASE 0xc0000101
 #define MSR_KERNEL_GS_BASE 0xc0000102
-#define MSR_TSC_AUX 0xc0000103
 
 #define EFER_SCE (1UL << 0)
 #define EFER_LME (1UL << 8)
@@ -86,37 +81,26 @@
 #define PAT_VALUE 0x050100070406UL
 
 enum x86_trap {
-    TRAP_DE = 0,
     TRAP_DB = 1,
     TRAP_NMI = 2,
     TRAP_BP = 3,
     TRAP_OF = 4,
-    TRAP_BR = 5,
     TRAP_UD = 6,
     TRAP_NM = 7,
     TRAP_DF = 8,
-    TRAP_TS = 10,
-    TRAP_NP = 11,
-    TRAP_SS = 12,
     TRAP_GP = 13,
     TRAP_PF = 14,
-    TRAP_MF = 16,
-    TRAP_AC = 17,
     TRAP_MC = 18,
-    TRAP_XM = 19,
-    TRAP_CP = 21,
 };
-
 #define PF_P (1u << 0)
 #define PF_W (1u << 1)
 #define PF_U (1u << 2)
 #define PF_RSVD (1u << 3)
-#define PF_I (1u << 4)
 
 static inline bool trap_has_error_code(unsigned vector)
 {
-    return vector == TRAP_DF || (vector >= TRAP_TS && vector <= TRAP_PF) || vector == TRAP_AC ||
-           vector == TRAP_CP || vector == 29 || vector == 30;
+    /* #DF, #TS to #PF, #AC, #CP, #VC, #SX */
+    return vector < 32 && (0x60227d00u >> vector & 1);
 }
 
 static inline bool is_canonical(vaddr_t va)

@@ -76,7 +76,7 @@ static const char *skip_file_name(const struct boot_info *info, const char *s)
 static void add_e820(struct boot_info *info, uint64_t start, uint64_t bytes, uint32_t type)
 {
     if (info->e820_count < BOOT_E820_MAX && bytes) {
-        info->e820[info->e820_count++] = (struct boot_e820){start, bytes, type};
+        info->e820[info->e820_count++] = (struct arch_e820){start, bytes, type};
     }
 }
 

@@ -150,8 +150,3 @@ size_t arch_copy_to_guest(vaddr_t dst, const void *src, size_t bytes)
 {
     return store(dst, src, bytes);
 }
-
-size_t arch_clear_guest(vaddr_t dst, size_t bytes)
-{
-    return store(dst, NULL, bytes);
-}

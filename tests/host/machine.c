@@ -155,14 +155,9 @@ void arch_xsetbv(uint64_t xcr0)
     host.xcr0 = xcr0;
 }
 
-size_t arch_fpu_bytes(void)
-{
-    return 832;
-}
-
 void arch_fpu_init(void *area)
 {
-    memset(area, 0, arch_fpu_bytes());
+    memset(area, 0, 832);
 }
 
 void arch_swap_gs(void)
@@ -186,12 +181,6 @@ bool arch_rdmsr_safe(uint32_t msr, uint64_t *value)
 {
     (void)msr;
     *value = 0;
-    return false;
-}
-
-bool arch_wrmsr_safe(uint32_t msr, uint64_t value)
-{
-    (void)msr, (void)value;
     return false;
 }
 

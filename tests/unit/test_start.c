@@ -332,7 +332,7 @@ static void layout_begin(void)
 
 static void layout_add(uint64_t start, uint64_t bytes, uint32_t type)
 {
-    layout.e820[layout.e820_count++] = (struct boot_e820){start, bytes, type};
+    layout.e820[layout.e820_count++] = (struct arch_e820){start, bytes, type};
 }
 
 static void layout_end(void)

@@ -105,18 +105,6 @@ bool arch_rdmsr_safe(uint32_t msr, uint64_t *value)
     return ok;
 }
 
-bool arch_wrmsr_safe(uint32_t msr, uint64_t value)
-{
-    __asm__ goto("1: wrmsr\n" EX_TABLE("1b", "%l[refused]")
-                 :
-                 : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
-                 : "memory"
-                 : refused);
-    return true;
-refused:
-    return false;
-}
-
 void cpu_init(unsigned cpu)
 {
     if (cpu == 0) {

@@ -148,8 +148,6 @@ extern struct acpi_facts acpi_facts;
  * before it and recorded after it. */
 uint32_t tlb_flush_begin(void);
 void tlb_flush_end(uint32_t time);
-/* Flush all entries of this CPU, global ones too: the hypervisor's own mappings changed. */
-void tlb_flush_all_local(void);
 /* Do what other CPUs asked of this one. */
 void tlb_service(void);
 
@@ -185,6 +183,4 @@ enum cpu_feature {
 bool cpu_has(enum cpu_feature f);
 
 /* panic.c */
-void backtrace_from(uint64_t rbp, uint64_t rip);
-void print_regs(const struct cpu_user_regs *regs);
 noreturn void panic_regs(const struct cpu_user_regs *regs, const char *what);

@@ -28,14 +28,16 @@ static mfn_t max_mfn;
 
 /* ---- the map ---- */
 
-static void insert_sorted(uint64_t *points, unsigned *count, uint64_t value)
+/* The lowest address above `at` where an entry begins or ends; UINT64_MAX: none. */
+static uint64_t next_boundary(const struct boot_info *info, uint64_t at)
 {
-    unsigned i = *count;
-    for (; i > 0 && points[i - 1] > value; i--) {
-        points[i] = points[i - 1];
+    uint64_t next = UINT64_MAX;
+    for (unsigned i = 0; i < info->e820_count; i++) {
+        uint64_t start = info->e820[i].start, end = start + info->e820[i].bytes;
+        next = start > at ? MIN(next, start) : next;
+        next = end > at ? MIN(next, end) : next;
     }
-    points[i] = value;
-    (*count)++;
+    return next;
 }
 
 /* What all entries together say about [start, end), inside which no entry begins or ends; 0:
@@ -44,9 +46,9 @@ static uint32_t type_of(const struct boot_info *info, uint64_t start, uint64_t e
 {
     uint32_t type = 0;
     for (unsigned i = 0; i < info->e820_count; i++) {
-        const struct boot_e820 *e = &info->e820[i];
+        const struct arch_e820 *e = &info->e820[i];
         if (e->start <= start && end <= e->start + e->bytes && (!type || e->type != E820_RAM)) {
-            type = MAX(type, e->type ? e->type : 2);
+            type = MAX(type, e->type ?: 2);
         }
     }
     return type;
@@ -55,26 +57,13 @@ static uint32_t type_of(const struct boot_info *info, uint64_t start, uint64_t e
 /* Sort the loader's map and take overlaps out: cut at every boundary and judge each piece. */
 static void build_map(const struct boot_info *info)
 {
-    static uint64_t points[2 * BOOT_E820_MAX];
-    unsigned count = 0;
-    for (unsigned i = 0; i < info->e820_count; i++) {
-        const struct boot_e820 *e = &info->e820[i];
-        if (e->bytes && e->start + e->bytes > e->start) {
-            insert_sorted(points, &count, e->start);
-            insert_sorted(points, &count, e->start + e->bytes);
-        }
-    }
-    for (unsigned i = 0; i + 1 < count; i++) {
-        uint64_t bytes = points[i + 1] - points[i];
-        uint32_t type = bytes ? type_of(info, points[i], points[i + 1]) : 0;
+    for (uint64_t at = 0, next; (next = next_boundary(info, at)) != UINT64_MAX; at = next) {
+        uint32_t type = type_of(info, at, next);
         struct arch_e820 *last = map_count ? &map[map_count - 1] : NULL;
-        if (!type) {
-            continue;
-        }
-        if (last && last->type == type && last->start + last->bytes == points[i]) {
-            last->bytes += bytes;
-        } else {
-            map[map_count++] = (struct arch_e820){points[i], bytes, type};
+        if (last && last->type == type && last->start + last->bytes == at) {
+            last->bytes += next - at;
+        } else if (type) {
+            map[map_count++] = (struct arch_e820){at, next - at, type};
         }
     }
 }
@@ -116,40 +105,28 @@ mfn_t arch_max_mfn(void)
 
 /* ---- free ranges ---- */
 
-static void remove_range_entry(unsigned i)
-{
-    memmove(&ranges[i], &ranges[i + 1], (range_count - i - 1) * sizeof(ranges[0]));
-    range_count--;
-}
-
-/* Cut [first, end) out of range i, which contains it. Without room for a second piece the smaller
- * one is given up. */
-static void cut(unsigned i, mfn_t first, mfn_t end)
-{
-    struct range below = {ranges[i].first, first}, above = {end, ranges[i].end};
-    if (below.first == below.end && above.first == above.end) {
-        remove_range_entry(i);
-    } else if (above.first == above.end) {
-        ranges[i] = below;
-    } else if (below.first == below.end) {
-        ranges[i] = above;
-    } else if (range_count == RANGES_MAX) {
-        ranges[i] = above.end - above.first > below.end - below.first ? above : below;
-    } else {
-        memmove(&ranges[i + 1], &ranges[i], (range_count - i) * sizeof(ranges[0]));
-        range_count++;
-        ranges[i] = below;
-        ranges[i + 1] = above;
-    }
-}
-
-/* Take whatever of [first, end) is free out of the ranges. */
+/* Take whatever of [first, end) is free out of the ranges. Where a range falls in two and there is
+ * no room for both pieces, the smaller one is given up. */
 static void reserve(mfn_t first, mfn_t end)
 {
     for (unsigned i = range_count; i-- > 0;) {
         mfn_t from = MAX(first, ranges[i].first), to = MIN(end, ranges[i].end);
-        if (from < to) {
-            cut(i, from, to);
+        if (from >= to) {
+            continue;
+        }
+        struct range below = {ranges[i].first, from}, above = {to, ranges[i].end};
+        bool low = below.first < below.end, high = above.first < above.end;
+        if (low && high && range_count == RANGES_MAX) {
+            high = above.end - above.first > below.end - below.first;
+            low = !high;
+        }
+        memmove(&ranges[i + low + high], &ranges[i + 1], (range_count - i - 1) * sizeof(ranges[0]));
+        range_count += low + high - 1U;
+        if (low) {
+            ranges[i] = below;
+        }
+        if (high) {
+            ranges[i + low] = above;
         }
     }
 }
@@ -188,7 +165,7 @@ mfn_t memmap_alloc(uint64_t frames, uint64_t align, mfn_t limit)
         }
         mfn_t first = (top - frames) & ~(align - 1);
         if (first >= ranges[i].first) {
-            cut(i, first, first + frames);
+            reserve(first, first + frames);
             return first;
         }
     }

@@ -37,20 +37,17 @@ static bool starting = true;
 static vaddr_t ioremap_next = IOREMAP_START;
 static mfn_t stub_mfn[MAX_PCPUS];
 
-static uint64_t global_flag(void)
+/* Flags of pages that only the hypervisor reads, or executes. */
+static uint64_t read_flags(bool execute)
 {
-    return cpu_has(CPU_PGE) ? X86_PTE_G : 0;
-}
-
-static uint64_t nx_flag(void)
-{
-    return cpu_has(CPU_NX) ? X86_PTE_NX : 0;
+    return X86_PTE_P | X86_PTE_A | (cpu_has(CPU_PGE) ? X86_PTE_G : 0) |
+           (!execute && cpu_has(CPU_NX) ? X86_PTE_NX : 0);
 }
 
 /* Flags of ordinary data pages. */
 static uint64_t data_flags(void)
 {
-    return X86_PTE_P | X86_PTE_RW | X86_PTE_A | X86_PTE_D | global_flag() | nx_flag();
+    return read_flags(false) | X86_PTE_RW | X86_PTE_D;
 }
 
 static mfn_t table_alloc(void)
@@ -141,11 +138,10 @@ static maddr_t image_maddr(const char *symbol)
 
 static void map_image(void)
 {
-    uint64_t read_only = X86_PTE_P | X86_PTE_A | global_flag();
     vaddr_t start = (vaddr_t)__image_start, text = (vaddr_t)__text_end;
     vaddr_t rodata = (vaddr_t)__rodata_end, end = (vaddr_t)__image_end;
-    map_at_start(start, HYP_LOAD_PHYS, text - start, read_only);
-    map_at_start(text, image_maddr(__text_end), rodata - text, read_only | nx_flag());
+    map_at_start(start, HYP_LOAD_PHYS, text - start, read_flags(true));
+    map_at_start(text, image_maddr(__text_end), rodata - text, read_flags(false));
     map_at_start(rodata, image_maddr(__rodata_end), end - rodata, data_flags());
 }
 
@@ -155,8 +151,8 @@ static void map_direct(maddr_t start, maddr_t end)
     maddr_t ro_start = HYP_LOAD_PHYS, ro_end = image_maddr(__rodata_end);
     maddr_t cuts[4] = {start, MIN(MAX(start, ro_start), end), MIN(MAX(start, ro_end), end), end};
     for (unsigned i = 0; i < 3; i++) {
-        uint64_t flags = i == 1 ? data_flags() & ~(X86_PTE_RW | X86_PTE_D) : data_flags();
-        map_at_start(DIRECTMAP_START + cuts[i], cuts[i], cuts[i + 1] - cuts[i], flags);
+        map_at_start(DIRECTMAP_START + cuts[i], cuts[i], cuts[i + 1] - cuts[i],
+                     i == 1 ? read_flags(false) : data_flags());
     }
 }
 
@@ -192,8 +188,7 @@ static void populate(vaddr_t va, uint64_t bytes, int byte, vaddr_t alias)
         *entry = pa | data_flags() | X86_PTE_PSE;
         memset((void *)at, byte, LARGE_BYTES);
         if (alias) {
-            map_at_start(alias + (at - start), pa, LARGE_BYTES,
-                         X86_PTE_P | X86_PTE_US | X86_PTE_A | global_flag() | nx_flag());
+            map_at_start(alias + (at - start), pa, LARGE_BYTES, read_flags(false) | X86_PTE_US);
         }
     }
 }
@@ -225,11 +220,6 @@ bool arch_mfn_has_frame(mfn_t mfn)
 
 /* ---- start-up ---- */
 
-static void write_cr3(maddr_t cr3)
-{
-    __asm__ volatile("mov %0, %%cr3" : : "r"(cr3) : "memory");
-}
-
 void mmu_init(const struct boot_info *info)
 {
     memmap_init(info, HYP_LOAD_PHYS >> PAGE_SHIFT, image_maddr(__image_end) >> PAGE_SHIFT);
@@ -241,7 +231,7 @@ void mmu_init(const struct boot_info *info)
     }
     map_image();
     map_direct_all();
-    write_cr3(hyp_cr3());
+    __asm__ volatile("mov %0, %%cr3" : : "r"(hyp_cr3()) : "memory");
     table_limit = INVALID_MFN;
     build_frame_tables();
     for (; reserve_count < RESERVE_TABLES; reserve_count++) {
@@ -273,27 +263,19 @@ void hyp_map_page(vaddr_t va, mfn_t mfn, uint64_t pte_flags)
     write_once(*entry, mfn == INVALID_MFN ? 0 : mfn << PAGE_SHIFT | pte_flags);
 }
 
-static mfn_t percpu_page(vaddr_t va, uint64_t flags)
-{
-    mfn_t mfn = table_alloc();
-    hyp_map_page(va, mfn, flags);
-    return mfn;
-}
-
 void percpu_map(unsigned cpu)
 {
     vaddr_t block = PERCPU_START + (uint64_t)cpu * PERCPU_STRIDE;
     BUG_ON(!starting);
-    for (unsigned page = 0; page < STACK_BYTES / PAGE_SIZE; page++) {
-        if (page != PERCPU_GUARD_PAGE) {
-            (void)percpu_page(block + page * PAGE_SIZE, data_flags());
+    for (vaddr_t at = 0; at < PERCPU_TSS + PAGE_SIZE; at += PAGE_SIZE) {
+        bool stack = at < STACK_BYTES && at != PERCPU_GUARD_PAGE * PAGE_SIZE;
+        bool gdt_tail = at >= PERCPU_GDT + GDT_RESERVED_FIRST * 8 && at < PERCPU_LDT;
+        if (stack || gdt_tail || at == PERCPU_TSS) {
+            hyp_map_page(block + at, table_alloc(), data_flags());
         }
     }
-    for (unsigned page = 14; page < 16; page++) {
-        (void)percpu_page(block + PERCPU_GDT + page * PAGE_SIZE, data_flags());
-    }
-    (void)percpu_page(block + PERCPU_TSS, data_flags());
-    stub_mfn[cpu] = percpu_page(block + PERCPU_STUB, X86_PTE_P | X86_PTE_A | global_flag());
+    stub_mfn[cpu] = table_alloc();
+    hyp_map_page(block + PERCPU_STUB, stub_mfn[cpu], read_flags(true));
 }
 
 void *percpu_stub_page(unsigned cpu)
@@ -304,8 +286,8 @@ void *percpu_stub_page(unsigned cpu)
 void percpu_stub_seal(unsigned cpu)
 {
     vaddr_t alias = (vaddr_t)mfn_to_virt(stub_mfn[cpu]);
-    hyp_map_page(alias, stub_mfn[cpu], data_flags() & ~(X86_PTE_RW | X86_PTE_D));
-    tlb_flush_all_local();
+    hyp_map_page(alias, stub_mfn[cpu], read_flags(false));
+    arch_tlb_flush_local(FLUSH_ONE, alias);
 }
 
 void switch_to_percpu_stack(unsigned cpu, void (*fn)(void))

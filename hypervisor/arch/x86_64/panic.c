@@ -25,18 +25,12 @@ static bool panicking;
 
 static void print_code_address(uint64_t rip)
 {
-    uint64_t offset = rip - HYP_IMAGE_START;
-    uint64_t low = 0, high = symbol_count;
-    while (low < high) {
-        uint64_t mid = (low + high) / 2;
-        if (symbol_table[mid].offset <= offset) {
-            low = mid + 1;
-        } else {
-            high = mid;
-        }
+    uint64_t offset = rip - HYP_IMAGE_START, i = 0;
+    while (i < symbol_count && symbol_table[i].offset <= offset) {
+        i++;
     }
-    if (low && rip >= (uint64_t)__image_start && rip < (uint64_t)__text_end) {
-        const struct symbol *s = &symbol_table[low - 1];
+    if (i && rip >= (uint64_t)__image_start && rip < (uint64_t)__text_end) {
+        const struct symbol *s = &symbol_table[i - 1];
         printk("  %016lx %s+0x%lx\n", rip, symbol_names + s->name, offset - s->offset);
     } else {
         printk("  %016lx\n", rip);
@@ -52,30 +46,27 @@ static bool on_stack(uint64_t address)
     return !(address & 7) && offset < STACK_BYTES && !guard;
 }
 
-void backtrace_from(uint64_t rbp, uint64_t rip)
+static void backtrace_from(uint64_t rbp, uint64_t rip)
 {
     printk("Backtrace:\n");
     print_code_address(rip);
     for (unsigned i = 0; i < FRAMES_MAX && on_stack(rbp) && on_stack(rbp + 8); i++) {
         const uint64_t *frame = (const uint64_t *)rbp;
-        if (!frame[1]) {
-            break;
+        if (frame[1]) {
+            print_code_address(frame[1]);
         }
-        print_code_address(frame[1]);
-        if (frame[0] <= rbp) {
+        if (!frame[1] || frame[0] <= rbp) {
             break; /* frames only lead upwards */
         }
         rbp = frame[0];
     }
 }
 
-void print_regs(const struct cpu_user_regs *regs)
+static void print_regs(const struct cpu_user_regs *regs)
 {
     uint64_t cr0, cr2, cr3, cr4;
-    __asm__("mov %%cr0, %0" : "=r"(cr0));
-    __asm__("mov %%cr2, %0" : "=r"(cr2));
-    __asm__("mov %%cr3, %0" : "=r"(cr3));
-    __asm__("mov %%cr4, %0" : "=r"(cr4));
+    __asm__("mov %%cr0, %0; mov %%cr2, %1; mov %%cr3, %2; mov %%cr4, %3"
+            : "=r"(cr0), "=r"(cr2), "=r"(cr3), "=r"(cr4));
     printk("vector %u error %04x cs:rip %04x:%016lx rflags %08lx\n", regs->entry_vector,
            regs->error_code, regs->cs, regs->rip, regs->rflags);
     printk("rax %016lx rbx %016lx rcx %016lx\n", regs->rax, regs->rbx, regs->rcx);
@@ -89,11 +80,11 @@ void print_regs(const struct cpu_user_regs *regs)
 
 static void print_stack(uint64_t rsp)
 {
-    printk("Stack from %016lx:\n", rsp);
+    printk("Stack from %016lx:", rsp);
     for (unsigned i = 0; i < STACK_WORDS && on_stack(rsp + 8 * i); i++) {
-        printk("%s%016lx%s", i % 4 ? " " : "  ", ((const uint64_t *)rsp)[i],
-               i % 4 == 3 || !on_stack(rsp + 8 * (i + 1)) || i + 1 == STACK_WORDS ? "\n" : "");
+        printk("%s%016lx", i % 4 ? " " : "\n  ", ((const uint64_t *)rsp)[i]);
     }
+    printk("\n");
 }
 
 static void begin(void)
@@ -102,6 +93,7 @@ static void begin(void)
         arch_halt();
     }
     log_panic_mode();
+    printk("\nPANIC on CPU %u: ", arch_cpu_id());
 }
 
 static noreturn void finish(void)
@@ -117,14 +109,12 @@ static noreturn void finish(void)
 
 void panic(const char *fmt, ...)
 {
-    begin();
     va_list ap;
+    begin();
     va_start(ap, fmt);
-    printk("\n");
-    printk("PANIC on CPU %u: ", arch_cpu_id());
     vprintk(fmt, ap);
-    printk("\n");
     va_end(ap);
+    printk("\n");
     uint64_t caller = *(const uint64_t *)__builtin_frame_address(0);
     backtrace_from(caller, (uint64_t)__builtin_return_address(0));
     finish();
@@ -133,8 +123,7 @@ void panic(const char *fmt, ...)
 void panic_regs(const struct cpu_user_regs *regs, const char *what)
 {
     begin();
-    printk("\n");
-    printk("PANIC on CPU %u: %s\n", arch_cpu_id(), what);
+    printk("%s\n", what);
     print_regs(regs);
     print_stack(regs->rsp);
     backtrace_from(regs->rbp, regs->rip);

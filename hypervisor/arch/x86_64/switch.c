@@ -210,13 +210,6 @@ static void fpu_load(const struct vcpu *v)
     }
 }
 
-size_t arch_fpu_bytes(void)
-{
-    struct cpuid_regs r;
-    arch_cpuid(0xd, 0, &r);
-    return arch_xcr0_mask() ? MIN(r.ecx, PAGE_SIZE) : 512;
-}
-
 void arch_fpu_init(void *area)
 {
     uint8_t *p = memset(area, 0, PAGE_SIZE);

@@ -50,31 +50,12 @@ void tlb_flush_end(uint32_t time)
     }
 }
 
-static void reload_cr3(void)
-{
-    uint64_t cr3;
-    __asm__ volatile("mov %%cr3, %0; mov %0, %%cr3" : "=&r"(cr3) : : "memory");
-}
-
-void tlb_flush_all_local(void)
-{
-    uint64_t cr4;
-    uint32_t time = tlb_flush_begin();
-    __asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
-    if (cr4 & X86_CR4_PGE) {
-        __asm__ volatile("mov %0, %%cr4" : : "r"(cr4 & ~X86_CR4_PGE) : "memory");
-        __asm__ volatile("mov %0, %%cr4" : : "r"(cr4) : "memory");
-    } else {
-        reload_cr3();
-    }
-    tlb_flush_end(time);
-}
-
 void arch_tlb_flush_local(unsigned flags, vaddr_t va)
 {
     if (flags & FLUSH_TLB) {
+        uint64_t cr3;
         uint32_t time = tlb_flush_begin();
-        reload_cr3();
+        __asm__ volatile("mov %%cr3, %0; mov %0, %%cr3" : "=&r"(cr3) : : "memory");
         tlb_flush_end(time);
     } else if (flags & FLUSH_ONE) {
         __asm__ volatile("invlpg (%0)" : : "r"(va) : "memory");

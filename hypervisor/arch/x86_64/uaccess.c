@@ -13,10 +13,8 @@ static bool range_ok(vaddr_t va, size_t bytes)
     if (bytes == 0) {
         return true;
     }
-    if (__builtin_add_overflow(va, bytes - 1, &end) || !is_canonical(va) || !is_canonical(end)) {
-        return false;
-    }
-    return (va >> 63) == (end >> 63) && (end < HYP_VIRT_START || va >= HYP_VIRT_END);
+    return !__builtin_add_overflow(va, bytes - 1, &end) && is_canonical(va) && is_canonical(end) &&
+           (va >> 63) == (end >> 63) && (end < HYP_VIRT_START || va >= HYP_VIRT_END);
 }
 
 /* Forward copy, 8 bytes at a time and then single bytes; a fault ends it. Returns what is left. */
@@ -56,19 +54,4 @@ size_t arch_copy_from_guest(void *dst, vaddr_t src, size_t bytes)
 size_t arch_copy_to_guest(vaddr_t dst, const void *src, size_t bytes)
 {
     return range_ok(dst, bytes) ? copy_faulting((void *)dst, src, bytes) : bytes;
-}
-
-size_t arch_clear_guest(vaddr_t dst, size_t bytes)
-{
-    static const uint64_t zeroes[32];
-    while (bytes) {
-        size_t step = MIN(bytes, sizeof(zeroes));
-        size_t left = arch_copy_to_guest(dst, zeroes, step);
-        if (left) {
-            return bytes - step + left;
-        }
-        dst += step;
-        bytes -= step;
-    }
-    return 0;
 }

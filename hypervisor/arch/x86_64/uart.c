@@ -33,41 +33,29 @@ static void reg_write(enum reg r, uint8_t value)
     arch_out(COM1 + r, 1, value);
 }
 
-/* "115200,8n1": rate, data bits, parity, stop bits; what is missing keeps its default. */
-static void parse_mode(const char *s, uint32_t *divisor, uint8_t *lcr)
-{
-    const char *end;
-    uint64_t baud = parse_u64(s, &end);
-    *divisor = baud >= 50 && baud <= UART_CLOCK ? (uint32_t)(UART_CLOCK / baud) : 1;
-    *lcr = 3;
-    if (*end == ',' && end[1] >= '5' && end[1] <= '8') {
-        *lcr = (uint8_t)(end[1] - '5');
-        if (end[2] == 'o' || end[2] == 'e') {
-            *lcr |= end[2] == 'o' ? 0x08 : 0x18;
-        }
-        if (end[2] && end[3] == '2') {
-            *lcr |= 0x04;
-        }
-    }
-}
-
 void uart_early_init(const char *mode)
 {
-    uint32_t divisor;
-    uint8_t lcr;
-    parse_mode(mode, &divisor, &lcr);
+    /* "115200,8n1": rate, data bits, parity, stop bits; what is missing keeps its default. */
+    const char *end;
+    uint64_t baud = parse_u64(mode, &end);
+    uint64_t divisor = baud >= 50 && baud <= UART_CLOCK ? UART_CLOCK / baud : 1;
+    uint8_t lcr = 3;
+    if (*end == ',' && end[1] >= '5' && end[1] <= '8') {
+        lcr = (uint8_t)(end[1] - '5');
+        lcr |= end[2] == 'o' ? 0x08 : end[2] == 'e' ? 0x18 : 0;
+        lcr |= end[2] && end[3] == '2' ? 0x04 : 0;
+    }
     reg_write(SCRATCH, 0x5a);
     present = reg_read(SCRATCH) == 0x5a && strcmp(cmdline.console, "none");
-    if (!present) {
-        return;
+    if (present) {
+        reg_write(IER, 0);
+        reg_write(LCR, LCR_DLAB);
+        reg_write(DIVISOR, (uint8_t)divisor);
+        reg_write(DIVISOR + 1, (uint8_t)(divisor >> 8));
+        reg_write(LCR, lcr);
+        reg_write(FCR, FCR_ENABLE_CLEAR);
+        reg_write(MCR, MCR_DTR_RTS_OUT2);
     }
-    reg_write(IER, 0);
-    reg_write(LCR, LCR_DLAB);
-    reg_write(DIVISOR, (uint8_t)divisor);
-    reg_write(DIVISOR + 1, (uint8_t)(divisor >> 8));
-    reg_write(LCR, lcr);
-    reg_write(FCR, FCR_ENABLE_CLEAR);
-    reg_write(MCR, MCR_DTR_RTS_OUT2);
 }
 
 bool uart_present(void)
