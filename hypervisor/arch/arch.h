@@ -19,15 +19,9 @@
 struct vcpu;
 struct domain;
 
-/* ---- from arch_inline.h:
- *   unsigned arch_cpu_id(void);               this pcpu
- *   struct vcpu *current_vcpu(void);          running here (the idle vCPU when none)
- *   struct cpu_user_regs *guest_regs(void);   its registers, as they will be loaded on exit
- *   void *mfn_to_virt(mfn_t mfn);             direct map of RAM
- *   mfn_t virt_to_mfn(const void *va);        reverse, direct-map addresses only
- *   uint64_t *arch_m2p(void);                 writable M2P; valid where mfn_valid()
- *   uint64_t arch_rdtsc(void);
- */
+/* From arch_inline.h: arch_cpu_id() this pcpu, current_vcpu() running here (the idle one if none),
+ * guest_regs() its registers as they will be loaded on exit, mfn_to_virt() and virt_to_mfn() the
+ * direct map of RAM, arch_m2p() the writable M2P (valid where mfn_valid()), arch_rdtsc(). */
 
 /* ---- processors and interrupts ---- */
 /* Let pending interrupts in, once. */

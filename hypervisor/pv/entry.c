@@ -15,7 +15,7 @@ void upcall_syscall(struct cpu_user_regs *regs)
 {
     struct vcpu *v = current_vcpu();
     if (!v->pv.kernel_mode) {
-        callback_syscall(v, regs, false);
+        trap_syscall(v, regs, false);
         return;
     }
     if (!is_canonical(regs->rip)) {
@@ -32,7 +32,7 @@ void upcall_syscall_compat(struct cpu_user_regs *regs)
     if (v->pv.kernel_mode) {
         regs->rax = (uint64_t)-ENOSYS; /* there are no 32-bit guest kernels */
     } else {
-        callback_syscall(v, regs, true);
+        trap_syscall(v, regs, true);
     }
 }
 
@@ -81,7 +81,7 @@ void upcall_exit(void)
             arch_irq_window();
             continue;
         }
-        callback_deliver(v);
+        trap_deliver_pending(v);
         if (!deferred_pending() && !read_once(v->sched.pause_bits)) {
             break;
         }

@@ -22,20 +22,3 @@ unsigned mmu_table_level(const struct frame *f);
 /* Store 8 bytes into a frame that is no table or descriptor page; a general reference is held.
  * -EINVAL: it is one. */
 must_check int mmu_plain_store(struct frame *f, unsigned index, uint64_t value);
-
-/* The common way of mmu_update and mmuext_op: `handle` every request of the array at hc->arg[0]
- * until one fails, then add to the guest's count of those done (on error too) and, for -ERESTART,
- * leave what remains in hc->arg. owner: domain `owner_id`, whose tables change; foreign: that of
- * hc->arg[3], whose frames they map. Both are the caller, or others in the control domain's calls;
- * foreign also DOMID_IO and DOMID_XEN. Errors: the first request's, -ESRCH, -EPERM, -EFAULT. */
-union mmu_request {
-    struct mmu_update update;
-    struct mmuext_op ext;
-};
-typedef int mmu_request_fn(struct hypercall *hc, struct domain *owner, struct domain *foreign,
-                           const union mmu_request *req);
-must_check long mmu_batch(struct hypercall *hc, domid_t owner_id, size_t request_bytes,
-                          mmu_request_fn *handle);
-
-/* Flush (enum FLUSH_*) on the pcpus where the vCPUs of the guest's bitmap run. -EFAULT. */
-must_check int mmu_flush_vcpus(struct domain *d, vaddr_t bitmap_va, unsigned flags, vaddr_t va);

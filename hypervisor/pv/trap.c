@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
- * The virtual IDT, bounce frames and the return from them, and what happens to an exception in
- * guest mode: handled here (page-table writes, privileged instructions, lazy LDT), or delivered to
- * the guest's kernel. Works on the current vCPU only; no locks of its own.
+ * How a guest's kernel is entered and left: the virtual IDT, callbacks, bounce frames, iret; and
+ * what happens to an exception in guest mode: handled here (page-table writes, privileged
+ * instructions, lazy LDT), or delivered to the guest's kernel. Works on the current vCPU only; no
+ * locks of its own.
  */
 #include "pv/trap.h"
 
 #include "arch/upcalls.h"
 #include "base/string.h"
 #include "core/guest_access.h"
+#include "core/hooks.h"
 #include "core/hypercall.h"
 #include "pv/descriptor.h"
 #include "pv/emul.h"
@@ -23,10 +25,12 @@ static void set_mode(struct vcpu *v, bool kernel)
     }
 }
 
-/* ABI: layout from the stack pointer upwards: rcx, r11, [ds es fs gs], [error code], rip,
+/* Build a frame and redirect the registers to `address`. error: pointer to an error code or NULL;
+ * selectors: failsafe's four or NULL. False: the domain was crashed.
+ * ABI: layout from the stack pointer upwards: rcx, r11, [ds es fs gs], [error code], rip,
  * cs | upcall mask << 32, rflags, rsp, ss. */
-bool trap_bounce(struct vcpu *v, vaddr_t address, uint16_t cs, bool mask_events,
-                 const uint32_t *error, const uint64_t *selectors)
+static bool bounce(struct vcpu *v, vaddr_t address, uint16_t cs, bool mask_events,
+                   const uint32_t *error, const uint64_t *selectors)
 {
     struct cpu_user_regs *regs = guest_regs();
     uint64_t frame[11];
@@ -87,8 +91,8 @@ void trap_inject(struct vcpu *v, unsigned vector, uint32_t error)
                      v->id, vector, error, regs->rip, regs->rsp);
         return;
     }
-    trap_bounce(v, trap->address, trap->cs, trap->flags & 4,
-                trap_has_error_code(vector) ? &error : NULL, NULL);
+    bounce(v, trap->address, trap->cs, trap->flags & 4, trap_has_error_code(vector) ? &error : NULL,
+           NULL);
 }
 
 void trap_inject_page_fault(struct vcpu *v, vaddr_t cr2, uint32_t error)
@@ -169,6 +173,110 @@ long hc_iret(struct hypercall *hc)
     return 0;
 }
 
+/* ---- callbacks: events, failsafe, NMIs, system calls of user mode ---- */
+
+static struct pv_callback *callback_slot(struct vcpu *v, unsigned type)
+{
+    switch (type) {
+    case CALLBACKTYPE_event:
+        return &v->pv.event;
+    case CALLBACKTYPE_failsafe:
+        return &v->pv.failsafe;
+    case CALLBACKTYPE_syscall:
+        return &v->pv.syscall;
+    case CALLBACKTYPE_syscall32:
+        return &v->pv.syscall32;
+    default:
+        /* SYSENTER is not offered: guests that get -ENOSYS drop the feature. */
+        return NULL;
+    }
+}
+
+long hc_callback_op(struct hypercall *hc)
+{
+    struct callback_register reg = {0};
+    bool add = hc->arg[0] == CALLBACKOP_register;
+    if (!add && hc->arg[0] != CALLBACKOP_unregister) {
+        return -ENOSYS;
+    }
+    if (guest_read(&reg, hc->arg[1], add ? sizeof(reg) : sizeof(struct callback_unregister))) {
+        return -EFAULT;
+    }
+    struct pv_callback *slot = callback_slot(hc->v, reg.type);
+    bool vital = reg.type == CALLBACKTYPE_event || reg.type == CALLBACKTYPE_failsafe;
+    if (!slot && reg.type != CALLBACKTYPE_nmi) {
+        return -ENOSYS;
+    }
+    /* Without an event or failsafe entry a guest cannot run: only the optional ones go. */
+    if (add ? !trap_address_ok(reg.address) : vital) {
+        return -EINVAL;
+    }
+    if (slot) {
+        /* ABI: events always mask. */
+        bool mask = (reg.flags & CALLBACKF_mask_events) || reg.type == CALLBACKTYPE_event;
+        *slot = (struct pv_callback){reg.address, add && mask};
+    } else {
+        /* ABI: another way to set the gate of vector 2, which always masks. */
+        hc->v->pv.trap[TRAP_NMI] = (struct trap_info){
+            .vector = TRAP_NMI, .flags = 4, .cs = SEL_GUEST_CS64, .address = add ? reg.address : 0};
+    }
+    return 0;
+}
+
+static void deliver_failsafe(struct vcpu *v)
+{
+    uint64_t selectors[4];
+    __asm__("mov %%ds, %0; mov %%es, %1; mov %%fs, %2; mov %%gs, %3"
+            : "=r"(selectors[0]), "=r"(selectors[1]), "=r"(selectors[2]), "=r"(selectors[3]));
+    if (!v->pv.failsafe.address) {
+        domain_crash(v->domain, "bad segment state and no failsafe callback (rip %lx)",
+                     guest_regs()->rip);
+        return;
+    }
+    bounce(v, v->pv.failsafe.address, SEL_GUEST_CS64, v->pv.failsafe.mask_events, NULL, selectors);
+}
+
+void upcall_failsafe(struct cpu_user_regs *regs)
+{
+    (void)regs;
+    current_vcpu()->pv.failsafe_pending = true;
+}
+
+void trap_deliver_pending(struct vcpu *v)
+{
+    if (v->pv.failsafe_pending) {
+        v->pv.failsafe_pending = false;
+        deliver_failsafe(v);
+    }
+    if (v->pv.nmi_pending && v->pv.trap[TRAP_NMI].address) {
+        v->pv.nmi_pending = false;
+        trap_inject(v, TRAP_NMI, 0);
+    }
+    if (evtchn_upcall_wanted(v) && v->pv.event.address) {
+        bounce(v, v->pv.event.address, SEL_GUEST_CS64, true, NULL, NULL);
+    }
+}
+
+void trap_syscall(struct vcpu *v, struct cpu_user_regs *regs, bool compat)
+{
+    const struct pv_callback *slot = compat ? &v->pv.syscall32 : &v->pv.syscall;
+    if (!slot->address) {
+        regs->rip -= 2;
+        regs->entry_vector = 0;
+        trap_inject(v, TRAP_UD, 0);
+        return;
+    }
+    if (bounce(v, slot->address, SEL_GUEST_CS64, slot->mask_events, NULL, NULL)) {
+        regs->rflags &= ~X86_EFLAGS_DF;
+    }
+}
+
+void pv_nmi_raise(struct vcpu *v)
+{
+    v->pv.nmi_pending = true;
+    sched_wake(v);
+}
+
 /* ---- exceptions in guest mode ---- */
 
 /* Position in this CPU's LDT window; at least LDT_BYTES: not in it. */
@@ -207,7 +315,7 @@ static bool software_interrupt(struct vcpu *v, struct cpu_user_regs *regs)
     unsigned dpl = trap->flags & 3;
     if (trap->address && (v->pv.kernel_mode || dpl == 3)) {
         regs->rip += 2;
-        trap_bounce(v, trap->address, trap->cs, trap->flags & 4, NULL, NULL);
+        bounce(v, trap->address, trap->cs, trap->flags & 4, NULL, NULL);
     } else {
         trap_inject(v, TRAP_GP, insn[1] * 8U + 2);
     }

@@ -12,16 +12,11 @@
 void trap_inject(struct vcpu *v, unsigned vector, uint32_t error);
 void trap_inject_page_fault(struct vcpu *v, vaddr_t cr2, uint32_t error);
 
-/* Build the frame and redirect the registers to `address`. error: pointer to an error code or NULL;
- * selectors: failsafe's four or NULL. False: the domain was crashed. */
-bool trap_bounce(struct vcpu *v, vaddr_t address, uint16_t cs, bool mask_events,
-                 const uint32_t *error, const uint64_t *selectors);
-
 /* Before returning to the guest: deliver what is pending to the current vCPU (failsafe, then NMI,
  * then one event upcall). */
-void callback_deliver(struct vcpu *v);
+void trap_deliver_pending(struct vcpu *v);
 /* A system call of guest user mode: SYSCALL in 64-bit or 32-bit code. */
-void callback_syscall(struct vcpu *v, struct cpu_user_regs *regs, bool compat);
+void trap_syscall(struct vcpu *v, struct cpu_user_regs *regs, bool compat);
 
 /* Selectors a guest may load as cs or ss. ABI: guests give kernel selectors with RPL 0 or 1, too;
  * both run at CPL 3. */

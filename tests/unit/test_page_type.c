@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Page types and the calls that change page tables: pv/page_type.c, mmu_update.c, mmuext.c. Every
- * case builds a small tree of tables in the fake machine's memory and counts what it holds before
- * and after.
+ * Page types and the calls that change page tables: pv/page_type.c, mmu_update.c. Every case builds
+ * a small tree of tables in the fake machine's memory and counts what it holds before and after.
  */
 #include <string.h>
 

@@ -12,7 +12,8 @@
 #include "core/frame.h"
 #include "machine.h"
 
-#define LINK_FLAGS (X86_PTE_P | X86_PTE_RW | X86_PTE_A)
+/* Of entries above the last level, which decides what guests may do. */
+#define LINK_FLAGS (X86_PTE_P | X86_PTE_RW | X86_PTE_US | X86_PTE_A)
 #define FOUR_GIB_MFN 0x100000UL
 #define LARGE_BYTES (1UL << 21)
 #define LARGE_FRAMES 512UL
@@ -81,9 +82,8 @@ static bool split(uint64_t *entry, unsigned level)
     return true;
 }
 
-/* The entry for va at `level`, making the tables above it; user: they admit guests too. NULL when
- * the reserve is used up. */
-static uint64_t *entry_of(vaddr_t va, unsigned level, bool user)
+/* The entry for va at `level`, making the tables above it; NULL when the reserve is used up. */
+static uint64_t *entry_of(vaddr_t va, unsigned level)
 {
     uint64_t *table = hyp_l4;
     for (unsigned l = 4; l > level; l--) {
@@ -93,7 +93,7 @@ static uint64_t *entry_of(vaddr_t va, unsigned level, bool user)
             if (mfn == INVALID_MFN) {
                 return NULL;
             }
-            *entry = mfn << PAGE_SHIFT | LINK_FLAGS | (user ? X86_PTE_US : 0);
+            *entry = mfn << PAGE_SHIFT | LINK_FLAGS;
         } else if ((*entry & X86_PTE_PSE) && l < 4 && !split(entry, l)) {
             return NULL;
         }
@@ -112,7 +112,7 @@ static bool map_range(vaddr_t va, maddr_t pa, uint64_t bytes, uint64_t flags)
                (((va | pa) & ((1UL << PT_SHIFT(level)) - 1)) || bytes < 1UL << PT_SHIFT(level))) {
             level--;
         }
-        uint64_t *entry = entry_of(va, level, flags & X86_PTE_US);
+        uint64_t *entry = entry_of(va, level);
         if (!entry) {
             return false;
         }
@@ -179,7 +179,7 @@ static void populate(vaddr_t va, uint64_t bytes, int byte, vaddr_t alias)
 {
     vaddr_t start = va & ~(LARGE_BYTES - 1);
     for (vaddr_t at = start; at < va + bytes; at += LARGE_BYTES) {
-        uint64_t *entry = entry_of(at, 2, false);
+        uint64_t *entry = entry_of(at, 2);
         BUG_ON(!entry);
         if (*entry & X86_PTE_P) {
             continue;
@@ -226,8 +226,7 @@ void mmu_init(const struct boot_info *info)
     frame_table = (struct frame *)FRAMETABLE_START;
     hyp_l4 = mfn_to_virt(table_alloc());
     for (unsigned slot = HYP_L4_FIRST; slot <= HYP_L4_LAST; slot++) {
-        uint64_t user = slot == PT_INDEX(M2P_RO_START, 4) ? X86_PTE_US : 0;
-        hyp_l4[slot] = table_alloc() << PAGE_SHIFT | LINK_FLAGS | user;
+        hyp_l4[slot] = table_alloc() << PAGE_SHIFT | LINK_FLAGS;
     }
     map_image();
     map_direct_all();
@@ -258,7 +257,7 @@ void arch_l4_install(uint64_t *l4)
 
 void hyp_map_page(vaddr_t va, mfn_t mfn, uint64_t pte_flags)
 {
-    uint64_t *entry = entry_of(va, 1, false);
+    uint64_t *entry = entry_of(va, 1);
     BUG_ON(!entry);
     write_once(*entry, mfn == INVALID_MFN ? 0 : mfn << PAGE_SHIFT | pte_flags);
 }
