@@ -31,6 +31,7 @@ struct cmdline_options cmdline = {
 #undef OPT
 };
 
+const char *cmdline_text = "";
 static char rejected[REJECTED_MAX][CMDLINE_STR_BYTES];
 static unsigned rejected_count;
 
@@ -111,6 +112,7 @@ static const char *next_word(const char *line, char *word, size_t bytes)
 
 void cmdline_parse(const char *line)
 {
+    cmdline_text = line;
     char word[2 * CMDLINE_STR_BYTES];
     while ((line = next_word(line, word, sizeof(word)))) {
         if (!parse_word(word) && rejected_count < REJECTED_MAX) {

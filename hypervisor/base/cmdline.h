@@ -23,7 +23,11 @@ struct cmdline_options {
 /* The options as given, or their defaults; constant after cmdline_parse(). */
 extern struct cmdline_options cmdline;
 
-/* Read the command line. What it cannot use it remembers for cmdline_report(). */
+/* The whole line as given. */
+extern const char *cmdline_text;
+
+/* Read the command line, which stays where it is. What it cannot use it remembers for
+ * cmdline_report(). */
 void cmdline_parse(const char *line);
 /* Log the options that were not understood. */
 void cmdline_report(void);

@@ -9,4 +9,5 @@
 #define MAX_GRANT_FRAMES 64 /* default limit per domain */
 #define MAX_MAPTRACK_FRAMES 1024
 #define MAX_PIRQS 256
+#define MAX_GSIS 256
 #define LOG_BYTES (64u << 10)

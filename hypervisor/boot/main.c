@@ -8,11 +8,9 @@
 #include "core/deferred.h"
 #include "core/domain.h"
 #include "core/frame_alloc.h"
-#include "core/version.h"
 
 noreturn void upcall_boot(const struct boot_info *info)
 {
-    version_set_cmdline(info->cmdline);
     frame_alloc_init();
     domain_init();
     for (unsigned cpu = 0; cpu < arch_cpus_online(); cpu++) {

@@ -244,14 +244,6 @@ static void apply_state_locked(struct domain *d)
     }
 }
 
-static void pause_locked(struct domain *d)
-{
-    BUG_ON(d->pause_count == UINT32_MAX);
-    if (d->pause_count++ == 0) {
-        apply_state_locked(d);
-    }
-}
-
 static void unpause_locked(struct domain *d)
 {
     BUG_ON(d->pause_count == 0);
@@ -274,7 +266,9 @@ static void sync_vcpus(struct domain *d)
 void domain_pause(struct domain *d)
 {
     SPIN_GUARD(&d->life_lock);
-    pause_locked(d);
+    if (d->pause_count++ == 0) {
+        apply_state_locked(d);
+    }
 }
 
 void domain_pause_sync(struct domain *d)
@@ -297,17 +291,14 @@ long domctl_pausedomain(struct domain *d)
     if (d == current_vcpu()->domain) {
         return -EINVAL;
     }
-    spin_lock(&d->life_lock);
-    bool counted = d->control_pauses < CONTROL_PAUSES_MAX;
-    if (counted) {
-        d->control_pauses++;
-        pause_locked(d);
+    domain_pause_sync(d);
+    SPIN_GUARD(&d->life_lock);
+    if (d->control_pauses == CONTROL_PAUSES_MAX) {
+        unpause_locked(d);
+        return -EOVERFLOW;
     }
-    spin_unlock(&d->life_lock);
-    if (counted) {
-        sync_vcpus(d);
-    }
-    return counted ? 0 : -EOVERFLOW;
+    d->control_pauses++;
+    return 0;
 }
 
 long domctl_unpausedomain(struct domain *d)

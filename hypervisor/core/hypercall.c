@@ -18,9 +18,8 @@ long hypercall_dispatch(struct hypercall *hc)
         return handler(hc);
 #include "pv-abi/hypercalls.def"
 #undef CALL
-    default:
-        return -ENOSYS;
     }
+    return -ENOSYS;
 }
 
 void hypercall_from_regs(struct cpu_user_regs *regs)
@@ -34,9 +33,6 @@ void hypercall_from_regs(struct cpu_user_regs *regs)
     };
     long rc = hypercall_dispatch(&hc);
     spin_assert_none_held();
-    if (hc.registers_replaced) {
-        return;
-    }
     if (rc == -ERESTART) {
         /* ABI: the guest executes the same `syscall` again with what is left to do; events are
          * delivered in between. */
@@ -48,9 +44,9 @@ void hypercall_from_regs(struct cpu_user_regs *regs)
         regs->r9 = hc.arg[5];
         regs->rip -= 2;
         regs->entry_vector = 0;
-        return;
+    } else if (!hc.registers_replaced) {
+        regs->rax = (uint64_t)rc;
     }
-    regs->rax = (uint64_t)rc;
 }
 
 /* A window costs little, but not nothing: it is opened on every 8th question. Between two questions
@@ -60,10 +56,8 @@ static uint32_t preempt_questions[MAX_PCPUS];
 
 bool hypercall_preempt_check(void)
 {
-    if (current_vcpu()->mmu_deferred_count) {
-        return true;
-    }
-    return preempt_questions[arch_cpu_id()]++ % PREEMPT_STRIDE == 0 && preempt_needed();
+    return current_vcpu()->mmu_deferred_count ||
+           (preempt_questions[arch_cpu_id()]++ % PREEMPT_STRIDE == 0 && preempt_needed());
 }
 
 /* ---- sub-operations ---- */

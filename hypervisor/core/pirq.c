@@ -5,7 +5,7 @@
  *
  *   line (token of arch/)  --->  domain, pirq, port
  *
- * Lines below LINE_MSI_FIRST are GSIs, the others message interrupts. line[].d is set while a pirq
+ * Lines below MAX_GSIS are GSIs, the others message interrupts. line[].d is set while a pirq
  * of that domain stands for the line; d->pv.pirq[] holds the other direction. Both change under
  * irq_lock (RANK_IRQ). Arrivals come from arch/ with no lock held; the event is sent after irq_lock
  * is dropped, because sending may take d's evtchn_lock, which is of lower rank. A level-triggered
@@ -21,8 +21,7 @@
 #include "core/subop.h"
 
 #define IOBITMAP_PORTS_MAX 65536u
-#define LINE_MSI_FIRST 256u
-#define LINE_COUNT (LINE_MSI_FIRST + MAX_PIRQS)
+#define LINE_COUNT (MAX_GSIS + MAX_PIRQS)
 
 /* In d->pv.pirq[]; any other number stands for line[number - 1]. */
 #define PIRQ_FREE 0u
@@ -39,11 +38,6 @@ static struct irq_line {
 
 static struct spinlock irq_lock = SPINLOCK_INIT(RANK_IRQ);
 
-static unsigned gsi_count(void)
-{
-    return MIN(arch_gsi_count(), LINE_MSI_FIRST);
-}
-
 static unsigned token_of(const struct irq_line *l)
 {
     return (unsigned)(l - line);
@@ -51,7 +45,7 @@ static unsigned token_of(const struct irq_line *l)
 
 static bool is_msi(const struct irq_line *l)
 {
-    return token_of(l) >= LINE_MSI_FIRST;
+    return token_of(l) >= MAX_GSIS;
 }
 
 static bool is_level(const struct irq_line *l)
@@ -77,7 +71,7 @@ static int choose_locked(const struct domain *d, int wanted)
     if (wanted >= 0) {
         return find_locked(d, (unsigned)wanted) ? -EEXIST : wanted;
     }
-    for (unsigned i = gsi_count(); i < MAX_PIRQS; i++) {
+    for (unsigned i = arch_gsi_count(); i < MAX_PIRQS; i++) {
         if (d->pv.pirq[i] == PIRQ_FREE) {
             return (int)i;
         }
@@ -93,7 +87,7 @@ static void map_locked(struct irq_line *l, const struct irq_line *content)
 
 int pirq_map_gsi(struct domain *d, int gsi, int *pirq)
 {
-    if (gsi < 0 || (unsigned)gsi >= gsi_count()) {
+    if (gsi < 0 || (unsigned)gsi >= arch_gsi_count()) {
         return -EINVAL;
     }
     SPIN_GUARD(&irq_lock);
@@ -114,7 +108,7 @@ int pirq_map_gsi(struct domain *d, int gsi, int *pirq)
 static struct irq_line *msi_line_locked(const struct pci_msi *msi)
 {
     struct irq_line *found = NULL;
-    for (struct irq_line *l = &line[LINE_MSI_FIRST]; l < &line[LINE_COUNT]; l++) {
+    for (struct irq_line *l = &line[MAX_GSIS]; l < &line[LINE_COUNT]; l++) {
         if (!l->d) {
             found = found ?: l;
         } else if (l->msi.bdf == msi->bdf && l->msi.msix == msi->msix &&
@@ -332,7 +326,7 @@ long physdevop_get_free_pirq(struct hypercall *hc, struct physdev_get_free_pirq 
 long physdevop_setup_gsi(struct hypercall *hc unused, struct physdev_setup_gsi *arg)
 {
     if (arg->triggering > 1 || arg->polarity > 1 || arg->gsi < 0 ||
-        (unsigned)arg->gsi >= gsi_count()) {
+        (unsigned)arg->gsi >= arch_gsi_count()) {
         return -EINVAL;
     }
     SPIN_GUARD(&irq_lock);
@@ -350,7 +344,7 @@ long physdevop_pci_add(uint16_t bdf)
 long physdevop_pci_remove(uint16_t bdf)
 {
     SPIN_GUARD(&irq_lock);
-    for (struct irq_line *l = &line[LINE_MSI_FIRST]; l < &line[LINE_COUNT]; l++) {
+    for (struct irq_line *l = &line[MAX_GSIS]; l < &line[LINE_COUNT]; l++) {
         if (l->d && l->msi.bdf == bdf) {
             unmap_locked(l);
         }
@@ -361,7 +355,7 @@ long physdevop_pci_remove(uint16_t bdf)
 long physdevop_pci_restore_msi(uint16_t bdf)
 {
     SPIN_GUARD(&irq_lock);
-    for (const struct irq_line *l = &line[LINE_MSI_FIRST]; l < &line[LINE_COUNT]; l++) {
+    for (const struct irq_line *l = &line[MAX_GSIS]; l < &line[LINE_COUNT]; l++) {
         if (l->d && l->msi.bdf == bdf) {
             msi_write(l);
             mask_locked(l, l->port == 0);

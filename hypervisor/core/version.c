@@ -4,19 +4,11 @@
  * bits given here; what is ours shows only in the texts a person reads. No state but the command
  * line, which start-up sets once; no lock.
  */
-#include "core/version.h"
-
 #include "arch/layout.h"
+#include "base/cmdline.h"
 #include "base/format.h"
 #include "core/guest_access.h"
 #include "core/hypercall.h"
-
-static xen_commandline_t command_line;
-
-void version_set_cmdline(const char *line)
-{
-    (void)format(command_line, sizeof(command_line), "%s", line);
-}
 
 /* Fixed-size text fields of the ABI, padded with zeros: nothing else of ours goes along. */
 static long write_text(vaddr_t to, const char *text, size_t bytes)
@@ -73,7 +65,7 @@ long hc_xen_version(struct hypercall *hc)
         return guest_write(arg, hc->d->handle, sizeof(hc->d->handle));
     case XENVER_commandline:
         /* It may name the machine's devices: not for guests. */
-        return write_text(arg, hc->d->privileged ? command_line : "<denied>",
+        return write_text(arg, hc->d->privileged ? cmdline_text : "<denied>",
                           sizeof(xen_commandline_t));
     case XENVER_build_id:
         return hc->d->privileged ? -ENODATA : -EPERM;

@@ -2,7 +2,7 @@
 /* xen_version: each command, for the control domain and for a guest. */
 #include <string.h>
 
-#include "core/version.h"
+#include "base/cmdline.h"
 #include "suite.h"
 
 #define XEN_VERSION 17
@@ -87,16 +87,16 @@ static void test_hc_xen_version__commandline(void)
     char longer[3000];
     memset(longer, 'c', sizeof(longer));
     longer[sizeof(longer) - 1] = '\0';
-    version_set_cmdline("console=com1 dom0_mem=1G");
+    cmdline_text = "console=com1 dom0_mem=1G";
     CU_ASSERT_STRING_EQUAL(answer(XENVER_commandline, sizeof(xen_commandline_t)),
                            "console=com1 dom0_mem=1G");
     suite_enter(guest->vcpu[0]);
     CU_ASSERT_STRING_EQUAL(answer(XENVER_commandline, sizeof(xen_commandline_t)), "<denied>");
     suite_enter(control->vcpu[0]);
-    version_set_cmdline(longer);
+    cmdline_text = longer;
     const char *text = answer(XENVER_commandline, sizeof(xen_commandline_t));
     CU_ASSERT_EQUAL(strlen(text), sizeof(xen_commandline_t) - 1);
-    version_set_cmdline("");
+    cmdline_text = "";
     end();
 }
 

@@ -16,7 +16,6 @@
 
 #define VECTOR_DEVICE_FIRST 0x30
 #define VECTOR_DEVICE_LAST 0xef
-#define GSIS_MAX 256
 #define ISA_IRQS 16
 #define UART_IRQ 4
 
@@ -45,7 +44,7 @@ static struct gsi_state {
     uint8_t pin;
     uint8_t vector; /* 0: not bound, and masked */
     bool level, low, masked;
-} gsis[GSIS_MAX];
+} gsis[MAX_GSIS];
 
 static unsigned gsi_count;  /* constant after irq_init() */
 static uint8_t uart_vector; /* 0: the port is polled */
@@ -254,7 +253,7 @@ static void add_ioapic(unsigned index)
     }
     unsigned pins = (ioapic_read(ioapic, IOAPIC_VERSION) >> 16 & 0xff) + 1;
     unsigned first = acpi_facts.ioapic[index].gsi_base;
-    for (unsigned pin = 0; pin < pins && first + pin < GSIS_MAX; pin++) {
+    for (unsigned pin = 0; pin < pins && first + pin < MAX_GSIS; pin++) {
         struct gsi_state *g = &gsis[first + pin];
         *g = (struct gsi_state){.ioapic = ioapic, .pin = (uint8_t)pin, .masked = true};
         g->level = g->low = first + pin >= ISA_IRQS; /* PCI's usual; ISA's is edge, high */
