@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
-/*
- * What a boot loader hands over, independent of the protocol: multiboot 1 fills it today;
- * multiboot 2, EFI and PVH entries only need another filler.
- */
+/* What a boot loader hands over, independent of the protocol: multiboot 1 fills it today;
+ * multiboot 2, EFI and PVH entries only need another filler. */
 #pragma once
 
 #include "arch/arch.h"
@@ -26,3 +24,7 @@ struct boot_info {
     struct boot_module module[BOOT_MODULES_MAX];
     maddr_t rsdp; /* 0: search the BIOS areas */
 };
+
+/* Translate what a multiboot loader left at machine address `mbi` (below 4 GiB, reachable through
+ * the direct map) into *info, which is zero; false when `magic` is not that of such a loader. */
+bool multiboot_fill(struct boot_info *info, uint32_t magic, maddr_t mbi);

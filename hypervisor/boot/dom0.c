@@ -5,17 +5,14 @@
  * calls want them.
  *
  * Pseudo-physical layout (all frames backed; the part up to v_end is mapped at virt_base):
- *   ... kernel | start info | page tables | boot stack | slack up to v_end | initrd | p2m | p2m's
- * tables
+ *   kernel | start info | page tables | boot stack | slack up to v_end | initrd | p2m | its tables
  */
-#include "boot/dom0.h"
-
 #include "base/assert.h"
 #include "base/cmdline.h"
 #include "base/format.h"
 #include "base/log.h"
 #include "base/string.h"
-#include "boot/elf.h"
+#include "boot/boot.h"
 #include "core/domain.h"
 #include "core/frame_alloc.h"
 #include "core/hooks.h"
@@ -24,9 +21,9 @@
 #include "pv/trap.h"
 
 #define MIB (1UL << 20)
-#define TABLE_FLAGS (X86_PTE_P | X86_PTE_RW | X86_PTE_US | X86_PTE_A | X86_PTE_D)
-#define PAGE_RW TABLE_FLAGS
-#define PAGE_RO (TABLE_FLAGS & ~X86_PTE_RW)
+#define PAGES_PER_MIB (MIB / PAGE_SIZE)
+#define PAGE_RO (X86_PTE_P | X86_PTE_US | X86_PTE_A | X86_PTE_D)
+#define PAGE_RW (PAGE_RO | X86_PTE_RW)
 #define BUILD_ORDER_MAX 10 /* chunks of 4 MiB at most */
 
 struct build {
@@ -34,18 +31,17 @@ struct build {
     struct elf_image elf;
     const struct boot_module *kernel, *initrd;
     uint64_t page_count;
-    /* pfns */
-    pfn_t start_info, tables, table_count, stack, v_end, initrd_first, initrd_count;
-    pfn_t p2m_first, p2m_count, p2m_table_count, used_count; /* used: all of these are below */
-    mfn_t *frames;                                           /* mfn of every pfn, while building */
+    /* first pfn of each part; used: all of these are below */
+    pfn_t start_info, tables, stack, v_end, p2m, p2m_tables, used;
+    mfn_t *frames; /* mfn of every pfn, while building */
 };
 
 /* ---- layout ---- */
 
-/* Tables of the initial mapping of `pages` pages at virt_base. */
-static uint64_t tables_for(const struct build *b, uint64_t pages)
+/* Tables below level 4 that map `pages` pages at `start`. */
+static uint64_t tables_for(vaddr_t start, uint64_t pages)
 {
-    uint64_t start = b->elf.virt_base, end = start + pages * PAGE_SIZE - 1, n = 1;
+    uint64_t end = start + pages * PAGE_SIZE - 1, n = 0;
     for (unsigned level = 2; level <= 4; level++) {
         n += (end >> PT_SHIFT(level)) - (start >> PT_SHIFT(level)) + 1;
     }
@@ -54,39 +50,21 @@ static uint64_t tables_for(const struct build *b, uint64_t pages)
 
 static void lay_out(struct build *b)
 {
-    pfn_t next = DIV_ROUND_UP(b->elf.high_paddr, PAGE_SIZE);
-    b->start_info = next++;
-    b->tables = next;
-    b->table_count = 4;
-    for (;;) {
-        pfn_t stack = b->tables + b->table_count;
+    b->start_info = DIV_ROUND_UP(b->elf.high_paddr, PAGE_SIZE);
+    b->tables = b->start_info + 1;
+    uint64_t need = 4;
+    do {
+        b->stack = b->tables + need;
         /* ABI: the mapping ends on 4 MiB and leaves 512 KiB of room behind the stack. */
-        b->v_end = ROUND_UP((stack + 1) * PAGE_SIZE + 512 * 1024, 4 * MIB) / PAGE_SIZE;
-        uint64_t need = tables_for(b, b->v_end);
-        if (need <= b->table_count) {
-            b->stack = stack;
-            break;
-        }
-        b->table_count = need;
-    }
-    next = b->v_end;
-    if (b->initrd) {
-        b->initrd_first = next;
-        b->initrd_count = DIV_ROUND_UP(b->initrd->bytes, PAGE_SIZE);
-        next += b->initrd_count;
-    }
-    b->p2m_first = next;
-    b->p2m_count = DIV_ROUND_UP(b->page_count, PT_ENTRIES);
-    uint64_t start = b->elf.init_p2m, end = start + b->p2m_count * PAGE_SIZE - 1;
-    b->p2m_table_count = 0;
-    for (unsigned level = 2; level <= 4; level++) {
-        b->p2m_table_count += (end >> PT_SHIFT(level)) - (start >> PT_SHIFT(level)) + 1;
-    }
-    next += b->p2m_count + b->p2m_table_count;
-    b->used_count = next;
-    if (next > b->page_count) {
+        b->v_end = ROUND_UP((b->stack + 1) * PAGE_SIZE + MIB / 2, 4 * MIB) / PAGE_SIZE;
+        need = 1 + tables_for(b->elf.virt_base, b->v_end);
+    } while (need > b->stack - b->tables);
+    b->p2m = b->v_end + (b->initrd ? DIV_ROUND_UP(b->initrd->bytes, PAGE_SIZE) : 0);
+    b->p2m_tables = b->p2m + DIV_ROUND_UP(b->page_count, PT_ENTRIES);
+    b->used = b->p2m_tables + tables_for(b->elf.init_p2m, b->p2m_tables - b->p2m);
+    if (b->used > b->page_count) {
         panic("dom0: %lu MiB do not hold kernel and initrd (%lu MiB needed); raise dom0_mem=",
-              b->page_count >> 8, (next >> 8) + 1);
+              b->page_count / PAGES_PER_MIB, b->used / PAGES_PER_MIB + 1);
     }
 }
 
@@ -94,21 +72,19 @@ static void lay_out(struct build *b)
 
 static uint64_t dom0_pages(void)
 {
-    uint64_t free = frame_free_count();
+    uint64_t free = frame_free_count(), most = free - MIN(free, 8 * PAGES_PER_MIB);
     uint64_t want = cmdline.dom0_mem / PAGE_SIZE;
     if (!want) {
         /* Half of the machine leaves room for guests without ballooning; a small machine gives
          * most of itself. */
-        want = MAX(free / 2, MIN(free - free / 8, 512 * MIB / PAGE_SIZE));
-        want = MIN(want, 4096 * MIB / PAGE_SIZE);
+        want = MAX(free / 2, MIN(free - free / 8, 512 * PAGES_PER_MIB));
+        want = MIN(want, 4096 * PAGES_PER_MIB);
     }
-    uint64_t reserve = 8 * MIB / PAGE_SIZE;
-    if (want + reserve > free) {
-        uint64_t give = free - MIN(free, reserve);
-        printk("dom0_mem: %lu MiB wanted, %lu MiB given\n", want >> 8, give >> 8);
-        want = give;
+    if (want > most) {
+        printk("dom0_mem: %lu MiB wanted, %lu MiB given\n", want / PAGES_PER_MIB,
+               most / PAGES_PER_MIB);
     }
-    return want;
+    return MIN(want, most);
 }
 
 /* Frames in big pieces, in order of pfn. Only those the layout uses are cleared. */
@@ -116,22 +92,19 @@ static void populate(struct build *b)
 {
     unsigned order = BUILD_ORDER_MAX;
     for (pfn_t pfn = 0; pfn < b->page_count;) {
-        while (order && (1UL << order) > b->page_count - pfn) {
-            order--;
-        }
-        struct frame *f = frame_alloc_control(b->d, order);
+        bool fits = 1UL << order <= b->page_count - pfn;
+        struct frame *f = fits ? frame_alloc_control(b->d, order) : NULL;
         if (!f) {
-            if (order == 0) {
+            if (order-- == 0) {
                 panic("dom0: out of memory at %lu of %lu pages", pfn, b->page_count);
             }
-            order--;
             continue;
         }
         mfn_t mfn = frame_to_mfn(f);
         for (unsigned i = 0; i < 1U << order; i++, pfn++) {
             b->frames[pfn] = mfn + i;
             m2p_set(mfn + i, pfn);
-            if (pfn < b->used_count) {
+            if (pfn < b->used) {
                 page_clear(mfn_to_virt(mfn + i));
             }
         }
@@ -168,40 +141,33 @@ static const uint8_t *module_data(const struct boot_module *m)
 
 /* ---- page tables ---- */
 
-struct table_pool {
-    pfn_t next, end;
-};
-
-/* The slot of va at `level` under l4, making tables on the way. */
-static uint64_t *table_slot(const struct build *b, struct table_pool *pool, uint64_t *l4,
-                            vaddr_t va)
+/* Map pfn at va, with pages of [*pool, pool_end) as the tables that are missing on the way. */
+static void map(const struct build *b, pfn_t *pool, pfn_t pool_end, vaddr_t va, pfn_t pfn,
+                uint64_t flags)
 {
-    uint64_t *table = l4;
+    uint64_t *table = pfn_to_virt(b, b->tables);
     for (unsigned level = 4; level > 1; level--) {
         uint64_t *slot = &table[PT_INDEX(va, level)];
         if (!*slot) {
-            BUG_ON(pool->next == pool->end);
-            *slot = pfn_to_mfn(b, pool->next++) << PAGE_SHIFT | TABLE_FLAGS;
+            BUG_ON(*pool == pool_end);
+            *slot = pfn_to_mfn(b, (*pool)++) << PAGE_SHIFT | PAGE_RW;
         }
         table = mfn_to_virt(PTE_MFN(*slot));
     }
-    return &table[PT_INDEX(va, 1)];
+    table[PT_INDEX(va, 1)] = pfn_to_mfn(b, pfn) << PAGE_SHIFT | flags;
 }
 
 static void make_tables(const struct build *b)
 {
-    struct table_pool pool = {b->tables + 1, b->tables + b->table_count};
-    uint64_t *l4 = pfn_to_virt(b, b->tables);
+    pfn_t pool = b->tables + 1;
     for (pfn_t pfn = 0; pfn < b->v_end; pfn++) {
-        bool is_table = pfn >= b->tables && pfn < b->tables + b->table_count;
-        *table_slot(b, &pool, l4, b->elf.virt_base + pfn * PAGE_SIZE) =
-            pfn_to_mfn(b, pfn) << PAGE_SHIFT | (is_table ? PAGE_RO : PAGE_RW);
+        bool is_table = pfn >= b->tables && pfn < b->stack;
+        map(b, &pool, b->stack, b->elf.virt_base + pfn * PAGE_SIZE, pfn,
+            is_table ? PAGE_RO : PAGE_RW);
     }
-    struct table_pool p2m_pool = {b->p2m_first + b->p2m_count,
-                                  b->p2m_first + b->p2m_count + b->p2m_table_count};
-    for (pfn_t i = 0; i < b->p2m_count; i++) {
-        *table_slot(b, &p2m_pool, l4, b->elf.init_p2m + i * PAGE_SIZE) =
-            pfn_to_mfn(b, b->p2m_first + i) << PAGE_SHIFT | PAGE_RW;
+    pool = b->p2m_tables;
+    for (pfn_t pfn = b->p2m; pfn < b->p2m_tables; pfn++) {
+        map(b, &pool, b->used, b->elf.init_p2m + (pfn - b->p2m) * PAGE_SIZE, pfn, PAGE_RW);
     }
 }
 
@@ -210,17 +176,11 @@ static void adopt_tables(const struct build *b, struct vcpu *v)
 {
     mfn_t l4 = pfn_to_mfn(b, b->tables);
     int rc;
+    SPIN_GUARD(&b->d->mmu_lock);
     do {
-        spin_lock(&b->d->mmu_lock);
         rc = page_type_pin(l4, b->d, TYPE_L4);
-        spin_unlock(&b->d->mmu_lock);
     } while (rc == -ERESTART);
-    if (rc == 0) {
-        spin_lock(&b->d->mmu_lock);
-        rc = page_type_get(l4, b->d, TYPE_L4, &v->pv.l4);
-        spin_unlock(&b->d->mmu_lock);
-    }
-    BUG_ON(rc);
+    BUG_ON(rc || page_type_get(l4, b->d, TYPE_L4, &v->pv.l4));
 }
 
 /* ---- contents ---- */
@@ -236,57 +196,54 @@ static void load_image(const struct build *b)
             pfn_to_virt(b, (b->elf.hypercall_page - b->elf.virt_base) >> PAGE_SHIFT));
     }
     if (b->initrd) {
-        put_bytes(b, b->initrd_first * PAGE_SIZE, module_data(b->initrd), b->initrd->bytes);
+        put_bytes(b, b->v_end * PAGE_SIZE, module_data(b->initrd), b->initrd->bytes);
     }
 }
 
 static void write_p2m(const struct build *b)
 {
-    for (pfn_t i = 0; i < b->p2m_count; i++) {
-        uint64_t *page = pfn_to_virt(b, b->p2m_first + i);
-        for (unsigned j = 0; j < PT_ENTRIES; j++) {
-            pfn_t pfn = i * PT_ENTRIES + j;
-            page[j] = pfn < b->page_count ? pfn_to_mfn(b, pfn) : INVALID_MFN;
-        }
+    for (pfn_t pfn = 0; pfn < (b->p2m_tables - b->p2m) * PT_ENTRIES; pfn++) {
+        uint64_t *page = pfn_to_virt(b, b->p2m + pfn / PT_ENTRIES);
+        page[pfn % PT_ENTRIES] = pfn < b->page_count ? b->frames[pfn] : INVALID_MFN;
     }
 }
 
 static void write_start_info(const struct build *b)
 {
     start_info_t *si = pfn_to_virt(b, b->start_info);
-    memcpy(si->magic, "xen-3.0-x86_64", sizeof("xen-3.0-x86_64"));
-    si->nr_pages = b->page_count;
-    si->shared_info = frame_to_mfn(b->d->shared_frame) << PAGE_SHIFT;
-    si->flags = SIF_PRIVILEGED | SIF_INITDOMAIN;
-    si->pt_base = b->elf.virt_base + b->tables * PAGE_SIZE;
-    si->nr_pt_frames = b->table_count;
-    si->mfn_list = b->elf.init_p2m;
-    si->first_p2m_pfn = b->p2m_first;
-    si->nr_p2m_frames = b->p2m_count + b->p2m_table_count;
-    if (b->initrd) {
-        si->flags |= SIF_MOD_START_PFN;
-        si->mod_start = b->initrd_first;
-        si->mod_len = b->initrd->bytes;
-    }
-    size_t n = MIN(strlen(b->kernel->cmdline), sizeof(si->cmd_line) - 1);
-    memcpy(si->cmd_line, b->kernel->cmdline, n);
-    si->cmd_line[n] = 0;
+    *si = (start_info_t){
+        .magic = "xen-3.0-x86_64",
+        .nr_pages = b->page_count,
+        .shared_info = frame_to_mfn(b->d->shared_frame) << PAGE_SHIFT,
+        .flags = SIF_PRIVILEGED | SIF_INITDOMAIN | (b->initrd ? SIF_MOD_START_PFN : 0),
+        .pt_base = b->elf.virt_base + b->tables * PAGE_SIZE,
+        .nr_pt_frames = b->stack - b->tables,
+        .mfn_list = b->elf.init_p2m,
+        .mod_start = b->initrd ? b->v_end : 0,
+        .mod_len = b->initrd ? b->initrd->bytes : 0,
+        .first_p2m_pfn = b->p2m,
+        .nr_p2m_frames = b->used - b->p2m,
+    };
+    char *line = (char *)si->cmd_line;
+    size_t bytes = sizeof(si->cmd_line);
+    size_t n = (size_t)format(line, bytes, "%s", b->kernel->cmdline);
     maddr_t rsdp = arch_acpi_rsdp();
-    if (rsdp && (rsdp < 0xe0000 || rsdp >= 0x100000) && n + 32 < sizeof(si->cmd_line)) {
+    if (rsdp && (rsdp < 0xe0000 || rsdp >= 0x100000) && n + 32 < bytes) {
         /* Linux looks in the ROM area only. */
-        (void)format((char *)si->cmd_line + n, sizeof(si->cmd_line) - n, " acpi_rsdp=0x%lx", rsdp);
+        (void)format(line + n, bytes - n, " acpi_rsdp=0x%lx", rsdp);
     }
 }
 
 static void start_vcpu(const struct build *b, struct vcpu *v)
 {
-    memset(&v->regs, 0, sizeof(v->regs));
-    v->regs.rip = b->elf.entry;
-    v->regs.rsp = b->elf.virt_base + (b->stack + 1) * PAGE_SIZE;
-    v->regs.rsi = b->elf.virt_base + b->start_info * PAGE_SIZE;
-    v->regs.rflags = X86_EFLAGS_IF | X86_EFLAGS_FIXED;
-    v->regs.cs = SEL_GUEST_CS64;
-    v->regs.ss = SEL_GUEST_DS;
+    v->regs = (struct cpu_user_regs){
+        .rip = b->elf.entry,
+        .rsp = b->elf.virt_base + (b->stack + 1) * PAGE_SIZE,
+        .rsi = b->elf.virt_base + b->start_info * PAGE_SIZE,
+        .rflags = X86_EFLAGS_IF | X86_EFLAGS_FIXED,
+        .cs = SEL_GUEST_CS64,
+        .ss = SEL_GUEST_DS,
+    };
     v->pv.kernel_ss = SEL_GUEST_DS;
     v->pv.kernel_sp = v->regs.rsp;
     v->pv.kernel_mode = true;
@@ -318,22 +275,15 @@ static void check_kernel(struct build *b)
     if (wrong) {
         panic("dom0: bad kernel image: %s", wrong);
     }
-    if (!b->elf.can_be_control) {
-        panic("dom0: this kernel cannot be a control domain");
-    }
-    if (!b->elf.init_p2m || !b->elf.mod_start_pfn) {
-        panic("dom0: the kernel has no INIT_P2M or MOD_START_PFN note (too old)");
-    }
 }
 
 void dom0_build(const struct boot_info *info)
 {
-    struct build b = {0};
     if (info->module_count == 0) {
         panic("no control-domain kernel: load one as the first module");
     }
-    b.kernel = &info->module[0];
-    b.initrd = info->module_count > 1 ? &info->module[1] : NULL;
+    struct build b = {.kernel = &info->module[0],
+                      .initrd = info->module_count > 1 ? &info->module[1] : NULL};
     check_kernel(&b);
 
     unsigned vcpus = cmdline.dom0_max_vcpus ? (unsigned)cmdline.dom0_max_vcpus : arch_cpus_online();
@@ -359,8 +309,8 @@ void dom0_build(const struct boot_info *info)
     make_tables(&b);
     write_p2m(&b);
     write_start_info(&b);
-    printk("dom0: %lu MiB, %u vcpus, kernel to %lx, entry %lx\n", b.page_count >> 8, b.d->max_vcpus,
-           b.elf.high_paddr, b.elf.entry);
+    printk("dom0: %lu MiB, %u vcpus, kernel to %lx, entry %lx\n", b.page_count / PAGES_PER_MIB,
+           b.d->max_vcpus, b.elf.high_paddr, b.elf.entry);
     adopt_tables(&b, b.d->vcpu[0]);
     start_vcpu(&b, b.d->vcpu[0]);
     hyp_free(b.frames);

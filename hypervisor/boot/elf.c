@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* See elf.h. The format is that of the ELF-64 specification; the notes that of xen/elfnote.h. */
-#include "boot/elf.h"
-
-#include "base/checked.h"
+/* See boot.h. The format is that of the ELF-64 specification; the notes that of xen/elfnote.h. */
 #include "base/string.h"
+#include "boot/boot.h"
 #include "pv-abi/abi.h"
 
 struct elf_header {
@@ -24,127 +22,122 @@ struct elf_phdr {
 #define PHDR_NOTE 4
 #define MACHINE_X86_64 62
 #define FEATURE_DOM0 (1U << 11)
+#define PADDR_MAX (1UL << 40)
 
+/* The Xen notes by number: the first 8 bytes of each, as a number; 0 where there is none. */
 struct notes {
-    bool found, virt_base, version_ok;
-    uint64_t paddr_offset;
+    uint32_t present;
+    uint64_t value[XEN_ELFNOTE_MAX + 1];
 };
 
-static uint64_t note_number(const uint8_t *desc, uint32_t bytes)
+/* Is [start, start + length) within [0, end)? */
+static bool inside(uint64_t start, uint64_t length, uint64_t end)
 {
-    uint64_t value = 0;
-    memcpy(&value, desc, MIN(bytes, sizeof(value)));
-    return value;
+    return start <= end && length <= end - start;
 }
 
-static void note_take(struct elf_image *out, struct notes *n, uint32_t type, const uint8_t *desc,
-                      uint32_t bytes)
+static void notes_scan(struct notes *n, const uint8_t *p, uint64_t bytes)
 {
-    n->found = true;
-    switch (type) {
-    case XEN_ELFNOTE_ENTRY:
-        out->entry = note_number(desc, bytes);
-        break;
-    case XEN_ELFNOTE_HYPERCALL_PAGE:
-        out->hypercall_page = note_number(desc, bytes);
-        break;
-    case XEN_ELFNOTE_VIRT_BASE:
-        out->virt_base = note_number(desc, bytes);
-        n->virt_base = true;
-        break;
-    case XEN_ELFNOTE_PADDR_OFFSET:
-        n->paddr_offset = note_number(desc, bytes);
-        break;
-    case XEN_ELFNOTE_XEN_VERSION:
-        n->version_ok = bytes >= 7 && memcmp(desc, "xen-3.0", 7) == 0;
-        break;
-    case XEN_ELFNOTE_INIT_P2M:
-        out->init_p2m = note_number(desc, bytes);
-        break;
-    case XEN_ELFNOTE_MOD_START_PFN:
-        out->mod_start_pfn = note_number(desc, bytes) != 0;
-        break;
-    case XEN_ELFNOTE_SUPPORTED_FEATURES:
-        out->can_be_control = note_number(desc, bytes) & FEATURE_DOM0;
-        break;
-    default:
-        break;
-    }
-}
-
-static void notes_scan(struct elf_image *out, struct notes *n, const uint8_t *p, uint64_t bytes)
-{
-    while (bytes >= 12) {
-        uint32_t head[3]; /* name size, descriptor size, type */
+    uint32_t head[3]; /* name size, descriptor size, type */
+    while (bytes >= sizeof(head)) {
         memcpy(head, p, sizeof(head));
         uint64_t name = ROUND_UP((uint64_t)head[0], 4), desc = ROUND_UP((uint64_t)head[1], 4);
-        if (name + desc > bytes - 12) {
+        p += sizeof(head);
+        bytes -= sizeof(head);
+        if (name + desc > bytes) {
             return;
         }
-        if (head[0] == 4 && memcmp(p + 12, "Xen", 4) == 0) {
-            note_take(out, n, head[2], p + 12 + name, head[1]);
+        if (head[0] == 4 && memcmp(p, "Xen", 4) == 0 && head[2] <= XEN_ELFNOTE_MAX) {
+            n->present |= 1U << head[2];
+            n->value[head[2]] = 0;
+            memcpy(&n->value[head[2]], p + name, MIN(head[1], sizeof(n->value[0])));
         }
-        p += 12 + name + desc;
-        bytes -= 12 + name + desc;
+        p += name + desc;
+        bytes -= name + desc;
     }
 }
 
 static const char *segment_add(struct elf_image *out, const struct elf_phdr *ph,
                                const uint8_t *data)
 {
-    uint64_t end;
     if (ph->memsz == 0) {
         return NULL;
     }
     if (out->segment_count == ELF_SEGMENTS_MAX) {
         return "too many segments";
     }
-    if (ph->filesz > ph->memsz || !checked_add(ph->paddr, ph->memsz, &end) || end > 1UL << 40) {
+    if (ph->filesz > ph->memsz || !inside(ph->paddr, ph->memsz, PADDR_MAX)) {
         return "a segment's addresses are out of range";
     }
-    out->segment[out->segment_count++] = (struct elf_segment){
-        .data = data, .file_bytes = ph->filesz, .paddr = ph->paddr, .memory_bytes = ph->memsz};
+    out->segment[out->segment_count++] = (struct elf_segment){data, ph->filesz, ph->paddr};
     out->low_paddr = MIN(out->low_paddr, ph->paddr);
-    out->high_paddr = MAX(out->high_paddr, end);
+    out->high_paddr = MAX(out->high_paddr, ph->paddr + ph->memsz);
     return NULL;
 }
 
 static const char *headers_scan(const uint8_t *image, uint64_t bytes, const struct elf_header *eh,
                                 struct elf_image *out, struct notes *n)
 {
-    for (unsigned i = 0; i < eh->phnum; i++) {
-        struct elf_phdr ph;
-        uint64_t at, end;
-        if (!checked_add(eh->phoff, i * sizeof(ph), &at) || !checked_add(at, sizeof(ph), &end) ||
-            end > bytes) {
-            return "program headers lie outside the file";
-        }
-        memcpy(&ph, image + at, sizeof(ph));
+    const char *wrong = NULL;
+    struct elf_phdr ph;
+    if (!inside(eh->phoff, eh->phnum * sizeof(ph), bytes)) {
+        return "program headers lie outside the file";
+    }
+    for (unsigned i = 0; i < eh->phnum && !wrong; i++) {
+        memcpy(&ph, image + eh->phoff + i * sizeof(ph), sizeof(ph));
         if (ph.type != PHDR_LOAD && ph.type != PHDR_NOTE) {
             continue;
         }
-        if (!checked_add(ph.offset, ph.filesz, &end) || end > bytes) {
+        if (!inside(ph.offset, ph.filesz, bytes)) {
             return "a segment lies outside the file (truncated?)";
         }
         if (ph.type == PHDR_NOTE) {
-            notes_scan(out, n, image + ph.offset, ph.filesz);
-            continue;
+            notes_scan(n, image + ph.offset, ph.filesz);
+        } else {
+            wrong = segment_add(out, &ph, image + ph.offset);
         }
-        const char *wrong = segment_add(out, &ph, image + ph.offset);
-        if (wrong) {
-            return wrong;
-        }
+    }
+    return wrong;
+}
+
+/* The notes' part, and what only makes sense with it. */
+static const char *notes_apply(struct elf_image *out, const struct notes *n)
+{
+    uint64_t offset = n->value[XEN_ELFNOTE_PADDR_OFFSET];
+    if (memcmp(&n->value[XEN_ELFNOTE_XEN_VERSION], "xen-3.0", 7) != 0) {
+        return "no Xen notes: not a paravirtual kernel";
+    }
+    if (!out->segment_count || !(n->present & 1U << XEN_ELFNOTE_VIRT_BASE)) {
+        return "nothing to load, or no VIRT_BASE note";
+    }
+    if (offset > out->low_paddr) {
+        return "PADDR_OFFSET lies above the image";
+    }
+    for (unsigned i = 0; i < out->segment_count; i++) {
+        out->segment[i].paddr -= offset;
+    }
+    out->low_paddr -= offset;
+    out->high_paddr -= offset;
+    out->virt_base = n->value[XEN_ELFNOTE_VIRT_BASE];
+    out->init_p2m = n->value[XEN_ELFNOTE_INIT_P2M];
+    out->hypercall_page = n->value[XEN_ELFNOTE_HYPERCALL_PAGE];
+    if (n->present & 1U << XEN_ELFNOTE_ENTRY) {
+        out->entry = n->value[XEN_ELFNOTE_ENTRY];
+    }
+    if ((n->present & 1U << XEN_ELFNOTE_SUPPORTED_FEATURES) &&
+        !(n->value[XEN_ELFNOTE_SUPPORTED_FEATURES] & FEATURE_DOM0)) {
+        return "this kernel cannot be a control domain";
+    }
+    if (!out->init_p2m || !n->value[XEN_ELFNOTE_MOD_START_PFN]) {
+        return "no INIT_P2M or MOD_START_PFN note (too old)";
     }
     return NULL;
 }
 
-const char *elf_parse(const void *image, uint64_t bytes, struct elf_image *out)
+const char *elf_parse(const uint8_t *image, uint64_t bytes, struct elf_image *out)
 {
     struct elf_header eh;
     struct notes n = {0};
-    memset(out, 0, sizeof(*out));
-    out->low_paddr = ~0UL;
-    out->can_be_control = true;
     if (bytes < sizeof(eh)) {
         return "too short";
     }
@@ -155,36 +148,18 @@ const char *elf_parse(const void *image, uint64_t bytes, struct elf_image *out)
     if (eh.machine != MACHINE_X86_64 || eh.phentsize != sizeof(struct elf_phdr)) {
         return "not an x86-64 executable";
     }
-    out->entry = eh.entry;
-    const char *wrong = headers_scan(image, bytes, &eh, out, &n);
+    *out = (struct elf_image){.low_paddr = ~0UL, .entry = eh.entry};
+    const char *wrong = headers_scan(image, bytes, &eh, out, &n) ?: notes_apply(out, &n);
     if (wrong) {
         return wrong;
     }
-    if (!n.found || !n.version_ok) {
-        return "no Xen notes: not a paravirtual kernel";
-    }
-    if (!out->segment_count || !n.virt_base) {
-        return "nothing to load, or no VIRT_BASE note";
-    }
-    if (n.paddr_offset > out->low_paddr) {
-        return "PADDR_OFFSET lies above the image";
-    }
-    for (unsigned i = 0; i < out->segment_count; i++) {
-        out->segment[i].paddr -= n.paddr_offset;
-    }
-    out->low_paddr -= n.paddr_offset;
-    out->high_paddr -= n.paddr_offset;
-    uint64_t base = out->virt_base;
-    if (out->entry < base + out->low_paddr || out->entry >= base + out->high_paddr) {
+    uint64_t start = out->virt_base + out->low_paddr, size = out->high_paddr - out->low_paddr;
+    if (!inside(out->virt_base, out->high_paddr, ~0UL) || !inside(out->entry - start, 1, size)) {
         return "entry point outside the image";
     }
-    if (out->hypercall_page &&
-        ((out->hypercall_page & ~PAGE_MASK) || out->hypercall_page < base + out->low_paddr ||
-         out->hypercall_page > base + out->high_paddr - PAGE_SIZE)) {
+    if (out->hypercall_page && ((out->hypercall_page & ~PAGE_MASK) ||
+                                !inside(out->hypercall_page - start, PAGE_SIZE, size))) {
         return "hypercall page outside the image";
     }
-    if (out->init_p2m & ~PAGE_MASK) {
-        return "INIT_P2M is not page-aligned";
-    }
-    return NULL;
+    return out->init_p2m & ~PAGE_MASK ? "INIT_P2M is not page-aligned" : NULL;
 }

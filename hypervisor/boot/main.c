@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* The start-up sequence of the portable part, as one readable list of calls. */
-#include "arch/boot_info.h"
 #include "arch/upcalls.h"
 #include "base/cmdline.h"
 #include "base/log.h"
-#include "boot/dom0.h"
+#include "boot/boot.h"
 #include "core/deferred.h"
 #include "core/domain.h"
 #include "core/frame_alloc.h"

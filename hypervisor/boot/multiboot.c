@@ -4,9 +4,9 @@
  * that nobody protects, before anything is allocated. Runs on the early page tables, before the
  * console exists.
  */
-#include "boot/multiboot.h"
-
 #include "arch/arch.h"
+#include "arch/boot_info.h"
+#include "base/format.h"
 #include "base/string.h"
 
 #define MULTIBOOT_LOADED 0x2badb002
@@ -45,32 +45,23 @@ static const void *phys(uint32_t address)
     return (const char *)mfn_to_virt(0) + address;
 }
 
-static void copy_string(char *dst, size_t bytes, const char *src)
+static const char *skip(const char *s, bool spaces)
 {
-    size_t length = 0;
-    while (length + 1 < bytes && src[length]) {
-        length++;
-    }
-    memcpy(dst, src, length);
-    dst[length] = 0;
-}
-
-/* Behind the first word, which is the file's name; GRUB 2 alone does not pass one. */
-static const char *skip_file_name(const struct boot_info *info, const char *s)
-{
-    if (!strncmp(info->loader, "GRUB ", 5)) {
-        return s;
-    }
-    while (*s == ' ') {
-        s++;
-    }
-    while (*s && *s != ' ') {
-        s++;
-    }
-    while (*s == ' ') {
+    while (*s && (*s == ' ') == spaces) {
         s++;
     }
     return s;
+}
+
+/* Copy a command line from behind its first word, the file's name, which GRUB 2 alone leaves out.
+ */
+static void copy_arguments(char *dst, const struct boot_info *info, uint32_t address)
+{
+    const char *s = phys(address);
+    if (strncmp(info->loader, "GRUB ", 5)) {
+        s = skip(skip(skip(s, true), false), true);
+    }
+    (void)format(dst, BOOT_CMDLINE_BYTES, "%s", s);
 }
 
 static void add_e820(struct boot_info *info, uint64_t start, uint64_t bytes, uint32_t type)
@@ -82,51 +73,40 @@ static void add_e820(struct boot_info *info, uint64_t start, uint64_t bytes, uin
 
 static void copy_memory_map(struct boot_info *info, const struct multiboot_info *mb)
 {
-    if (!(mb->flags & HAS_MMAP)) {
-        if (mb->flags & HAS_MEM) {
-            add_e820(info, 0, (uint64_t)mb->mem_lower_kib << 10, 1);
-            add_e820(info, 1UL << 20, (uint64_t)mb->mem_upper_kib << 10, 1);
-        }
-        return;
+    const struct multiboot_mmap *entry;
+    if (!(mb->flags & HAS_MMAP) && (mb->flags & HAS_MEM)) {
+        add_e820(info, 0, (uint64_t)mb->mem_lower_kib << 10, 1);
+        add_e820(info, 1UL << 20, (uint64_t)mb->mem_upper_kib << 10, 1);
     }
-    uint32_t at = 0;
-    while (at + sizeof(struct multiboot_mmap) <= mb->mmap_bytes) {
-        const struct multiboot_mmap *entry = phys(mb->mmap + at);
+    uint32_t bytes = mb->flags & HAS_MMAP ? mb->mmap_bytes : 0;
+    for (uint32_t at = 0; at + sizeof(*entry) <= bytes;) {
+        entry = phys(mb->mmap + at);
         add_e820(info, entry->start, entry->bytes, entry->type);
         at += entry->size + (uint32_t)sizeof(entry->size);
     }
 }
 
-static void copy_modules(struct boot_info *info, const struct multiboot_info *mb)
-{
-    if (!(mb->flags & HAS_MODS)) {
-        return;
-    }
-    const struct multiboot_module *list = phys(mb->mods);
-    for (uint32_t i = 0; i < MIN(mb->mods_count, BOOT_MODULES_MAX); i++) {
-        struct boot_module *module = &info->module[info->module_count++];
-        module->start = list[i].start;
-        module->bytes = list[i].end - list[i].start;
-        if (list[i].cmdline) {
-            copy_string(module->cmdline, sizeof(module->cmdline),
-                        skip_file_name(info, phys(list[i].cmdline)));
-        }
-    }
-}
-
 bool multiboot_fill(struct boot_info *info, uint32_t magic, maddr_t mbi)
 {
+    const struct multiboot_info *mb = phys((uint32_t)mbi);
     if (magic != MULTIBOOT_LOADED) {
         return false;
     }
-    const struct multiboot_info *mb = phys((uint32_t)mbi);
     if (mb->flags & HAS_LOADER) {
-        copy_string(info->loader, sizeof(info->loader), phys(mb->loader_name));
+        (void)format(info->loader, sizeof(info->loader), "%s", (const char *)phys(mb->loader_name));
     }
     if (mb->flags & HAS_CMDLINE) {
-        copy_string(info->cmdline, sizeof(info->cmdline), skip_file_name(info, phys(mb->cmdline)));
+        copy_arguments(info->cmdline, info, mb->cmdline);
     }
     copy_memory_map(info, mb);
-    copy_modules(info, mb);
+    const struct multiboot_module *module = phys(mb->mods);
+    info->module_count = mb->flags & HAS_MODS ? MIN(mb->mods_count, BOOT_MODULES_MAX) : 0;
+    for (unsigned i = 0; i < info->module_count; i++) {
+        info->module[i].start = module[i].start;
+        info->module[i].bytes = module[i].end - module[i].start;
+        if (module[i].cmdline) {
+            copy_arguments(info->module[i].cmdline, info, module[i].cmdline);
+        }
+    }
     return true;
 }

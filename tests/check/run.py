@@ -30,9 +30,8 @@ LAYERS = {
              "arch/upcalls.h"),
     "pv": ("base/", "core/", "pv/", "pv-abi/", "arch/arch.h", "arch/layout.h", "arch/upcalls.h",
            "arch/x86_bits.h"),
-    # The switch moves a whole vCPU, the page tables make room for struct frame, the entry asks the
-    # loader's protocol to be read.
-    "arch": ("base/", "pv-abi/", "arch/", "core/domain.h", "core/frame.h", "boot/multiboot.h"),
+    # The switch moves a whole vCPU, the page tables make room for struct frame.
+    "arch": ("base/", "pv-abi/", "arch/", "core/domain.h", "core/frame.h"),
     "boot": ("base/", "core/", "pv/", "boot/", "pv-abi/", "arch/arch.h", "arch/layout.h",
              "arch/boot_info.h", "arch/upcalls.h", "arch/x86_bits.h"),
 }

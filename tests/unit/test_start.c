@@ -16,7 +16,6 @@
 #include "base/format.h"
 #include "base/lock.h"
 #include "base/log.h"
-#include "boot/multiboot.h"
 
 #define RAM_BYTES (4UL << 20)
 #define GIB (1UL << 30)

@@ -8,7 +8,6 @@
 #include "base/assert.h"
 #include "base/cmdline.h"
 #include "base/log.h"
-#include "boot/multiboot.h"
 #include "machine.h"
 
 #ifdef __clang__
