@@ -21,8 +21,8 @@ struct boot_info {
     unsigned e820_count;
     struct arch_e820 e820[BOOT_E820_MAX];
     unsigned module_count;
-    struct boot_module module[BOOT_MODULES_MAX];
-    maddr_t rsdp; /* 0: search the BIOS areas */
+    struct boot_module module[BOOT_MODULES_MAX]; /* those beyond module_count are zero */
+    maddr_t rsdp;                                /* 0: search the BIOS areas */
 };
 
 /* Translate what a multiboot loader left at machine address `mbi` (below 4 GiB, reachable through

@@ -29,7 +29,7 @@
 struct build {
     struct domain *d;
     struct elf_image elf;
-    const struct boot_module *kernel, *initrd;
+    const struct boot_module *kernel, *initrd; /* an initrd that is not there has no bytes */
     uint64_t page_count;
     /* first pfn of each part; used: all of these are below */
     pfn_t start_info, tables, stack, v_end, p2m, p2m_tables, used;
@@ -59,7 +59,7 @@ static void lay_out(struct build *b)
         b->v_end = ROUND_UP((b->stack + 1) * PAGE_SIZE + MIB / 2, 4 * MIB) / PAGE_SIZE;
         need = 1 + tables_for(b->elf.virt_base, b->v_end);
     } while (need > b->stack - b->tables);
-    b->p2m = b->v_end + (b->initrd ? DIV_ROUND_UP(b->initrd->bytes, PAGE_SIZE) : 0);
+    b->p2m = b->v_end + DIV_ROUND_UP(b->initrd->bytes, PAGE_SIZE);
     b->p2m_tables = b->p2m + DIV_ROUND_UP(b->page_count, PT_ENTRIES);
     b->used = b->p2m_tables + tables_for(b->elf.init_p2m, b->p2m_tables - b->p2m);
     if (b->used > b->page_count) {
@@ -195,9 +195,7 @@ static void load_image(const struct build *b)
         hypercall_page_fill(
             pfn_to_virt(b, (b->elf.hypercall_page - b->elf.virt_base) >> PAGE_SHIFT));
     }
-    if (b->initrd) {
-        put_bytes(b, b->v_end * PAGE_SIZE, module_data(b->initrd), b->initrd->bytes);
-    }
+    put_bytes(b, b->v_end * PAGE_SIZE, module_data(b->initrd), b->initrd->bytes);
 }
 
 static void write_p2m(const struct build *b)
@@ -215,12 +213,12 @@ static void write_start_info(const struct build *b)
         .magic = "xen-3.0-x86_64",
         .nr_pages = b->page_count,
         .shared_info = frame_to_mfn(b->d->shared_frame) << PAGE_SHIFT,
-        .flags = SIF_PRIVILEGED | SIF_INITDOMAIN | (b->initrd ? SIF_MOD_START_PFN : 0),
+        .flags = SIF_PRIVILEGED | SIF_INITDOMAIN | SIF_MOD_START_PFN,
         .pt_base = b->elf.virt_base + b->tables * PAGE_SIZE,
         .nr_pt_frames = b->stack - b->tables,
         .mfn_list = b->elf.init_p2m,
-        .mod_start = b->initrd ? b->v_end : 0,
-        .mod_len = b->initrd ? b->initrd->bytes : 0,
+        .mod_start = b->initrd->bytes ? b->v_end : 0,
+        .mod_len = b->initrd->bytes,
         .first_p2m_pfn = b->p2m,
         .nr_p2m_frames = b->used - b->p2m,
     };
@@ -282,8 +280,7 @@ void dom0_build(const struct boot_info *info)
     if (info->module_count == 0) {
         panic("no control-domain kernel: load one as the first module");
     }
-    struct build b = {.kernel = &info->module[0],
-                      .initrd = info->module_count > 1 ? &info->module[1] : NULL};
+    struct build b = {.kernel = &info->module[0], .initrd = &info->module[1]};
     check_kernel(&b);
 
     unsigned vcpus = cmdline.dom0_max_vcpus ? (unsigned)cmdline.dom0_max_vcpus : arch_cpus_online();

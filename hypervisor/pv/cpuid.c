@@ -94,11 +94,6 @@ uint64_t cpuid_guest_xcr0(void)
     return zmm ? mask : mask & ~(uint64_t)XCR0_AVX512;
 }
 
-static uint32_t vcpu_apic_id(const struct vcpu *v)
-{
-    return v->id * 2;
-}
-
 /* Bytes an XSAVE area takes with these components. */
 static uint32_t xsave_bytes(uint64_t xcr0)
 {
@@ -149,22 +144,12 @@ static struct cpuid_regs leaf_xen(uint32_t leaf, uint32_t subleaf)
     }
 }
 
-/* The processor's answer, of which the leaf shows but a part. */
-static struct cpuid_regs leaf_shown(const struct leaf *leaf, uint32_t nr, uint32_t subleaf)
-{
-    bool ymm = cpuid_guest_xcr0() & XCR0_YMM, zmm = cpuid_guest_xcr0() & XCR0_AVX512;
-    struct cpuid_regs r;
-    arch_cpuid(nr, subleaf, &r);
-    r.eax &= leaf->eax;
-    r.ebx &= leaf->ebx | (ymm ? leaf->ebx_ymm : 0) | (zmm ? leaf->ebx_zmm : 0);
-    r.ecx &= leaf->ecx | (ymm ? leaf->ecx_ymm : 0) | (zmm ? leaf->ecx_zmm : 0);
-    r.edx &= leaf->edx;
-    return r;
-}
-
 struct cpuid_regs cpuid_guest(const struct vcpu *v, uint32_t nr, uint32_t subleaf)
 {
     const struct leaf *leaf = leaves, *end = leaves + ARRAY_SIZE(leaves);
+    uint32_t apic_id = v->id * 2;
+    uint64_t xcr0 = cpuid_guest_xcr0();
+    bool ymm = xcr0 & XCR0_YMM, zmm = xcr0 & XCR0_AVX512;
     struct cpuid_regs r;
     if (nr >= LEAF_XEN && nr < LEAF_XEN_END) {
         return leaf_xen(nr, subleaf);
@@ -176,22 +161,26 @@ struct cpuid_regs cpuid_guest(const struct vcpu *v, uint32_t nr, uint32_t sublea
     if (leaf == end || nr > r.eax || (nr == 7 && subleaf)) {
         return (struct cpuid_regs){0};
     }
-    r = leaf_shown(leaf, nr, subleaf);
+    arch_cpuid(nr, subleaf, &r);
+    r.eax &= leaf->eax;
+    r.ebx &= leaf->ebx | (ymm ? leaf->ebx_ymm : 0) | (zmm ? leaf->ebx_zmm : 0);
+    r.ecx &= leaf->ecx | (ymm ? leaf->ecx_ymm : 0) | (zmm ? leaf->ecx_zmm : 0);
+    r.edx &= leaf->edx;
     switch (nr) {
     case 0:
         r.eax = MIN(r.eax, LEAF_MAX);
         break;
     case 1:
-        r.ebx |= vcpu_apic_id(v) << 24;
-        r.ecx &= cpuid_guest_xcr0() ? ALL : ~F1C_XSAVE;
+        r.ebx |= apic_id << 24;
+        r.ecx &= xcr0 ? ALL : ~F1C_XSAVE;
         /* ABI: Linux drops XSAVE unless OSXSAVE is set, which it looks at before it sets CR4. */
         r.ecx |= F1C_HYPERVISOR | (r.ecx & F1C_XSAVE ? F1C_OSXSAVE : 0);
         r.edx &= v->domain->privileged ? ALL : ~F1D_ACPI;
         break;
     case 0xb:
-        return (struct cpuid_regs){0, 0, subleaf & 0xff, vcpu_apic_id(v)};
+        return (struct cpuid_regs){0, 0, subleaf & 0xff, apic_id};
     case 0xd:
-        return leaf_xsave(v, cpuid_guest_xcr0(), subleaf, r);
+        return leaf_xsave(v, xcr0, subleaf, r);
     case LEAF_EXT:
         r.eax = MIN(r.eax, LEAF_EXT_MAX);
         break;

@@ -132,28 +132,17 @@ static uint8_t decode_prefixes(struct cursor *c, bool mode64, struct insn *out)
             out->rex = b;
             b = next_byte(c);
         }
-        switch (b) {
-        case 0x66:
+        if (b == 0x66) {
             out->operand = 2;
-            break;
-        case 0x67:
+        } else if (b == 0x67) {
             out->address = mode64 ? 4 : 2;
-            break;
-        case 0xf2 ... 0xf3:
+        } else if (b == 0xf2 || b == 0xf3) {
             out->rep = b;
-            break;
-        case 0xf0:
+        } else if (b == 0xf0) {
             out->lock = true;
-            break;
-        case 0x64 ... 0x65:
+        } else if (b == 0x64 || b == 0x65) {
             out->segment = b;
-            break;
-        case 0x26: /* es, cs, ss, ds: bases are 0 */
-        case 0x2e:
-        case 0x36:
-        case 0x3e:
-            break;
-        default:
+        } else if ((b & 0xe7) != 0x26) { /* es, cs, ss, ds: bases are 0 */
             return b;
         }
     }
@@ -205,17 +194,11 @@ int insn_fetch(const struct cpu_user_regs *regs, bool mode64, struct insn *out)
 {
     uint8_t bytes[INSN_BYTES_MAX];
     vaddr_t rip = mode64 ? regs->rip : (uint32_t)regs->rip;
-    unsigned in_page = (unsigned)(PAGE_SIZE - (rip & ~PAGE_MASK));
-    unsigned have = MIN(in_page, (unsigned)INSN_BYTES_MAX);
-    if (guest_read(bytes, rip, have)) {
-        return -EFAULT;
-    }
-    int rc = insn_decode(bytes, have, mode64, out);
+    unsigned have = (unsigned)MIN(PAGE_SIZE - (rip & ~PAGE_MASK), INSN_BYTES_MAX);
+    int rc = guest_read(bytes, rip, have) ?: insn_decode(bytes, have, mode64, out);
     if (rc == -ENODATA && have < INSN_BYTES_MAX) {
-        if (guest_read(bytes + have, rip + have, INSN_BYTES_MAX - have)) {
-            return -EFAULT;
-        }
-        rc = insn_decode(bytes, INSN_BYTES_MAX, mode64, out);
+        rc = guest_read(bytes + have, rip + have, INSN_BYTES_MAX - have)
+                 ?: insn_decode(bytes, INSN_BYTES_MAX, mode64, out);
     }
     return rc == -ENODATA ? -EINVAL : rc;
 }
@@ -273,37 +256,32 @@ vaddr_t insn_address(const struct insn *insn, const struct cpu_user_regs *regs)
 
 /* source is the number of a bit; one from a register counts from the operand on, in either
  * direction. */
-static void locate_bit(struct insn_store *s, bool immediate)
+static void locate_bit(struct insn_store *s)
 {
-    uint64_t bit = sign_extend(s->source, s->bytes), in_operand = s->bytes * 8U - 1;
-    if (!immediate) {
+    uint64_t bit = sign_extend(s->source, s->insn.operand), in_operand = s->insn.operand * 8U - 1;
+    if (!s->insn.has_imm) {
         s->address += (uint64_t)((int64_t)(bit & ~in_operand) / 8);
     }
     s->bit = (uint8_t)(bit & in_operand);
-    s->source = s->op == STORE_BTR ? ~(1UL << s->bit) : 1UL << s->bit;
+    s->source = s->insn.store == STORE_BTR ? ~(1UL << s->bit) : 1UL << s->bit;
 }
 
 int insn_decode_store(const struct cpu_user_regs *regs, struct insn_store *out)
 {
-    struct insn insn;
-    int rc = insn_fetch(regs, true, &insn);
+    struct insn *insn = &out->insn;
+    int rc = insn_fetch(regs, true, insn);
     if (rc) {
         return rc;
     }
     /* A string repetition prefix on these would be another instruction or means nothing. */
-    if (!insn.is_mem || insn.segment || insn.rep || insn.store == STORE_NONE) {
+    if (!insn->is_mem || insn->segment || insn->rep || insn->store == STORE_NONE) {
         return -EINVAL;
     }
-    *out = (struct insn_store){.op = insn.store,
-                               .address = insn_address(&insn, regs),
-                               .bytes = insn.operand,
-                               .reg = insn.reg,
-                               .has_rex = insn.rex,
-                               .insn_bytes = insn.bytes};
-    out->source = insn.has_imm ? (uint64_t)insn.imm & insn_width_mask(insn.operand)
-                               : reg_read(regs, insn.reg, insn.operand, insn.rex);
-    if (out->op >= STORE_BTS) {
-        locate_bit(out, insn.has_imm);
+    out->address = insn_address(insn, regs);
+    out->source = insn->has_imm ? (uint64_t)insn->imm & insn_width_mask(insn->operand)
+                                : reg_read(regs, insn->reg, insn->operand, insn->rex);
+    if (insn->store >= STORE_BTS) {
+        locate_bit(out);
     }
     return 0;
 }
@@ -311,7 +289,7 @@ int insn_decode_store(const struct cpu_user_regs *regs, struct insn_store *out)
 bool insn_store_value(const struct insn_store *s, const struct cpu_user_regs *regs, uint64_t old,
                       uint64_t *value)
 {
-    switch (s->op) {
+    switch (s->insn.store) {
     case STORE_AND:
     case STORE_BTR:
         *value = old & s->source;
@@ -328,7 +306,7 @@ bool insn_store_value(const struct insn_store *s, const struct cpu_user_regs *re
         *value = s->source;
         break;
     }
-    return s->op != STORE_CMPXCHG || old == (regs->rax & insn_width_mask(s->bytes));
+    return s->insn.store != STORE_CMPXCHG || old == (regs->rax & insn_width_mask(s->insn.operand));
 }
 
 static bool sign(uint64_t value, unsigned bytes)
@@ -354,19 +332,20 @@ static uint64_t compare_flags(uint64_t left, uint64_t right, unsigned bytes)
 void insn_store_finish(const struct insn_store *s, struct cpu_user_regs *regs, uint64_t old)
 {
     uint64_t value, others = regs->rflags & ~(uint64_t)ARITH_FLAGS;
+    const unsigned bytes = s->insn.operand;
     bool stored = insn_store_value(s, regs, old, &value);
-    switch (s->op) {
+    switch (s->insn.store) {
     case STORE_XCHG:
-        insn_reg_write(regs, s->reg, s->bytes, s->has_rex, old);
+        insn_reg_write(regs, s->insn.reg, bytes, s->insn.rex, old);
         break;
     case STORE_CMPXCHG:
-        regs->rflags = others | compare_flags(regs->rax & insn_width_mask(s->bytes), old, s->bytes);
+        regs->rflags = others | compare_flags(regs->rax & insn_width_mask(bytes), old, bytes);
         if (!stored) {
-            insn_reg_write(regs, 0, s->bytes, true, old);
+            insn_reg_write(regs, 0, bytes, true, old);
         }
         break;
     case STORE_AND ... STORE_XOR:
-        regs->rflags = others | result_flags(value, s->bytes);
+        regs->rflags = others | result_flags(value, bytes);
         break;
     case STORE_BTS ... STORE_BTC:
         regs->rflags = (regs->rflags & ~(uint64_t)FLAG_CF) | (old >> s->bit & 1);
@@ -375,5 +354,5 @@ void insn_store_finish(const struct insn_store *s, struct cpu_user_regs *regs, u
         break;
     }
     regs->rflags &= ~X86_EFLAGS_RF;
-    regs->rip += s->insn_bytes;
+    regs->rip += s->insn.bytes;
 }

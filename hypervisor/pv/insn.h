@@ -65,19 +65,15 @@ static inline uint64_t insn_width_mask(unsigned bytes)
 
 /* A store to memory, with everything taken from the registers. */
 struct insn_store {
-    enum insn_store_op op;
+    struct insn insn;
     vaddr_t address; /* of the bytes stored to (bit instructions: of the word with the bit) */
-    uint8_t bytes;   /* width: 1, 2, 4, 8 */
-    uint8_t reg;     /* XCHG: register that gets the old value */
-    bool has_rex;
-    uint8_t bit;     /* bit instructions: number of the bit */
     uint64_t source; /* value stored or combined; BTR: all but the bit */
-    uint8_t insn_bytes;
+    uint8_t bit;     /* bit instructions: number of the bit */
 };
 
 /* Fetch and decode the store at regs->rip of 64-bit code. -EFAULT, -EINVAL not such a store. */
 must_check int insn_decode_store(const struct cpu_user_regs *regs, struct insn_store *out);
-/* The value to store where `old` is (both zero-extended from s->bytes); false: nothing is stored
+/* The value to store where `old` is (both zero-extended); false: nothing is stored
  * (a compare-exchange that does not match). */
 must_check bool insn_store_value(const struct insn_store *s, const struct cpu_user_regs *regs,
                                  uint64_t old, uint64_t *value);

@@ -37,7 +37,7 @@ static int table_store(const struct vcpu *v, const struct cpu_user_regs *regs,
     }
     unsigned index = (unsigned)(store->address & ~PAGE_MASK) / 8, shift = store->address % 8 * 8;
     uint64_t old = read_once(((const uint64_t *)frame_to_virt(table))[index]);
-    uint64_t mask = insn_width_mask(store->bytes), value;
+    uint64_t mask = insn_width_mask(store->insn.operand), value;
     *part = old >> shift & mask;
     if (!insn_store_value(store, regs, *part, &value)) {
         return 0;
@@ -55,7 +55,8 @@ bool pt_write_fault(struct vcpu *v, struct cpu_user_regs *regs, vaddr_t cr2)
     spin_unlock(&v->domain->mmu_lock);
     /* A store to more than one entry is nothing a kernel does. */
     if (!ours || insn_decode_store(regs, &store) ||
-        store.address >> PAGE_SHIFT != cr2 >> PAGE_SHIFT || store.address % 8 + store.bytes > 8) {
+        store.address >> PAGE_SHIFT != cr2 >> PAGE_SHIFT ||
+        store.address % 8 + store.insn.operand > 8) {
         return false;
     }
     int rc = table_store(v, regs, &store, &part);

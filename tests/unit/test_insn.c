@@ -108,11 +108,11 @@ static void run_emulated(const struct encoding *e, struct state *s)
     host_fetch_reset();
     CU_ASSERT_EQUAL_FATAL(insn_decode_store(&regs, &store), 0);
     CU_ASSERT_FATAL(store.address >= (uint64_t)s->memory &&
-                    store.address + store.bytes <= (uint64_t)(s->memory + 16));
+                    store.address + store.insn.operand <= (uint64_t)(s->memory + 16));
     uint64_t old = 0, value;
-    memcpy(&old, (void *)store.address, store.bytes);
+    memcpy(&old, (void *)store.address, store.insn.operand);
     if (insn_store_value(&store, &regs, old, &value)) {
-        memcpy((void *)store.address, &value, store.bytes);
+        memcpy((void *)store.address, &value, store.insn.operand);
     }
     insn_store_finish(&store, &regs, old);
     CU_ASSERT_EQUAL(regs.rip, rip + e->count);
@@ -191,7 +191,7 @@ static void test_address__all_forms(void)
         regs.rip = host_guest_put(cases[i].bytes, cases[i].count);
         CU_ASSERT_EQUAL(insn_decode_store(&regs, &store), 0);
         CU_ASSERT_EQUAL(store.address, cases[i].address);
-        CU_ASSERT_EQUAL(store.insn_bytes, cases[i].count);
+        CU_ASSERT_EQUAL(store.insn.bytes, cases[i].count);
     }
     /* rip-relative counts from the end, behind the immediate */
     static const uint8_t relative[] = {0x48, 0xc7, 0x05, 0x10, 0, 0, 0, 1, 0, 0, 0};
