@@ -254,14 +254,6 @@ static void start_vcpu(const struct build *b, struct vcpu *v)
     BUG_ON(domctl_unpausedomain(b->d));
 }
 
-static void free_module(const struct boot_module *m)
-{
-    mfn_t first = DIV_ROUND_UP(m->start, PAGE_SIZE), end = (m->start + m->bytes) >> PAGE_SHIFT;
-    if (end > first) {
-        frame_alloc_add(first, end - first);
-    }
-}
-
 static void check_kernel(struct build *b)
 {
     const uint8_t *image = module_data(b->kernel);
@@ -312,7 +304,9 @@ void dom0_build(const struct boot_info *info)
     start_vcpu(&b, b.d->vcpu[0]);
     hyp_free(b.frames);
     for (unsigned i = 0; i < info->module_count; i++) {
-        free_module(&info->module[i]);
+        const struct boot_module *m = &info->module[i];
+        mfn_t first = DIV_ROUND_UP(m->start, PAGE_SIZE), end = (m->start + m->bytes) >> PAGE_SHIFT;
+        frame_alloc_add(first, end - MIN(first, end));
     }
     if (!cmdline.dom0_mem) {
         b.d->max_pages = ~0UL >> PAGE_SHIFT; /* nobody set a limit: it may balloon up */

@@ -57,47 +57,37 @@ static void notes_scan(struct notes *n, const uint8_t *p, uint64_t bytes)
     }
 }
 
-static const char *segment_add(struct elf_image *out, const struct elf_phdr *ph,
-                               const uint8_t *data)
-{
-    if (ph->memsz == 0) {
-        return NULL;
-    }
-    if (out->segment_count == ELF_SEGMENTS_MAX) {
-        return "too many segments";
-    }
-    if (ph->filesz > ph->memsz || !inside(ph->paddr, ph->memsz, PADDR_MAX)) {
-        return "a segment's addresses are out of range";
-    }
-    out->segment[out->segment_count++] = (struct elf_segment){data, ph->filesz, ph->paddr};
-    out->low_paddr = MIN(out->low_paddr, ph->paddr);
-    out->high_paddr = MAX(out->high_paddr, ph->paddr + ph->memsz);
-    return NULL;
-}
-
 static const char *headers_scan(const uint8_t *image, uint64_t bytes, const struct elf_header *eh,
                                 struct elf_image *out, struct notes *n)
 {
-    const char *wrong = NULL;
     struct elf_phdr ph;
     if (!inside(eh->phoff, eh->phnum * sizeof(ph), bytes)) {
         return "program headers lie outside the file";
     }
-    for (unsigned i = 0; i < eh->phnum && !wrong; i++) {
+    for (unsigned i = 0; i < eh->phnum; i++) {
         memcpy(&ph, image + eh->phoff + i * sizeof(ph), sizeof(ph));
-        if (ph.type != PHDR_LOAD && ph.type != PHDR_NOTE) {
-            continue;
-        }
-        if (!inside(ph.offset, ph.filesz, bytes)) {
+        bool load = ph.type == PHDR_LOAD, note = ph.type == PHDR_NOTE;
+        if ((load || note) && !inside(ph.offset, ph.filesz, bytes)) {
             return "a segment lies outside the file (truncated?)";
         }
-        if (ph.type == PHDR_NOTE) {
+        if (note) {
             notes_scan(n, image + ph.offset, ph.filesz);
-        } else {
-            wrong = segment_add(out, &ph, image + ph.offset);
         }
+        if (!load || ph.memsz == 0) {
+            continue;
+        }
+        if (out->segment_count == ELF_SEGMENTS_MAX) {
+            return "too many segments";
+        }
+        if (ph.filesz > ph.memsz || !inside(ph.paddr, ph.memsz, PADDR_MAX)) {
+            return "a segment's addresses are out of range";
+        }
+        out->segment[out->segment_count++] =
+            (struct elf_segment){image + ph.offset, ph.filesz, ph.paddr};
+        out->low_paddr = MIN(out->low_paddr, ph.paddr);
+        out->high_paddr = MAX(out->high_paddr, ph.paddr + ph.memsz);
     }
-    return wrong;
+    return NULL;
 }
 
 /* The notes' part, and what only makes sense with it. */
