@@ -39,8 +39,7 @@ enum apic_reg {
 
 static bool x2apic;
 static volatile uint32_t *registers; /* xAPIC; same address on every CPU */
-static maddr_t base;
-static uint64_t ticks_per_ms; /* of the timer; the same on every CPU */
+static uint64_t ticks_per_ms;        /* of the timer; the same on every CPU */
 
 static uint32_t reg_read(enum apic_reg reg)
 {
@@ -54,11 +53,6 @@ static void reg_write(enum apic_reg reg, uint32_t value)
     } else {
         registers[reg / 4] = value;
     }
-}
-
-maddr_t apic_base(void)
-{
-    return base;
 }
 
 uint32_t apic_id(void)
@@ -130,14 +124,14 @@ static void calibrate_timer(void)
 void apic_init_cpu(void)
 {
     uint64_t value = rdmsr(MSR_APIC_BASE);
-    bool first = !base;
+    bool first = !ticks_per_ms;
     if (first) {
-        base = value & X86_PTE_ADDR;
+        acpi_facts.lapic = value & X86_PTE_ADDR;
         x2apic = cpu_has(CPU_X2APIC);
-        registers = x2apic ? NULL : arch_ioremap(base, PAGE_SIZE);
+        registers = x2apic ? NULL : arch_ioremap(acpi_facts.lapic, PAGE_SIZE);
         BUG_ON(!x2apic && !registers);
     }
-    value = (value & ~X86_PTE_ADDR) | base | BASE_ENABLE;
+    value = (value & ~X86_PTE_ADDR) | acpi_facts.lapic | BASE_ENABLE;
     wrmsr(MSR_APIC_BASE, value);
     if (x2apic) {
         wrmsr(MSR_APIC_BASE, value | BASE_X2APIC);

@@ -11,6 +11,7 @@
 
 #define MEASURE_NS (50 * NS_PER_MS)
 #define SAMPLE_TRIES 12
+#define STUCK_MAX 10000 /* samples of a counter that does not move */
 #define FS_PER_NS 1000000UL
 #define HPET_PERIOD 1 /* index of a 32-bit register */
 #define HPET_CONFIG 4
@@ -103,17 +104,6 @@ static const struct reference {
     {"PIT", pit_start, pit_read, 0xffff},
 };
 
-static bool runs(const struct reference *r)
-{
-    uint32_t start = r->read();
-    for (unsigned i = 0; i < 100000; i++) {
-        if (r->read() != start) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* ---- measurement ---- */
 
 /* Read both counters together: of several tries the one that took the least time, so that an
@@ -133,14 +123,19 @@ static void sample(const struct reference *r, uint64_t *tsc, uint32_t *ticks)
     }
 }
 
+/* The TSC's frequency; 0 when one of the two does not run. */
 static uint64_t measure_khz(const struct reference *r, uint64_t period_fs)
 {
     uint64_t tsc0, tsc1, elapsed_ns;
     uint32_t ticks0, ticks1;
+    unsigned stuck = 0;
     sample(r, &tsc0, &ticks0);
     do {
         sample(r, &tsc1, &ticks1);
         elapsed_ns = ((ticks1 - ticks0) & r->mask) * period_fs / FS_PER_NS;
+        if (elapsed_ns == 0 && ++stuck == STUCK_MAX) {
+            return 0;
+        }
     } while (elapsed_ns < MEASURE_NS);
     return (tsc1 - tsc0) * 1000000 / elapsed_ns;
 }
@@ -162,16 +157,12 @@ static void set_scale(uint64_t khz)
 
 void clock_init(void)
 {
-    uint64_t period_fs;
+    uint64_t period_fs, khz = 0;
     const struct reference *r = references;
-    while (!r->start(&period_fs) || !runs(r)) {
+    while (!r->start(&period_fs) || (khz = measure_khz(r, period_fs)) < 1000) {
         if (++r == references + ARRAY_SIZE(references)) {
-            panic("no HPET, PM timer or PIT to measure the TSC with");
+            panic("no HPET, PM timer or PIT to measure the TSC with, or the TSC does not run");
         }
-    }
-    uint64_t khz = measure_khz(r, period_fs);
-    if (khz < 1000) {
-        panic("the TSC does not run");
     }
     set_scale(khz);
     printk("Clock: TSC at %lu.%03lu MHz, measured by %s\n", khz / 1000, khz % 1000, r->name);

@@ -5,7 +5,6 @@
  * Features are found on the first CPU and constant afterwards.
  */
 #include "asm.h"
-#include "base/assert.h"
 #include "base/log.h"
 #include "base/string.h"
 #include "machine.h"
@@ -21,15 +20,9 @@ static const struct {
     uint8_t bit;
     const char *name;
 } known[] = {
-    [CPU_NX] = {0x80000001, 'd', 20, "nx"},
-    [CPU_SMEP] = {7, 'b', 7, "smep"},
-    [CPU_SMAP] = {7, 'b', 20, "smap(unused)"},
-    [CPU_FSGSBASE] = {7, 'b', 0, "fsgsbase"},
-    [CPU_XSAVE] = {1, 'c', 26, "xsave"},
-    [CPU_PGE] = {1, 'd', 13, "pge"},
-    [CPU_X2APIC] = {1, 'c', 21, "x2apic"},
-    [CPU_1GB] = {0x80000001, 'd', 26, "1g"},
-    [CPU_RDTSCP] = {0x80000001, 'd', 27, "rdtscp"},
+    [CPU_NX] = {0x80000001, 'd', 20, "nx"}, [CPU_SMEP] = {7, 'b', 7, "smep"},
+    [CPU_XSAVE] = {1, 'c', 26, "xsave"},    [CPU_PGE] = {1, 'd', 13, "pge"},
+    [CPU_X2APIC] = {1, 'c', 21, "x2apic"},  [CPU_1GB] = {0x80000001, 'd', 26, "1g"},
 };
 
 static uint32_t features;
@@ -77,12 +70,22 @@ static struct cpuid_regs cpuid(uint32_t leaf)
 
 static void detect(void)
 {
+    char brand[49] = "";
+    for (unsigned i = 0; i < 3; i++) {
+        struct cpuid_regs r = cpuid(0x80000002 + i);
+        memcpy(brand + 16 * i, &r, 16);
+    }
+    maddr_bits = MIN(cpuid(0x80000008).eax & 0xff ?: 36, 52);
+    printk("Processor: %s (%08x), %u-bit addresses:", brand, cpuid(1).eax, maddr_bits);
     for (unsigned f = 0; f < ARRAY_SIZE(known); f++) {
         struct cpuid_regs r = cpuid(known[f].leaf);
         uint32_t reg = known[f].reg == 'b' ? r.ebx : known[f].reg == 'c' ? r.ecx : r.edx;
-        features |= (reg >> known[f].bit & 1) << f;
+        if (reg >> known[f].bit & 1) {
+            features |= 1u << f;
+            printk(" %s", known[f].name);
+        }
     }
-    maddr_bits = MIN(cpuid(0x80000008).eax & 0xff ?: 36, 52);
+    printk("\n");
     if (cpu_has(CPU_XSAVE)) {
         struct cpuid_regs r = cpuid(0xd);
         xcr0_mask = ((uint64_t)r.edx << 32 | r.eax) & XCR0_SUPPORTED;
@@ -92,13 +95,10 @@ static void detect(void)
 bool arch_rdmsr_safe(uint32_t msr, uint64_t *value)
 {
     uint32_t lo = 0, hi = 0;
-    bool ok = true;
+    bool ok = false;
     __asm__ volatile("1: rdmsr\n"
-                     "2:\n"
-                     ".pushsection .text.fixup, \"ax\"\n"
-                     "3: movb $0, %0\n"
-                     "   jmp 2b\n"
-                     ".popsection\n" EX_TABLE("1b", "3b")
+                     "   movb $1, %0\n"
+                     "2:\n" EX_TABLE("1b", "2b")
                      : "+q"(ok), "+a"(lo), "+d"(hi)
                      : "c"(msr));
     *value = (uint64_t)hi << 32 | lo;
@@ -124,22 +124,6 @@ void cpu_init(unsigned cpu)
     if (cpu_has(CPU_XSAVE)) {
         arch_xsetbv(xcr0_mask);
     }
-}
-
-void cpu_report(void)
-{
-    char brand[49] = "";
-    for (unsigned i = 0; i < 3; i++) {
-        struct cpuid_regs r = cpuid(0x80000002 + i);
-        memcpy(brand + 16 * i, &r, 16);
-    }
-    printk("Processor: %s (%08x), %u-bit addresses:", brand, cpuid(1).eax, maddr_bits);
-    for (unsigned f = 0; f < ARRAY_SIZE(known); f++) {
-        if (cpu_has(f)) {
-            printk(" %s", known[f].name);
-        }
-    }
-    printk("\n");
 }
 
 /* ---- ports ---- */

@@ -261,6 +261,19 @@ static void add_ioapic(unsigned index)
     }
 }
 
+/* Route the serial port's interrupt; without one the timer interrupt polls the port. */
+static void init_uart(void)
+{
+    unsigned gsi = acpi_facts.isa[UART_IRQ].used ? acpi_facts.isa[UART_IRQ].gsi : UART_IRQ;
+    if (uart_present() && bind(gsi, USE_UART) == 0) {
+        uart_vector = gsis[gsi].vector;
+        arch_gsi_mask(gsi, false);
+        uart_irq_enable();
+    } else if (uart_present()) {
+        printk("Serial port: no interrupt, input is polled\n");
+    }
+}
+
 void irq_init(void)
 {
     for (unsigned i = 0; i < acpi_facts.ioapic_count; i++) {
@@ -279,27 +292,13 @@ void irq_init(void)
         }
     }
     printk("Interrupts: %u lines of %u I/O APICs\n", gsi_count, acpi_facts.ioapic_count);
-}
-
-void irq_init_uart(void)
-{
-    unsigned gsi = acpi_facts.isa[UART_IRQ].used ? acpi_facts.isa[UART_IRQ].gsi : UART_IRQ;
-    if (!uart_present()) {
-        return;
-    }
-    if (bind(gsi, USE_UART)) {
-        printk("Serial port: no interrupt, input is polled\n");
-        return;
-    }
-    uart_vector = gsis[gsi].vector;
-    arch_gsi_mask(gsi, false);
-    uart_irq_enable();
+    init_uart();
 }
 
 bool arch_mmio_denied(mfn_t mfn)
 {
     /* Local APIC and the window in which writes become interrupts: the MiB from fee00000. */
-    bool denied = (mfn >= 0xfee00 && mfn <= 0xfeeff) || mfn == apic_base() >> PAGE_SHIFT;
+    bool denied = (mfn >= 0xfee00 && mfn <= 0xfeeff) || mfn == acpi_facts.lapic >> PAGE_SHIFT;
     for (unsigned i = 0; i < acpi_facts.ioapic_count; i++) {
         denied = denied || mfn == acpi_facts.ioapic[i].base >> PAGE_SHIFT;
     }

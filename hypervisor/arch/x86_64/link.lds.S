@@ -50,12 +50,8 @@ SECTIONS
     } :data
     __image_end = .;
 
-    .got : { *(.got) *(.igot) } :data
-    .got.plt : { *(.got.plt) *(.igot.plt) } :data
-    .plt : { *(.plt) *(.plt.*) *(.iplt) } :data
-    .rela : { *(.rela.*) } :data
+    .unwanted : { *(.got .got.plt .igot .igot.plt .plt .plt.* .iplt .rela.*) } :data
 
-    .comment 0 : { *(.comment) }
     .debug_info 0 : { *(.debug_info) }
     .debug_abbrev 0 : { *(.debug_abbrev) }
     .debug_aranges 0 : { *(.debug_aranges) }
@@ -67,13 +63,8 @@ SECTIONS
     .debug_rnglists 0 : { *(.debug_rnglists) }
     .debug_frame 0 : { *(.debug_frame) }
     .debug_addr 0 : { *(.debug_addr) }
-    .debug_macro 0 : { *(.debug_macro) }
-    .symtab 0 : { *(.symtab) }
-    .strtab 0 : { *(.strtab) }
-    .shstrtab 0 : { *(.shstrtab) }
-    /DISCARD/ : { *(.note .note.* .eh_frame .llvm_addrsig .discard .discard.*) }
+    /DISCARD/ : { *(.comment .note .note.* .eh_frame .llvm_addrsig .discard .discard.*) }
 }
 
 ASSERT(__image_end - __image_start <= 0x400000, "the image outgrew its early page tables")
-ASSERT(SIZEOF(.got) == 0, "something needs a global offset table")
-ASSERT(SIZEOF(.plt) == 0, "something needs a procedure linkage table")
+ASSERT(SIZEOF(.unwanted) == 0, "something needs a global offset or procedure linkage table")

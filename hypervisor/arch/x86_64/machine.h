@@ -31,11 +31,6 @@ static inline void wrmsr(uint32_t msr, uint64_t value)
                      : "memory");
 }
 
-static inline void invlpg(vaddr_t va)
-{
-    __asm__ volatile("invlpg (%0)" ::"r"(va) : "memory");
-}
-
 /* Operand of LGDT and LIDT. */
 struct packed table_pointer {
     uint16_t limit;
@@ -91,9 +86,8 @@ void irq_dispatch(unsigned vector);
 /* Silence the two 8259s. Before apic_init_cpu(), which cuts them off: an interrupt they had already
  * raised would otherwise stay pending for ever. */
 void irq_mask_old_controllers(void);
+/* Set up the I/O APICs and the serial port's interrupt. */
 void irq_init(void);
-/* Route the serial port's interrupt, or have the timer interrupt poll the port. */
-void irq_init_uart(void);
 enum {
     VECTOR_TIMER = 0xf0,
     VECTOR_KICK = 0xf1,
@@ -107,9 +101,7 @@ void apic_init_cpu(void);
 void apic_eoi(void);
 void apic_send_ipi(unsigned cpu, unsigned vector);
 void apic_error(void);
-/* Machine address of the local APICs' registers; the id of this CPU's. */
-maddr_t apic_base(void);
-uint32_t apic_id(void);
+uint32_t apic_id(void); /* of this CPU */
 
 /* acpi.c */
 /* Find the tables (from rsdp, or by search when 0) and fill acpi_facts. */
@@ -165,21 +157,9 @@ bool uart_has_input(void);
 void uart_irq_enable(void);
 
 /* cpu.c */
-/* Control registers, EFER, PAT of this CPU; on the first one also feature detection. */
+/* Control registers, EFER, PAT of this CPU; on the first one also find and log its features. */
 void cpu_init(unsigned cpu);
-/* Log what was found. */
-void cpu_report(void);
-enum cpu_feature {
-    CPU_NX,
-    CPU_SMEP,
-    CPU_SMAP,
-    CPU_FSGSBASE,
-    CPU_XSAVE,
-    CPU_PGE,
-    CPU_X2APIC,
-    CPU_1GB,
-    CPU_RDTSCP
-};
+enum cpu_feature { CPU_NX, CPU_SMEP, CPU_XSAVE, CPU_PGE, CPU_X2APIC, CPU_1GB };
 bool cpu_has(enum cpu_feature f);
 
 /* panic.c */

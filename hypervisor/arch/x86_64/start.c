@@ -54,7 +54,6 @@ static noreturn void start_on_percpu_stack(void)
     irq_mask_old_controllers();
     apic_init_cpu();
     irq_init();
-    irq_init_uart();
     mmu_init_done();
     report_memory();
     upcall_boot(&boot_info);
@@ -78,7 +77,6 @@ void start_image(uint32_t magic, uint32_t mbi)
                boot_info.module[i].bytes, boot_info.module[i].cmdline);
     }
     cpu_init(0);
-    cpu_report();
     mmu_init(&boot_info);
     acpi_init(boot_info.rsdp);
     percpu_map(0);

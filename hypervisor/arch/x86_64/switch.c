@@ -5,7 +5,6 @@
  * touched by the pcpu itself with interrupts off; no locks.
  */
 #include "asm.h"
-#include "base/assert.h"
 #include "base/string.h"
 #include "core/domain.h"
 #include "machine.h"
@@ -16,16 +15,11 @@ static maddr_t loaded_cr3[MAX_PCPUS];
 
 void arch_load_page_tables(const struct vcpu *v)
 {
-    maddr_t cr3 = hyp_cr3();
-    if (!vcpu_is_idle(v)) {
-        const struct frame *l4 = v->pv.kernel_mode ? v->pv.l4 : v->pv.l4_user;
-        if (l4) {
-            cr3 = frame_to_mfn(l4) << PAGE_SHIFT;
-        }
-    }
-    unsigned cpu = arch_cpu_id();
-    if (loaded_cr3[cpu] != cr3) {
-        loaded_cr3[cpu] = cr3;
+    const struct frame *l4 = v->pv.kernel_mode ? v->pv.l4 : v->pv.l4_user;
+    maddr_t cr3 = l4 && !vcpu_is_idle(v) ? frame_to_mfn(l4) << PAGE_SHIFT : hyp_cr3();
+    maddr_t *loaded = &loaded_cr3[arch_cpu_id()];
+    if (*loaded != cr3) {
+        *loaded = cr3;
         uint32_t time = tlb_flush_begin();
         WRITE_CR(3, cr3);
         tlb_flush_end(time);
@@ -116,48 +110,43 @@ static struct window_state {
 /* Stands in for GDT pages the guest does not have: no descriptor there can be loaded. */
 static const uint8_t zero_page[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 
-static mfn_t zero_page_mfn(void)
-{
-    return ((vaddr_t)zero_page - HYP_IMAGE_START + HYP_LOAD_PHYS) >> PAGE_SHIFT;
-}
-
 #define WINDOW_RW (X86_PTE_P | X86_PTE_RW | X86_PTE_A | X86_PTE_D | X86_PTE_NX)
 #define WINDOW_RO (X86_PTE_P | X86_PTE_A | X86_PTE_NX)
 
+/* Map a page at `offset` of this CPU's block. */
+static void window_map(uint64_t offset, mfn_t mfn, uint64_t flags)
+{
+    hyp_map_page(percpu_block() + offset, mfn, flags);
+    __asm__ volatile("invlpg (%0)" ::"r"(percpu_block() + offset) : "memory");
+}
+
 void arch_load_gdt(const struct vcpu *v)
 {
-    struct window_state *w = &window[arch_cpu_id()];
-    vaddr_t base = percpu_block() + PERCPU_GDT;
+    mfn_t zero_mfn = ((vaddr_t)zero_page - HYP_IMAGE_START + HYP_LOAD_PHYS) >> PAGE_SHIFT;
+    mfn_t *mapped = window[arch_cpu_id()].gdt;
     for (unsigned i = 0; i < GUEST_GDT_FRAMES; i++) {
-        mfn_t want = v->pv.gdt[i] ? frame_to_mfn(v->pv.gdt[i]) : zero_page_mfn();
-        if (w->gdt[i] == want) {
-            continue;
+        mfn_t want = v->pv.gdt[i] ? frame_to_mfn(v->pv.gdt[i]) : zero_mfn;
+        if (mapped[i] != want) {
+            mapped[i] = want;
+            /* Writable for the processor only: it marks a descriptor it loads as accessed. */
+            window_map(PERCPU_GDT + i * PAGE_SIZE, want, v->pv.gdt[i] ? WINDOW_RW : WINDOW_RO);
         }
-        w->gdt[i] = want;
-        /* Writable for the processor only: it sets the accessed bit of a descriptor it loads. */
-        hyp_map_page(base + i * PAGE_SIZE, want, v->pv.gdt[i] ? WINDOW_RW : WINDOW_RO);
-        invlpg(base + i * PAGE_SIZE);
     }
 }
 
 void arch_ldt_map_page(const struct vcpu *v, unsigned page)
 {
-    struct window_state *w = &window[arch_cpu_id()];
-    vaddr_t va = percpu_block() + PERCPU_LDT + page * PAGE_SIZE;
-    hyp_map_page(va, frame_to_mfn(v->pv.ldt[page]), WINDOW_RW);
-    invlpg(va);
-    w->ldt_pages = MAX(w->ldt_pages, page + 1);
+    unsigned *pages = &window[arch_cpu_id()].ldt_pages;
+    window_map(PERCPU_LDT + page * PAGE_SIZE, frame_to_mfn(v->pv.ldt[page]), WINDOW_RW);
+    *pages = MAX(*pages, page + 1);
 }
 
 void arch_load_ldt(const struct vcpu *v)
 {
-    struct window_state *w = &window[arch_cpu_id()];
-    vaddr_t base = percpu_block() + PERCPU_LDT;
-    for (unsigned i = 0; i < w->ldt_pages; i++) {
-        hyp_map_page(base + i * PAGE_SIZE, INVALID_MFN, 0);
-        invlpg(base + i * PAGE_SIZE);
+    unsigned *pages = &window[arch_cpu_id()].ldt_pages;
+    for (; *pages; --*pages) {
+        window_map(PERCPU_LDT + (*pages - 1) * PAGE_SIZE, INVALID_MFN, 0);
     }
-    w->ldt_pages = 0;
     for (unsigned i = 0; i < LDT_PAGES; i++) {
         if (v->pv.ldt[i]) {
             arch_ldt_map_page(v, i);
@@ -212,21 +201,17 @@ static void fpu_load(const struct vcpu *v)
 
 void arch_fpu_init(void *area)
 {
-    uint8_t *p = memset(area, 0, PAGE_SIZE);
-    p[0] = 0x7f; /* FCW 0x037f: all x87 exceptions masked */
-    p[1] = 0x03;
-    p[24] = 0x80; /* MXCSR 0x1f80: all SSE exceptions masked */
-    p[25] = 0x1f;
-    if (arch_xcr0_mask()) {
-        p[512] = 3; /* XSTATE_BV: x87 and SSE parts are meaningful */
-    }
+    uint16_t *p = memset(area, 0, PAGE_SIZE);
+    p[0] = 0x037f;                     /* FCW: all x87 exceptions masked */
+    p[12] = 0x1f80;                    /* MXCSR: all SSE exceptions masked */
+    p[256] = arch_xcr0_mask() ? 3 : 0; /* XSTATE_BV: x87 and SSE parts are meaningful */
 }
 
 /* ---- debug registers ---- */
 
 void arch_set_debugreg(unsigned reg, uint64_t value)
 {
-    switch (reg) {
+    switch (reg) { /* there are no 4 and 5 */
 #define WRITE_DR(n)                                                                                \
     case n:                                                                                        \
         __asm__ volatile("mov %0, %%dr" #n ::"r"(value));                                          \
@@ -252,12 +237,8 @@ static void load_debugregs(const struct vcpu *prev, const struct vcpu *next)
     if (prev->pv.debugreg[7] & 0xff) {
         arch_set_debugreg(7, 0x400);
     }
-    if (next->pv.debugreg[7] & 0xff) {
-        for (unsigned i = 0; i < 4; i++) {
-            arch_set_debugreg(i, next->pv.debugreg[i]);
-        }
-        arch_set_debugreg(6, next->pv.debugreg[6]);
-        arch_set_debugreg(7, next->pv.debugreg[7]);
+    for (unsigned reg = 0; reg < 8 && (next->pv.debugreg[7] & 0xff); reg++) {
+        arch_set_debugreg(reg, next->pv.debugreg[reg]);
     }
 }
 
