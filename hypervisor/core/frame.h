@@ -109,12 +109,6 @@ void frame_put_writable_and_ref(struct frame *f);
 /* Flush those of `cpus` (NULL: of all CPUs) that have not flushed since f's stamp. */
 void frame_tlb_flush(const struct frame *f, const cpumask_t *cpus);
 
-/* Number of general references (for the books, not for decisions by unlocked code). */
-static inline uint64_t frame_ref_count(const struct frame *f)
-{
-    return read_once(f->count) & FRAME_COUNT_MASK;
-}
-
 /* Share a hypervisor-owned frame with d, so that d (or a privileged domain) may map it writable (or
  * read-only). It stays the hypervisor's: frame_unshare() waits for no one, the frame is freed when
  * the last mapping goes. */

@@ -235,14 +235,18 @@ void hyp_free(void *object)
 
 /* ---- frames of domains ---- */
 
-/* Take f off d's books; true when it was the last frame, whose domain reference the caller drops
- * after unlocking. */
-static bool disown_locked(struct domain *d, struct frame *f)
+/* Take f off d's books. */
+static void disown(struct domain *d, struct frame *f)
 {
+    spin_lock(&d->pages_lock);
     BUG_ON(d->page_count == 0);
     list_remove(&d->page_list, f);
     f->owner = NULL;
-    return --d->page_count == 0;
+    bool last = --d->page_count == 0;
+    spin_unlock(&d->pages_lock);
+    if (last) {
+        domain_put(d);
+    }
 }
 
 int frame_assign(struct domain *d, struct frame *f, unsigned order)
@@ -305,41 +309,32 @@ struct frame *frame_alloc_control(struct domain *d, unsigned order)
 void frame_free(struct frame *f)
 {
     BUG_ON((f->type & TYPE_COUNT_MASK) || (f->count & (FRAME_ALLOCATED | FRAME_COUNT_MASK)));
-    struct domain *d = f->owner;
-    bool last = false;
     m2p_set(frame_to_mfn(f), INVALID_M2P);
     if (!(f->count & FRAME_HYP)) {
-        SPIN_GUARD(&d->pages_lock);
-        last = disown_locked(d, f);
+        disown(f->owner, f);
     }
-    f->owner = NULL;
     f->count = 0;
     f->type = TYPE_NONE;
     heap_free(frame_to_mfn(f), 0);
-    if (last) {
-        domain_put(d);
-    }
 }
 
 bool frame_steal(struct domain *d, struct frame *f)
 {
-    bool last = false;
-    spin_lock(&d->pages_lock);
-    /* Only the owner's own reference: no mapping, no type, no grant. Others can take a reference at
-     * any time, so the test is the swap. */
-    uint64_t alone = FRAME_ALLOCATED | 1;
-    bool stolen = f->owner == d && __atomic_compare_exchange_n(&f->count, &alone, 0, false,
-                                                               __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-    if (stolen) {
-        f->type = TYPE_NONE;
-        f->tlb_stamp = arch_tlb_clock();
-        last = disown_locked(d, f);
+    if (!frame_get(f, d)) {
+        return false;
     }
-    spin_unlock(&d->pages_lock);
-    if (last) {
-        domain_put(d);
+    /* Only the owner's own reference and ours: no mapping, no type, no grant. Others can take one
+     * at any time, so the test is the swap. */
+    uint64_t alone = FRAME_ALLOCATED | 2;
+    if (!__atomic_compare_exchange_n(&f->count, &alone, 0, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_SEQ_CST)) {
+        frame_put(f);
+        return false;
     }
-    return stolen;
+    f->type = TYPE_NONE;
+    f->tlb_stamp = arch_tlb_clock();
+    disown(d, f);
+    return true;
 }
 
 struct frame *frame_list_next(struct domain *d, const struct frame *f)

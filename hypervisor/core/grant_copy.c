@@ -9,60 +9,36 @@
 #include "core/grant_table.h"
 #include "core/hypercall.h"
 
-struct copy_side {
-    struct frame *frame;
-    struct domain *granter; /* NULL: a frame of the caller */
-    grant_ref_t ref;
-    bool readonly;
-};
-
-static int16_t side_open_own(const struct hypercall *hc, const struct gnttab_copy_ptr *p,
-                             struct copy_side *side)
+/* A frame of the caller becomes a use without a granter. */
+static int16_t side_open(const struct hypercall *hc, const struct gnttab_copy_ptr *p, bool granted,
+                         struct grant_use *use)
 {
+    if (granted) {
+        use->ref = p->u.ref;
+        return grant_pin(use, p->domid, hc->d->id);
+    }
     if (p->domid != DOMID_SELF && p->domid != hc->d->id) {
         return GNTST_permission_denied;
     }
-    side->frame = frame_get_from_mfn(p->u.gmfn, hc->d);
-    if (!side->frame) {
+    use->frame = frame_get_from_mfn(p->u.gmfn, hc->d);
+    if (!use->frame) {
         return GNTST_bad_page;
     }
-    if (!side->readonly && frame_get_writable(side->frame)) {
-        frame_put(side->frame);
+    if (!use->readonly && frame_get_writable(use->frame)) {
+        frame_put(use->frame);
         return GNTST_permission_denied;
     }
     return GNTST_okay;
 }
 
-static int16_t side_open(const struct hypercall *hc, const struct gnttab_copy_ptr *p, bool granted,
-                         bool readonly, struct copy_side *side)
+static void side_close(const struct grant_use *use)
 {
-    *side = (struct copy_side){.readonly = readonly};
-    if (!granted) {
-        return side_open_own(hc, p, side);
-    }
-    struct domain *granter = grant_domain_get(p->domid);
-    if (!granter) {
-        return GNTST_bad_domain;
-    }
-    int16_t status = grant_pin(granter, p->u.ref, hc->d->id, readonly, &side->frame);
-    if (status != GNTST_okay) {
-        domain_put(granter);
-        return status;
-    }
-    side->granter = granter;
-    side->ref = p->u.ref;
-    return GNTST_okay;
-}
-
-static void side_close(const struct copy_side *side)
-{
-    if (side->granter) {
-        grant_unpin(side->granter, side->ref, side->readonly);
-        domain_put(side->granter);
-    } else if (side->readonly) {
-        frame_put(side->frame);
+    if (use->granter) {
+        grant_unpin(use);
+    } else if (use->readonly) {
+        frame_put(use->frame);
     } else {
-        frame_put_writable_and_ref(side->frame);
+        frame_put_writable_and_ref(use->frame);
     }
 }
 
@@ -72,12 +48,12 @@ static int16_t copy_one(const struct hypercall *hc, const struct gnttab_copy *op
         (uint32_t)op->dest.offset + op->len > PAGE_SIZE) {
         return GNTST_bad_copy_arg;
     }
-    struct copy_side source, dest;
-    int16_t status = side_open(hc, &op->source, op->flags & GNTCOPY_source_gref, true, &source);
+    struct grant_use source = {.readonly = true}, dest = {.readonly = false};
+    int16_t status = side_open(hc, &op->source, op->flags & GNTCOPY_source_gref, &source);
     if (status != GNTST_okay) {
         return status;
     }
-    status = side_open(hc, &op->dest, op->flags & GNTCOPY_dest_gref, false, &dest);
+    status = side_open(hc, &op->dest, op->flags & GNTCOPY_dest_gref, &dest);
     if (status == GNTST_okay) {
         const char *from = frame_to_virt(source.frame);
         char *to = frame_to_virt(dest.frame);

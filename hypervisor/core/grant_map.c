@@ -104,35 +104,42 @@ static struct grant_mapping *mapping_claim(struct grant_table *gt, uint32_t hand
     return mapping(gt, tested);
 }
 
-/* Forget a mapping of d: handle, pin, reference of the granter. */
+static struct grant_use mapping_use(const struct grant_mapping *m)
+{
+    return (struct grant_use){.ref = m->ref,
+                              .readonly = m->flags & GNTMAP_readonly,
+                              .granter = m->granter,
+                              .frame = grant_active(m->granter->grant, m->ref)->frame};
+}
+
+/* Forget a mapping: handle, pin, references. */
 static void mapping_release(struct grant_table *gt, uint32_t handle)
 {
-    const struct grant_mapping m = *mapping(gt, handle);
+    const struct grant_use use = mapping_use(mapping(gt, handle));
     handle_free(gt, handle);
-    grant_unpin(m.granter, m.ref, m.flags & GNTMAP_readonly);
-    domain_put(m.granter);
+    grant_unpin(&use);
 }
 
 /* ---- map ---- */
 
-/* A mapping that is made keeps the caller's reference of the granter. */
-static int16_t map_from(const struct hypercall *hc, struct gnttab_map_grant_ref *op,
-                        struct domain *granter)
+static int16_t map(const struct hypercall *hc, struct gnttab_map_grant_ref *op)
 {
     struct grant_table *gt = hc->d->grant;
-    bool readonly = op->flags & GNTMAP_readonly;
+    struct grant_use use = {.ref = op->ref, .readonly = op->flags & GNTMAP_readonly};
+    if (!(op->flags & MAP_KINDS)) {
+        return GNTST_bad_gntref;
+    }
     uint32_t handle = handle_alloc(gt);
     if (handle == NO_HANDLE) {
         return GNTST_no_space;
     }
-    struct frame *f;
-    int16_t status = grant_pin(granter, op->ref, hc->d->id, readonly, &f);
+    int16_t status = grant_pin(&use, op->dom, hc->d->id);
     if (status == GNTST_okay && (op->flags & GNTMAP_host_map)) {
         /* The three software bits an entry has below its address. */
         uint64_t avail = ((uint64_t)op->flags >> _GNTMAP_guest_avail0 << 9) & X86_PTE_AVAIL;
-        if (pv_grant_map(hc->v, op->host_addr, op->flags & GNTMAP_contains_pte, frame_to_mfn(f),
-                         !readonly, avail)) {
-            grant_unpin(granter, op->ref, readonly);
+        if (pv_grant_map(hc->v, op->host_addr, op->flags & GNTMAP_contains_pte,
+                         frame_to_mfn(use.frame), !use.readonly, avail)) {
+            grant_unpin(&use);
             status = GNTST_general_error;
         }
     }
@@ -141,11 +148,11 @@ static int16_t map_from(const struct hypercall *hc, struct gnttab_map_grant_ref 
         return status;
     }
     op->handle = handle;
-    op->dev_bus_addr = frame_to_mfn(f) << PAGE_SHIFT;
+    op->dev_bus_addr = frame_to_mfn(use.frame) << PAGE_SHIFT;
     SPIN_GUARD(&gt->lock);
     *mapping(gt, handle) = (struct grant_mapping){
-        .granter = granter,
-        .ref = op->ref,
+        .granter = use.granter,
+        .ref = use.ref,
         .flags = op->flags & (MAP_KINDS | GNTMAP_readonly | GNTMAP_contains_pte),
         .live = true,
     };
@@ -154,15 +161,7 @@ static int16_t map_from(const struct hypercall *hc, struct gnttab_map_grant_ref 
 
 long gnttabop_map_grant_ref(struct hypercall *hc, struct gnttab_map_grant_ref *arg)
 {
-    if (!(arg->flags & MAP_KINDS)) {
-        arg->status = GNTST_bad_gntref;
-        return 0;
-    }
-    struct domain *granter = grant_domain_get(arg->dom);
-    arg->status = granter ? map_from(hc, arg, granter) : GNTST_bad_domain;
-    if (granter && arg->status != GNTST_okay) {
-        domain_put(granter);
-    }
+    arg->status = map(hc, arg);
     return 0;
 }
 
@@ -172,7 +171,7 @@ long gnttabop_map_grant_ref(struct hypercall *hc, struct gnttab_map_grant_ref *a
 static int16_t unmap_claimed(const struct hypercall *hc, const struct gnttab_unmap_grant_ref *op,
                              struct grant_mapping *m)
 {
-    mfn_t mfn = frame_to_mfn(grant_pinned_frame(m->granter, m->ref));
+    mfn_t mfn = frame_to_mfn(mapping_use(m).frame);
     unsigned undo = (op->host_addr ? m->flags & GNTMAP_host_map : 0) |
                     (op->dev_bus_addr ? m->flags & GNTMAP_device_map : 0);
     if ((undo & GNTMAP_device_map) && op->dev_bus_addr != mfn << PAGE_SHIFT) {

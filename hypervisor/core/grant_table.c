@@ -66,7 +66,7 @@ int grant_table_grow(struct domain *d, uint32_t nr_frames)
         return -EINVAL;
     }
     SPIN_GUARD(&gt->lock);
-    uint32_t have = gt->frame_count, count = have;
+    uint32_t count = gt->frame_count;
     for (; count < nr_frames; count++) {
         gt->active[count] = hyp_alloc(GRANTS_PER_FRAME * sizeof(struct grant_active));
         gt->frame[count] = gt->active[count] ? frame_alloc_hyp(0, 0) : NULL;
@@ -74,32 +74,33 @@ int grant_table_grow(struct domain *d, uint32_t nr_frames)
             goto undo_frames;
         }
     }
-    for (uint32_t i = have; i < count; i++) {
-        frame_share(gt->frame[i], d, true);
+    for (; gt->frame_count < count; gt->frame_count++) {
+        frame_share(gt->frame[gt->frame_count], d, true);
     }
-    /* ORDER: readers without the lock see the frames before the count that includes them. */
-    __atomic_store_n(&gt->frame_count, count, __ATOMIC_RELEASE);
     return 0;
 
 undo_frames:
     hyp_free(gt->active[count]);
-    while (count-- > have) {
+    while (count-- > gt->frame_count) {
         frame_free_hyp(gt->frame[count], 0);
         hyp_free(gt->active[count]);
     }
     return -ENOMEM;
 }
 
-mfn_t grant_table_frame_mfn(const struct domain *d, uint32_t index)
+int grant_table_list(struct domain *d, uint32_t first, uint32_t count, vaddr_t list)
 {
-    if (index >= __atomic_load_n(&d->grant->frame_count, __ATOMIC_ACQUIRE)) {
-        return INVALID_MFN;
+    int rc = grant_table_grow(d, first + count);
+    for (uint32_t i = 0; i < count && rc == 0; i++) {
+        /* SAFETY: below the table's size, which does not shrink; clamped for speculation. */
+        uint64_t mfn = frame_to_mfn(d->grant->frame[clamp_index(first + i, MAX_GRANT_FRAMES)]);
+        rc = guest_write_element(list, i, &mfn, sizeof(mfn));
     }
-    /* SAFETY: tested above, clamped for speculation. */
-    return frame_to_mfn(d->grant->frame[clamp_index(index, MAX_GRANT_FRAMES)]);
+    return rc;
 }
 
-struct domain *grant_domain_get(domid_t id)
+/* The domain a guest names as granter, referenced; NULL when there is none that could grant. */
+static struct domain *granter_get(domid_t id)
 {
     struct domain *d = domain_get(id);
     /* A dying domain's frames are on their way out; whoever comes just before keeps what it has. */
@@ -111,11 +112,6 @@ struct domain *grant_domain_get(domid_t id)
 }
 
 /* ---- one active entry ---- */
-
-static struct grant_active *active_entry(const struct grant_table *gt, grant_ref_t ref)
-{
-    return &gt->active[ref / GRANTS_PER_FRAME][ref % GRANTS_PER_FRAME];
-}
 
 static grant_entry_v1_t *shared_entry(const struct grant_table *gt, grant_ref_t ref)
 {
@@ -150,19 +146,19 @@ static void clear_status(const struct grant_active *active, grant_entry_v1_t *en
     __atomic_fetch_and(&entry->flags, (uint16_t)~bits, __ATOMIC_SEQ_CST);
 }
 
-int16_t grant_pin(struct domain *granter, grant_ref_t ref, domid_t grantee, bool readonly,
-                  struct frame **out)
+static int16_t pin(struct grant_use *use, domid_t grantee)
 {
-    struct grant_table *gt = granter->grant;
+    struct grant_table *gt = use->granter->grant;
+    bool readonly = use->readonly;
     SPIN_GUARD(&gt->lock);
     uint64_t limit = gt->frame_count * GRANTS_PER_FRAME;
-    if (ref >= limit) {
+    if (use->ref >= limit) {
         return GNTST_bad_gntref;
     }
     /* SAFETY: tested against the present size, clamped for speculation. */
-    ref = (grant_ref_t)clamp_index(ref, limit);
-    struct grant_active *active = active_entry(gt, ref);
-    grant_entry_v1_t *entry = shared_entry(gt, ref);
+    use->ref = (grant_ref_t)clamp_index(use->ref, limit);
+    struct grant_active *active = grant_active(gt, use->ref);
+    grant_entry_v1_t *entry = shared_entry(gt, use->ref);
     uint16_t *pins = readonly ? &active->readers : &active->writers;
     bool pinned = active->readers || active->writers;
     if (pinned && active->grantee != grantee) {
@@ -178,41 +174,49 @@ int16_t grant_pin(struct domain *granter, grant_ref_t ref, domid_t grantee, bool
     if (pinned) {
         frame_get_held(f);
     } else {
-        f = frame_get_from_mfn(read_once(entry->frame), granter);
+        f = frame_get_from_mfn(read_once(entry->frame), use->granter);
     }
-    bool usable = f && (readonly || frame_get_writable(f) == 0);
-    if (!usable) {
+    if (!f || (!readonly && frame_get_writable(f))) {
         clear_status(active, entry);
         if (f) {
             frame_put(f);
         }
         return f ? GNTST_general_error : GNTST_bad_page;
     }
-    active->frame = *out = f;
+    use->frame = active->frame = f;
     active->grantee = grantee;
     ++*pins;
     return GNTST_okay;
 }
 
-void grant_unpin(struct domain *granter, grant_ref_t ref, bool readonly)
+int16_t grant_pin(struct grant_use *use, domid_t granter, domid_t grantee)
 {
-    struct grant_table *gt = granter->grant;
-    SPIN_GUARD(&gt->lock);
-    struct grant_active *active = active_entry(gt, ref);
-    uint16_t *pins = readonly ? &active->readers : &active->writers;
-    BUG_ON(*pins == 0);
-    --*pins;
-    clear_status(active, shared_entry(gt, ref));
-    if (!readonly) {
-        frame_put_writable(active->frame);
+    use->granter = granter_get(granter);
+    if (!use->granter) {
+        return GNTST_bad_domain;
     }
-    frame_put(active->frame);
+    int16_t status = pin(use, grantee);
+    if (status != GNTST_okay) {
+        domain_put(use->granter);
+    }
+    return status;
 }
 
-struct frame *grant_pinned_frame(const struct domain *granter, grant_ref_t ref)
+void grant_unpin(const struct grant_use *use)
 {
-    /* SAFETY: a pinned entry's frame does not change, and the caller owns a pin. */
-    return active_entry(granter->grant, ref)->frame;
+    struct grant_table *gt = use->granter->grant;
+    struct grant_active *active = grant_active(gt, use->ref);
+    uint16_t *pins = use->readonly ? &active->readers : &active->writers;
+    spin_lock(&gt->lock);
+    BUG_ON(*pins == 0);
+    --*pins;
+    clear_status(active, shared_entry(gt, use->ref));
+    spin_unlock(&gt->lock);
+    if (!use->readonly) {
+        frame_put_writable(use->frame);
+    }
+    frame_put(use->frame);
+    domain_put(use->granter);
 }
 
 /* ---- operations on the table ---- */
@@ -220,7 +224,7 @@ struct frame *grant_pinned_frame(const struct domain *granter, grant_ref_t ref)
 /* The domain whose table an operation names: oneself, or anybody for the control domain. */
 static int16_t table_domain_get(const struct hypercall *hc, domid_t id, struct domain **out)
 {
-    struct domain *d = *out = grant_domain_get(id);
+    struct domain *d = *out = granter_get(id);
     if (d && d != hc->d && !hc->d->privileged) {
         domain_put(d);
         return GNTST_permission_denied;
@@ -235,14 +239,9 @@ long gnttabop_setup_table(struct hypercall *hc, struct gnttab_setup_table *arg)
     if (arg->status != GNTST_okay) {
         return 0;
     }
-    if (grant_table_grow(d, arg->nr_frames)) {
-        arg->status = GNTST_general_error;
-    }
-    for (uint32_t i = 0; i < arg->nr_frames && arg->status == GNTST_okay; i++) {
-        xen_pfn_t mfn = grant_table_frame_mfn(d, i);
-        if (guest_write_element(GUEST_ADDR(arg->frame_list), i, &mfn, sizeof(mfn))) {
-            arg->status = GNTST_bad_virt_addr;
-        }
+    int rc = grant_table_list(d, 0, arg->nr_frames, GUEST_ADDR(arg->frame_list));
+    if (rc) {
+        arg->status = rc == -EFAULT ? GNTST_bad_virt_addr : GNTST_general_error;
     }
     domain_put(d);
     return 0;

@@ -59,19 +59,27 @@ void grant_maptrack_add(struct grant_table *gt, uint32_t nr, struct maptrack_pag
 must_check long grant_table_release_mappings(struct domain *d);
 /* Free the table if there is one; the last reference of d is gone. */
 void grant_table_free(struct domain *d);
-/* Grow to at least nr frames; errno. Frames are shared with d (frame_share). */
+/* Grow to at least nr frames, which are shared with d (frame_share). -EINVAL, -ENOMEM. */
 must_check int grant_table_grow(struct domain *d, uint32_t nr_frames);
-/* Needs no lock; INVALID_MFN beyond the present size. */
-mfn_t grant_table_frame_mfn(const struct domain *d, uint32_t index);
+/* Grow to first + count frames and write the numbers of the last `count` to a guest's list;
+ * -EFAULT or the errors of grant_table_grow(). */
+must_check int grant_table_list(struct domain *d, uint32_t first, uint32_t count, vaddr_t list);
 
-/* The domain a guest names as granter, referenced; NULL when there is none that could grant. */
-must_check struct domain *grant_domain_get(domid_t id);
-/* Start one use of `ref` of `granter` by domain `grantee`: marks the shared entry, adds a pin,
- * takes a general reference on the frame and, unless readonly, a writable one. Returns a GNTST
- * value. */
-must_check int16_t grant_pin(struct domain *granter, grant_ref_t ref, domid_t grantee,
-                             bool readonly, struct frame **out);
+/* The entry of a reference below the table's size. */
+static inline struct grant_active *grant_active(const struct grant_table *gt, grant_ref_t ref)
+{
+    return &gt->active[ref / GRANTS_PER_FRAME][ref % GRANTS_PER_FRAME];
+}
+
+/* One use of a grant: the caller sets ref and readonly, grant_pin() the rest. */
+struct grant_use {
+    grant_ref_t ref;
+    bool readonly;
+    struct domain *granter; /* referenced */
+    struct frame *frame;    /* a general reference and, unless readonly, a writable one */
+};
+/* Start one use by domain `grantee` of a grant of the domain a guest names `granter`: marks the
+ * shared entry and adds a pin. Returns a GNTST value. */
+must_check int16_t grant_pin(struct grant_use *use, domid_t granter, domid_t grantee);
 /* End that use: the reverse of all of it. */
-void grant_unpin(struct domain *granter, grant_ref_t ref, bool readonly);
-/* The frame of a pinned reference; the caller owns a pin. */
-struct frame *grant_pinned_frame(const struct domain *granter, grant_ref_t ref);
+void grant_unpin(const struct grant_use *use);

@@ -387,12 +387,7 @@ long memop_acquire_resource(struct hypercall *hc, struct xen_mem_acquire_resourc
         arg->nr_frames = max;
         return 0;
     }
-    int rc = grant_table_grow(d, (uint32_t)arg->frame + arg->nr_frames);
-    for (uint32_t i = 0; i < arg->nr_frames && rc == 0; i++) {
-        uint64_t mfn = grant_table_frame_mfn(d, (uint32_t)arg->frame + i);
-        rc = guest_write_element(list, i, &mfn, sizeof(mfn));
-    }
-    return rc;
+    return grant_table_list(d, (uint32_t)arg->frame, arg->nr_frames, list);
 }
 
 long hc_memory_op(struct hypercall *hc)

@@ -10,14 +10,14 @@
 
 long hc_multicall(struct hypercall *hc)
 {
-    vaddr_t list = hc->arg[0];
-    uint64_t count = hc->arg[1];
     if (hc->in_multicall) {
         return -EINVAL;
     }
-    for (; count; count--, list += sizeof(struct multicall_entry)) {
+    /* The list and what is left of it, always right for a continuation. */
+    uint64_t *list = &hc->arg[0], *count = &hc->arg[1];
+    while (*count) {
         struct multicall_entry entry;
-        if (guest_read(&entry, list, sizeof(entry))) {
+        if (guest_read(&entry, *list, sizeof(entry))) {
             return -EFAULT;
         }
         struct hypercall inner = {.v = hc->v, .d = hc->d, .nr = entry.op, .in_multicall = true};
@@ -31,20 +31,14 @@ long hc_multicall(struct hypercall *hc)
         }
         if (rc == -ERESTART) {
             memcpy(entry.args, inner.arg, sizeof(inner.arg));
-            if (guest_write(list, &entry, sizeof(entry))) {
-                return -EFAULT;
-            }
-            hc->arg[0] = list;
-            hc->arg[1] = count;
-            return -ERESTART;
+            return guest_write(*list, &entry, sizeof(entry)) ?: -ERESTART;
         }
-        uint64_t result = (uint64_t)rc;
-        if (guest_write(list + offsetof(struct multicall_entry, result), &result, sizeof(result))) {
+        if (guest_write(*list + offsetof(struct multicall_entry, result), &rc, sizeof(rc))) {
             return -EFAULT;
         }
-        if (count > 1 && hypercall_preempt_check()) {
-            hc->arg[0] = list + sizeof(struct multicall_entry);
-            hc->arg[1] = count - 1;
+        *list += sizeof(entry);
+        --*count;
+        if (*count && hypercall_preempt_check()) {
             return -ERESTART;
         }
     }

@@ -21,18 +21,18 @@ SECONDS = os.environ.get("SECONDS", "20")
 MUTANTS = [
     # flushes
     ("no flush before a frame becomes a table",
-     "            flush_before_retype(f);\n", "            if (0) flush_before_retype(f);\n"),
+     "            frame_tlb_flush(f, NULL);\n", "            if (0) frame_tlb_flush(f, NULL);\n"),
     ("flush after the check, not before",
-     "            flush_before_retype(f);\n            f->pt_done = 0;\n"
+     "            frame_tlb_flush(f, NULL);\n            f->pt_done = 0;\n"
      "            f->pt_flags = 0;\n",
      "            f->pt_done = 0;\n            f->pt_flags = 0;\n"
-     "            int late = validate(f, type);\n            flush_before_retype(f);\n"
+     "            int late = validate(f, type);\n            frame_tlb_flush(f, NULL);\n"
      "            return late;\n"),
     ("no stamp when the last writable mapping goes",
      "            f->tlb_stamp = arch_tlb_clock();\n            __atomic_store_n(&f->type, "
      "TYPE_WRITABLE,",
      "            __atomic_store_n(&f->type, TYPE_WRITABLE,"),
-    ("no flush when frames are given out", "    flush_stale(stamp);\n", ""),
+    ("no flush when frames are given out", "    frame_tlb_flush(block, NULL);\n", ""),
     ("no flush when an upper entry is replaced", "    if (level > 1 && (old & X86_PTE_P)) {\n",
      "    if (level > 4 && (old & X86_PTE_P)) {\n"),
     ("upper entries are flushed too late",
@@ -40,8 +40,8 @@ MUTANTS = [
      "    if (level > 1 && (old & X86_PTE_P)) {\n        page_type_entry_put(level, old);\n"
      "        old = 0;\n"),
     ("a grant's end flushes one address only",
-     "arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);\n    }\n    spin_unlock",
-     "arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_ONE, host_addr);\n    }\n    spin_unlock"),
+     "arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);\n    }\n    return rc",
+     "arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_ONE, host_addr);\n    }\n    return rc"),
     ("old base pointer dropped while loaded", "    arch_load_page_tables(v);\n    if (old)", "    if (old)"),
     # references
     ("a dropped read-only entry keeps its frame",
@@ -53,8 +53,8 @@ MUTANTS = [
     ("pinning twice keeps a reference", "TYPE_PINNED) {\n        page_type_put(f);\n",
      "TYPE_PINNED) {\n"),
     ("page tables kept when the second of two is bad", "            drop_page_tables(v);\n", ""),
-    ("read-only grants are not put", "    if (readonly) {\n        frame_put(f);\n    } else {",
-     "    if (!readonly) {"),
+    ("read-only grants are not put", "    frame_put(use->frame);\n    domain_put(use->granter);\n",
+     "    if (!use->readonly) frame_put(use->frame);\n    domain_put(use->granter);\n"),
     ("a frame goes with its type's last reference but one",
      "        __atomic_fetch_sub(&f->type, 1, __ATOMIC_SEQ_CST);\n        frame_put(f);\n",
      "        __atomic_fetch_sub(&f->type, 1, __ATOMIC_SEQ_CST);\n"),
@@ -78,10 +78,10 @@ MUTANTS = [
     ("descriptors go into any typed frame",
      "if ((type & TYPE_MASK) == TYPE_SEGDESC && (type & TYPE_COUNT_MASK)) {",
      "if (type & TYPE_COUNT_MASK) {"),
-    ("two domains share an active grant", "    if (used && active->grantee != grantee) {",
-     "    if (used && active->grantee == DOMID_IO) {"),
+    ("two domains share an active grant", "    if (pinned && active->grantee != grantee) {",
+     "    if (pinned && active->grantee == DOMID_IO) {"),
     ("the M2P keeps a freed frame's entry", "    m2p_set(frame_to_mfn(f), INVALID_M2P);\n"
-     "    if (!(flags & FRAME_HYP)) {", "    if (!(flags & FRAME_HYP)) {"),
+     "    if (!(f->count & FRAME_HYP)) {", "    if (!(f->count & FRAME_HYP)) {"),
 ]
 
 

@@ -362,7 +362,7 @@ static unsigned handles_for(const struct domain *d, mfn_t mfn, bool write, bool 
     for (uint32_t h = 0; gt && h < gt->max_maptrack * MAPPINGS_PER_PAGE; h++) {
         const struct grant_mapping *m = live_mapping(gt, h);
         if (m && (m->flags & GNTMAP_host_map) &&
-            frame_to_mfn(grant_pinned_frame(m->granter, m->ref)) == mfn) {
+            frame_to_mfn(grant_active(m->granter->grant, m->ref)->frame) == mfn) {
             bool writes = !(m->flags & GNTMAP_readonly);
             n += any_right ? writes || !write : writes == write;
         }

@@ -32,5 +32,11 @@ void suite_destroy(struct domain *d);
 /* Make v the caller: current on this pcpu, behind the scheduler's back. NULL: idle again. */
 void suite_enter(struct vcpu *v);
 
+/* Number of general references. */
+static inline uint64_t frame_ref_count(const struct frame *f)
+{
+    return f->count & FRAME_COUNT_MASK;
+}
+
 /* Run a whole hypercall as the current vCPU. */
 long suite_call(uint64_t nr, uint64_t a0, uint64_t a1, uint64_t a2);
