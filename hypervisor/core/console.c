@@ -14,7 +14,6 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/string.h"
-#include "core/console_keys.h"
 #include "core/guest_access.h"
 #include "core/hypercall.h"
 
@@ -35,21 +34,17 @@ static unsigned switch_presses; /* held back until it is clear what they mean */
 /* A guest's text: printable characters only, a log line for each line or chunk. */
 static void write_for_guest(struct domain *d, char *text)
 {
-    char *line = text;
-    for (char *c = text;; c++) {
-        if (*c == '\n' || *c == '\0') {
-            bool last = *c == '\0';
-            *c = '\0';
-            if (c != line) {
-                log_guest(d, "%s", line);
+    while (*text) {
+        char *end = text;
+        for (; *end && *end != '\n'; end++) {
+            if (*end < ' ' || *end > '~') {
+                *end = *end == '\t' || *end == '\r' ? ' ' : '?';
             }
-            if (last) {
-                return;
-            }
-            line = c + 1;
-        } else if (*c < ' ' || *c > '~') {
-            *c = *c == '\t' || *c == '\r' ? ' ' : '?';
         }
+        if (end != text) {
+            log_guest(d, "%.*s", (int)(end - text), text);
+        }
+        text = *end ? end + 1 : end;
     }
 }
 
@@ -86,11 +81,10 @@ static long console_write(struct hypercall *hc)
 static size_t input_take(char *to, size_t bytes)
 {
     size_t count = 0;
-    spin_lock(&input_lock);
+    SPIN_GUARD(&input_lock);
     while (count < bytes && input_start != input_end) {
         to[count++] = input[input_start++ % INPUT_BYTES];
     }
-    spin_unlock(&input_lock);
     return count;
 }
 
@@ -99,17 +93,12 @@ static long console_read(struct hypercall *hc)
     if (!hc->d->privileged) {
         return -EPERM;
     }
-    uint32_t wanted = (uint32_t)hc->arg[1];
-    vaddr_t to = hc->arg[2];
-    uint32_t done = 0;
-    while (done < wanted) {
-        char text[CHUNK_BYTES];
-        size_t count = input_take(text, MIN(wanted - done, CHUNK_BYTES));
-        if (!count) {
-            break;
-        }
+    char text[CHUNK_BYTES];
+    uint32_t wanted = (uint32_t)hc->arg[1], done = 0;
+    size_t count;
+    while ((count = input_take(text, MIN(wanted - done, CHUNK_BYTES)))) {
         /* What was taken for an address that cannot be written is lost, as on a real line. */
-        long rc = guest_write(to + done, text, count);
+        long rc = guest_write(hc->arg[2] + done, text, count);
         if (rc) {
             return rc;
         }
@@ -178,7 +167,7 @@ void console_rx_work(void)
                    console_input_is_hypervisor() ? "the hypervisor" : "the control domain");
         }
     }
-    if (notify && dom_control) {
+    if (notify) {
         evtchn_send_global_virq(dom_control, VIRQ_CONSOLE);
     }
 }

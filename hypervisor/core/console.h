@@ -11,3 +11,6 @@
 void console_rx_work(void);
 /* True while what is typed goes to the hypervisor. */
 bool console_input_is_hypervisor(void);
+/* console_keys.c: do what `key` of the hypervisor's own keys stands for; unknown ones say how to
+ * get help. No lock may be held. */
+void console_keys_handle(char key);

@@ -3,63 +3,36 @@
  * What the hypervisor shows when somebody asks at its console. Figures of domains are read without
  * their locks: a picture for a person, and it must come out even when a lock is stuck.
  */
-#include "core/console_keys.h"
+#include "core/console.h"
 
 #include "base/log.h"
 #include "core/domain.h"
 #include "core/frame_alloc.h"
 #include "core/grant_table.h"
 
-static const char *state_name(const struct domain *d)
+static void show_domain(struct domain *d)
 {
-    switch (read_once(d->state)) {
-    case DOM_ALIVE:
-        return d->shut_down ? "shut down" : "alive";
-    case DOM_DYING:
-        return "dying";
-    case DOM_DEAD:
-        return "dead";
-    }
-    return "?";
-}
-
-static void for_each_domain(void (*show)(const struct domain *d))
-{
-    struct domain *d = domain_get_next(0);
-    while (d) {
-        show(d);
-        domid_t next = d->id + 1;
-        domain_put(d);
-        d = domain_get_next(next);
-    }
-}
-
-static void show_vcpus(const struct domain *d)
-{
-    for (unsigned i = 0; i < d->max_vcpus; i++) {
-        const struct vcpu *v = d->vcpu[i];
-        if (v) {
-            printk("  vcpu %u: pcpu %u%s, pause bits %x, used %lu ms, upcall %s\n", i,
-                   v->sched.pcpu, v->sched.running ? " running" : "", v->sched.pause_bits,
-                   (unsigned long)(sched_used_ns(v) / NS_PER_MS),
-                   v->info && evtchn_upcall_wanted(v) ? "wanted" : "idle");
-        }
-    }
-}
-
-static void show_domain(const struct domain *d)
-{
+    static const char *const names[] = {
+        [DOM_ALIVE] = "alive", [DOM_DYING] = "dying", [DOM_DEAD] = "dead"};
+    enum domain_state state = read_once(d->state);
     printk("domain %u%s: %s, refs %u, paused %u, pages %lu of %lu, grant frames %u, ports %u\n",
-           (unsigned)d->id, d->privileged ? " (control)" : "", state_name(d), d->refs,
-           d->pause_count, d->page_count, d->max_pages, d->grant->frame_count, d->evtchn.used);
-    show_vcpus(d);
+           (unsigned)d->id, d->privileged ? " (control)" : "",
+           state == DOM_ALIVE && d->shut_down ? "shut down" : names[state], d->refs, d->pause_count,
+           d->page_count, d->max_pages, d->grant->frame_count, d->evtchn.used);
+    for (unsigned i = 0; i < d->max_vcpus; i++) {
+        const struct vcpu *v = d->vcpu[i];
+        printk("  vcpu %u: pcpu %u%s, pause bits %x, used %lu ms, upcall %s\n", i, v->sched.pcpu,
+               v->sched.running ? " running" : "", v->sched.pause_bits,
+               (unsigned long)(sched_used_ns(v) / NS_PER_MS),
+               evtchn_upcall_wanted(v) ? "wanted" : "idle");
+    }
 }
 
-static void show_registers(const struct domain *d)
+static void show_registers(struct domain *d)
 {
     for (unsigned i = 0; i < d->max_vcpus; i++) {
         const struct vcpu *v = d->vcpu[i];
-        if (!v || !v->initialised) {
+        if (!v->initialised) {
             continue;
         }
         bool here = v == current_vcpu();
@@ -84,23 +57,18 @@ static void show_memory(void)
     printk("memory: %lu of %lu frames free\n", frame_free_count(), frame_total_count());
 }
 
-static void show_help(void)
-{
-    printk("keys: h help, q domains and vCPUs, d registers of vCPUs, m memory, R reboot\n");
-}
-
 void console_keys_handle(char key)
 {
     switch (key) {
     case 'h':
-        show_help();
+        printk("keys: h help, q domains and vCPUs, d registers of vCPUs, m memory, R reboot\n");
         break;
     case 'q':
         show_memory();
-        for_each_domain(show_domain);
+        domain_for_each(show_domain);
         break;
     case 'd':
-        for_each_domain(show_registers);
+        domain_for_each(show_registers);
         break;
     case 'm':
         show_memory();
@@ -113,6 +81,5 @@ void console_keys_handle(char key)
         break;
     default:
         printk("no such key; h for help\n");
-        break;
     }
 }

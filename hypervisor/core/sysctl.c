@@ -5,7 +5,7 @@
  */
 #include "base/log.h"
 #include "base/string.h"
-#include "core/console_keys.h"
+#include "core/console.h"
 #include "core/domctl.h"
 #include "core/frame_alloc.h"
 #include "core/subop.h"
