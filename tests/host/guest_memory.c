@@ -97,6 +97,9 @@ static uint8_t *resolve(vaddr_t va, bool write, size_t *run)
 
 static bool injected(void)
 {
+    if (host.on_access) {
+        host.on_access();
+    }
     return host.fault_in_access && --host.fault_in_access == 0;
 }
 

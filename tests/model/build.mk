@@ -3,6 +3,7 @@
 MODEL_SRC := $(wildcard tests/model/*.c)
 MODEL_OBJ := $(MODEL_SRC:%.c=$(B)/unit/%.o)
 MODEL_CHECK := $(B)/model/check
+MODEL_WRAP := -Wl,--wrap=spin_lock,--wrap=spin_unlock,--wrap=spin_lock_pair,--wrap=spin_unlock_pair
 
 UNIT_TESTS += $(MODEL_CHECK)
 
@@ -12,7 +13,7 @@ $(MODEL_OBJ): $(B)/unit/%.o: %.c tests/unit/build.mk tests/model/build.mk
 
 $(MODEL_CHECK): $(MODEL_OBJ) $(filter-out %/suite.o,$(HVU_HOST_OBJ)) $(HVU)/libhv.a
 	@mkdir -p $(@D)
-	$(CC) $(HVU_CFLAGS) $(HVU_WRAP) -o $@ $(MODEL_OBJ) \
+	$(CC) $(HVU_CFLAGS) $(HVU_WRAP) $(MODEL_WRAP) -o $@ $(MODEL_OBJ) \
 	  $(filter-out %/suite.o,$(HVU_HOST_OBJ)) $(HVU)/libhv.a
 
 # make model SECONDS=60 SEED=1

@@ -609,6 +609,9 @@ static void fill(struct step *s)
     case STEP_multi:
         add(s, rnd(6));
         break;
+    case STEP_race:
+        add(s, chance(50) ? rnd(4) : chance(60) ? rnd(12) : rnd(64));
+        break;
     default:
         break;
     }
@@ -623,7 +626,7 @@ static const struct {
               {STEP_gdt, 3},    {STEP_desc, 3},     {STEP_ldtfault, 2}, {STEP_user, 2},
               {STEP_init, 2},   {STEP_context, 1},  {STEP_info, 1},     {STEP_idle, 2},
               {STEP_multi, 4},  {STEP_resume, 3},   {STEP_gcopy, 2},    {STEP_maxmem, 1},
-              {STEP_create, 1}, {STEP_destroy, 1}};
+              {STEP_create, 1}, {STEP_destroy, 1},  {STEP_race, 12}};
 
 static enum step_op choose(void)
 {
@@ -651,11 +654,35 @@ static void how(struct step *s)
     }
 }
 
+/* The two sides of a race: mostly of one domain, its vCPUs on their two pcpus. */
+static struct step gen_side(const struct step *first)
+{
+    struct step s = {.dom = (uint8_t)any_dom()};
+    if (first && chance(65)) {
+        s.dom = first->dom;
+    }
+    s.vcpu = first ? !first->vcpu : (uint8_t)any_vcpu(s.dom);
+    do {
+        s.op = (uint8_t)choose();
+    } while (s.op == STEP_multi || s.op == STEP_race || s.op == STEP_create || s.op == STEP_use ||
+             s.op == STEP_touch || s.op == STEP_idle);
+    fill(&s);
+    how(&s);
+    s.lazy = 0;
+    return s;
+}
+
 void gen_step(struct step *s)
 {
-    static unsigned in_batch;
-    static struct step batch;
+    static unsigned in_batch, in_race;
+    static struct step batch, side;
     *s = (struct step){0};
+    if (in_race) {
+        side = gen_side(in_race == 2 ? NULL : &side);
+        in_race--;
+        *s = side;
+        return;
+    }
     if (plan_at < plan_count && !in_batch) {
         *s = plan[plan_at++];
         how(s);
@@ -670,7 +697,7 @@ void gen_step(struct step *s)
         s->vcpu = batch.vcpu;
         do {
             s->op = (uint8_t)choose();
-        } while (s->op == STEP_multi);
+        } while (s->op == STEP_multi || s->op == STEP_race);
     } else if (chance(8)) {
         static void (*const plans[])(const struct step *) = {plan_table, plan_table, plan_give_back,
                                                              plan_grant, plan_segments};
@@ -685,6 +712,7 @@ void gen_step(struct step *s)
     }
     fill(s);
     how(s);
+    in_race = s->op == STEP_race ? 2 : 0;
     if (s->op == STEP_multi) {
         in_batch = 1 + (unsigned)s->arg[0] % (CALLS_MAX - 2);
         batch = *s;

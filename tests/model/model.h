@@ -7,6 +7,7 @@
  *   gen.c     chooses the next step from a seed; mostly plausible ones
  *   text.c    steps as lines of text
  *   run.c     plays a step: whose turn it is, continuations, hypercalls
+ *   race.c    where a second pcpu's call may come between
  *   calls.c   arguments and results of the hypercalls
  *   oracle.c  the recount
  *
@@ -118,6 +119,10 @@ void *actor_put(struct actor *a, const void *src, size_t bytes, vaddr_t *va);
 /* gen.c */
 void gen_seed(uint64_t seed);
 void gen_step(struct step *s);
+
+/* race.c: play `play` at the nth point from now where this pcpu holds no lock; 0: never. */
+void race_at(unsigned nth, void (*play)(void));
+bool race_pending(void);
 
 /* oracle.c */
 void oracle_start(void);

@@ -110,6 +110,16 @@ static void collect(struct actor *a, long rc)
     a->calls = 0;
 }
 
+static bool in_race;
+
+/* Not in the middle of another pcpu's call, which holds references of its own. */
+static void check_between(void)
+{
+    if (!in_race && !race_pending()) {
+        oracle_check();
+    }
+}
+
 static void go_on(struct vcpu *v, struct actor *a, bool lazy)
 {
     for (unsigned rounds = 0;; rounds++) {
@@ -127,7 +137,7 @@ static void go_on(struct vcpu *v, struct actor *a, bool lazy)
         if (rounds > 20000) {
             model_fail("progress", "a call is never done");
         }
-        oracle_check();
+        check_between();
     }
 }
 
@@ -299,10 +309,13 @@ static void create(unsigned dom)
     domain_put(m->d);
     m->alive = true;
     populate_image(dom);
-    control_step((struct step){.op = STEP_context,
-                               .dom = (uint8_t)dom,
-                               .count = 4,
-                               .arg = {0, REF((int64_t)dom, 0), -1, -1}});
+    /* The second vCPU of every other domain is left to be initialised by the first. */
+    for (unsigned vcpu = 0; vcpu <= dom % 2; vcpu++) {
+        control_step((struct step){.op = STEP_context,
+                                   .dom = (uint8_t)dom,
+                                   .count = 4,
+                                   .arg = {vcpu, REF((int64_t)dom, 0), -1, -1}});
+    }
     op.cmd = XEN_DOMCTL_unpausedomain;
     op.domain = m->id;
     (void)actor_put(a, &op, sizeof(op), &va);
@@ -566,12 +579,26 @@ static void play_call(const struct step *s)
     call_now(v, a, &a->call[0], s);
 }
 
+/* ---- races ---- */
+
+static struct {
+    unsigned nth;
+    unsigned steps; /* 1: the step for the other pcpu is to come, 2: the one it disturbs */
+    struct step step;
+} race;
+
+static bool raced(const struct step *s);
+
 void world_play(const struct step *s)
 {
-    if (collected(s)) {
+    if (raced(s) || collected(s)) {
         return;
     }
     switch (s->op) {
+    case STEP_race:
+        race.nth = 1 + (unsigned)s->arg[0] % 64;
+        race.steps = 1;
+        break;
     case STEP_create:
         create(s->dom);
         break;
@@ -601,6 +628,78 @@ void world_play(const struct step *s)
     }
     preempt_every(0);
     spin_assert_none_held();
+}
+
+/* ---- what happens in a race ---- */
+
+/* The other pcpu's turn. */
+static void race_now(void)
+{
+    struct host_machine kept = {.fault_in_alloc = host.fault_in_alloc,
+                                .fault_in_access = host.fault_in_access};
+    unsigned cpu = arch_cpu_id(), period = preempt_period, questions = preempt_questions;
+    host.fault_in_alloc = host.fault_in_access = 0;
+    in_race = true;
+    play_call(&race.step);
+    in_race = false;
+    host.fault_in_alloc = kept.fault_in_alloc;
+    host.fault_in_access = kept.fault_in_access;
+    host_fetch_reset();
+    preempt_period = period;
+    preempt_questions = questions;
+    host_play(cpu);
+}
+
+static unsigned pcpu_of(const struct step *s)
+{
+    unsigned dom = by_control(s) ? 0 : s->dom, vcpu = by_control(s) ? 0 : s->vcpu;
+    return actor_usable(dom, vcpu) ? vcpu_of(dom, vcpu)->sched.pcpu : MODEL_CPUS;
+}
+
+/* Steps that are a call by one vCPU. */
+static bool is_call(const struct step *s)
+{
+    return s->op != STEP_create && s->op != STEP_multi && s->op != STEP_idle &&
+           s->op != STEP_race && s->op != STEP_touch && s->op != STEP_use;
+}
+
+static bool can_race(const struct step *inner, const struct step *outer)
+{
+    unsigned cpu = pcpu_of(inner), other = pcpu_of(outer);
+    /* These wait until the domain's vCPUs have stopped. */
+    bool stops = inner->op == STEP_destroy || inner->op == STEP_context ||
+                 outer->op == STEP_destroy || outer->op == STEP_context;
+    bool ends = stops && inner->dom == outer->dom;
+    return is_call(inner) && is_call(outer) && !ends && cpu != other && cpu < MODEL_CPUS &&
+           other < MODEL_CPUS && !world[outer->dom].actor[outer->vcpu].busy;
+}
+
+/* True: the step was part of a race. */
+static bool raced(const struct step *s)
+{
+    if (race.steps == 1) {
+        race.step = *s;
+        race.step.lazy = 0;
+        race.steps = 2;
+        return true;
+    }
+    if (race.steps == 0) {
+        return false;
+    }
+    race.steps = 0;
+    if (!can_race(&race.step, s)) {
+        world_play(&race.step);
+        world_play(s);
+        return true;
+    }
+    race_at(race.nth, race_now);
+    world_play(s);
+    bool missed = race_pending();
+    race_at(0, NULL);
+    if (missed) {
+        world_play(&race.step);
+    }
+    return true;
 }
 
 static void kill(struct domain *d)
