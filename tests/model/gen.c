@@ -662,6 +662,11 @@ static struct step gen_side(const struct step *first)
         s.dom = first->dom;
     }
     s.vcpu = first ? !first->vcpu : (uint8_t)any_vcpu(s.dom);
+    if (first && s.dom == first->dom && chance(30)) {
+        s = *first; /* both do the same */
+        s.vcpu = !first->vcpu;
+        return s;
+    }
     do {
         s.op = (uint8_t)choose();
     } while (s.op == STEP_multi || s.op == STEP_race || s.op == STEP_create || s.op == STEP_use ||

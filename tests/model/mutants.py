@@ -80,6 +80,9 @@ MUTANTS = [
      "if (type & TYPE_COUNT_MASK) {"),
     ("two domains share an active grant", "    if (pinned && active->grantee != grantee) {",
      "    if (pinned && active->grantee == DOMID_IO) {"),
+    # races
+    ("two vCPUs may undo one mapping at once",
+     "    mapping(gt, tested)->live = false;\n    return", "    return"),
     ("the M2P keeps a freed frame's entry", "    m2p_set(frame_to_mfn(f), INVALID_M2P);\n"
      "    if (!(f->count & FRAME_HYP)) {", "    if (!(f->count & FRAME_HYP)) {"),
 ]
