@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-/* Bit operations on arrays of 64-bit words; the atomic ones are safe against other CPUs and
- * against guests that share the word. */
+/* Bit operations on arrays of 64-bit words, and sets of physical CPUs made of them. All are safe
+ * against other CPUs and against guests that share the word. */
 #pragma once
 
+#include "base/config.h"
 #include "base/types.h"
 
 #define BITMAP_WORDS(bits) DIV_ROUND_UP(bits, 64)
@@ -47,3 +48,33 @@ static inline unsigned find_next_bit(const uint64_t *map, unsigned bits, unsigne
     }
     return bits;
 }
+
+/* ---- sets of physical CPUs ---- */
+
+typedef struct {
+    uint64_t word[BITMAP_WORDS(MAX_PCPUS)];
+} cpumask_t;
+
+static inline void cpumask_set(cpumask_t *m, unsigned cpu)
+{
+    set_bit(cpu, m->word);
+}
+
+static inline void cpumask_clear(cpumask_t *m, unsigned cpu)
+{
+    clear_bit(cpu, m->word);
+}
+
+static inline bool cpumask_test(const cpumask_t *m, unsigned cpu)
+{
+    return test_bit(cpu, m->word);
+}
+
+static inline bool cpumask_empty(const cpumask_t *m)
+{
+    return find_next_bit(m->word, MAX_PCPUS, 0) == MAX_PCPUS;
+}
+
+#define for_each_cpu(cpu, mask)                                                                    \
+    for (unsigned cpu = find_next_bit((mask)->word, MAX_PCPUS, 0); cpu < MAX_PCPUS;                \
+         cpu = find_next_bit((mask)->word, MAX_PCPUS, cpu + 1))

@@ -43,26 +43,6 @@ static void put_text(struct out *o, const struct spec *spec, const char *text, i
     }
 }
 
-static void put_number(struct out *o, const struct spec *spec, uint64_t n, const char *prefix,
-                       const char *digits)
-{
-    char text[2 + DIGITS_MAX], *end = text + sizeof(text), *start = end;
-    unsigned base = (unsigned)strlen(digits);
-    int prefix_length = (int)strlen(prefix), least = 1;
-    if (spec->precision >= 0) {
-        least = spec->precision;
-    } else if (spec->zero && !spec->left) {
-        least = MAX(spec->width - prefix_length, 1);
-    }
-    for (int i = 0; n || i < MIN(least, DIGITS_MAX); i++, n /= base) {
-        *--start = digits[n % base];
-    }
-    for (int i = prefix_length; i > 0; i--) {
-        *--start = prefix[i - 1];
-    }
-    put_text(o, spec, start, (int)(end - start));
-}
-
 /* A decimal field of the format, or the next argument for '*'. */
 static int field_number(const char **fmt, va_list *ap)
 {
@@ -94,33 +74,38 @@ static struct spec parse_spec(const char **fmt, va_list *ap)
     return spec;
 }
 
-/* The next integer argument, widened from the size it is said to have. */
-static int64_t integer_arg(const struct spec *spec, bool is_signed, va_list *ap)
+static void put_number(struct out *o, const struct spec *spec, char kind, va_list *ap)
 {
+    bool is_signed = kind == 'd' || kind == 'i', hex = kind == 'x' || kind == 'X';
+    /* The argument, widened from the size it is said to have. */
     unsigned unused_bits = 64 - 8 * spec->bytes;
     uint64_t n = spec->bytes == sizeof(long) ? va_arg(*ap, uint64_t) : va_arg(*ap, unsigned);
     n <<= unused_bits;
-    return is_signed ? (int64_t)n >> unused_bits : (int64_t)(n >> unused_bits);
+    n = is_signed ? (uint64_t)((int64_t)n >> unused_bits) : n >> unused_bits;
+    bool negative = is_signed && (int64_t)n < 0;
+    n = negative ? -n : n;
+
+    const char *prefix = negative ? "-" : hex && spec->alternate && n ? "0x" : "";
+    const char *digits = kind == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
+    int prefix_length = (int)strlen(prefix), least = 1;
+    if (spec->precision >= 0) {
+        least = spec->precision;
+    } else if (spec->zero && !spec->left) {
+        least = MAX(spec->width - prefix_length, 1);
+    }
+    char text[2 + DIGITS_MAX], *end = text + sizeof(text), *start = end;
+    for (int i = 0; n || i < MIN(least, DIGITS_MAX); i++, n /= hex ? 16 : 10) {
+        *--start = digits[n % (hex ? 16 : 10)];
+    }
+    for (int i = prefix_length; i > 0; i--) {
+        *--start = prefix[i - 1];
+    }
+    put_text(o, spec, start, (int)(end - start));
 }
 
 static void put_conversion(struct out *o, const struct spec *spec, char kind, va_list *ap)
 {
-    int64_t n;
     switch (kind) {
-    case 'd':
-    case 'i':
-        n = integer_arg(spec, true, ap);
-        put_number(o, spec, n < 0 ? -(uint64_t)n : (uint64_t)n, n < 0 ? "-" : "", "0123456789");
-        break;
-    case 'u':
-        put_number(o, spec, (uint64_t)integer_arg(spec, false, ap), "", "0123456789");
-        break;
-    case 'x':
-    case 'X':
-        n = integer_arg(spec, false, ap);
-        put_number(o, spec, (uint64_t)n, spec->alternate && n ? "0x" : "",
-                   kind == 'X' ? "0123456789ABCDEF" : "0123456789abcdef");
-        break;
     case 's': {
         const char *s = va_arg(*ap, const char *) ?: "(null)";
         int length = 0;
@@ -135,8 +120,11 @@ static void put_conversion(struct out *o, const struct spec *spec, char kind, va
         put_text(o, spec, &c, 1);
         break;
     }
+    case '%':
+        put(o, '%');
+        break;
     default:
-        put(o, kind); /* a percent sign */
+        put_number(o, spec, kind, ap);
     }
 }
 

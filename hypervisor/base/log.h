@@ -16,7 +16,7 @@ void printk(const char *fmt, ...) format_printf(1, 2);
 void vprintk(const char *fmt, va_list ap);
 /* One line on behalf of d (NULL: no domain known), rate-limited per domain. */
 void log_guest(struct domain *d, const char *fmt, ...) format_printf(2, 3);
-/* Append raw text (a guest's console output) to ring and serial port. */
+/* Append raw text, not empty (the control domain's output), to ring and serial port. */
 void log_raw(const char *s, size_t bytes);
 /* Copy of the ring from *index on (free-running), at most `bytes`; returns bytes copied and moves
  * *index. incremental=false starts at the oldest byte. */

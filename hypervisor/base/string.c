@@ -70,16 +70,6 @@ int strcmp(const char *a, const char *b)
     return (uint8_t)*a - (uint8_t)*b;
 }
 
-int strncmp(const char *a, const char *b, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++) {
-        if (a[i] != b[i] || !a[i]) {
-            return (uint8_t)a[i] - (uint8_t)b[i];
-        }
-    }
-    return 0;
-}
-
 char *strchr(const char *s, int c)
 {
     for (; *s != (char)c; s++) {

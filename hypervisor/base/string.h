@@ -10,5 +10,4 @@ void *memset(void *dst, int byte, size_t bytes);
 int memcmp(const void *a, const void *b, size_t bytes);
 size_t strlen(const char *s);
 int strcmp(const char *a, const char *b);
-int strncmp(const char *a, const char *b, size_t bytes);
 char *strchr(const char *s, int c);

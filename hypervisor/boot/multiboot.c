@@ -58,7 +58,7 @@ static const char *skip(const char *s, bool spaces)
 static void copy_arguments(char *dst, const struct boot_info *info, uint32_t address)
 {
     const char *s = phys(address);
-    if (strncmp(info->loader, "GRUB ", 5)) {
+    if (memcmp(info->loader, "GRUB ", 5)) {
         s = skip(skip(skip(s, true), false), true);
     }
     (void)format(dst, BOOT_CMDLINE_BYTES, "%s", s);

@@ -35,16 +35,19 @@ void evtchn_free(struct domain *d)
 
 /* ---- ports ---- */
 
-/* The structure of a port number that a guest gave, or NULL. Needs no lock: pages stay. */
+/* Stands for the ports that do not exist: closed, and stays so. */
+static struct evtchn_port no_port;
+
+/* The structure of a port number that a guest gave, or no_port. Needs no lock: pages stay. */
 static struct evtchn_port *find_port(const struct domain *d, uint32_t port)
 {
     if (port == 0 || port >= d->evtchn.port_limit) {
-        return NULL;
+        return &no_port;
     }
     /* SAFETY: tested above, clamped in speculation. */
     port = (uint32_t)clamp_index(port, MAX_EVTCHNS);
     struct evtchn_port *page = read_once(d->evtchn.page[port / PORTS_PER_PAGE]);
-    return page ? &page[port % PORTS_PER_PAGE] : NULL;
+    return page ? &page[port % PORTS_PER_PAGE] : &no_port;
 }
 
 /* Give d's lowest free port this binding. */
@@ -117,7 +120,7 @@ static int close_locked(struct domain *d, uint32_t port)
 static int close_port(struct domain *d, uint32_t port)
 {
     const struct evtchn_port *p = find_port(d, port);
-    if (!p) {
+    if (p == &no_port) {
         return -EINVAL;
     }
     for (;;) {
@@ -139,9 +142,7 @@ static int close_port(struct domain *d, uint32_t port)
 void evtchn_close_all(struct domain *d)
 {
     for (uint32_t port = 1; port < d->evtchn.port_limit; port++) {
-        if (find_port(d, port)) {
-            (void)close_port(d, port); /* -EINVAL: it was free */
-        }
+        (void)close_port(d, port); /* -EINVAL: it was free */
     }
 }
 
@@ -149,11 +150,8 @@ void evtchn_close_all(struct domain *d)
 
 void evtchn_set_pending(struct domain *d, uint32_t port)
 {
-    const struct evtchn_port *p = find_port(d, port);
-    if (p) {
-        /* bind_vcpu only ever stores ids of vCPUs that exist. */
-        evtchn_bits_raise(d->vcpu[read_once(p->vcpu)], port);
-    }
+    /* bind_vcpu only ever stores ids of vCPUs that exist. */
+    evtchn_bits_raise(d->vcpu[read_once(find_port(d, port)->vcpu)], port);
 }
 
 void evtchn_send_virq(struct vcpu *v, unsigned virq)
@@ -174,9 +172,8 @@ void evtchn_send_global_virq(struct domain *d, unsigned virq)
 void evtchn_send_pirq(struct domain *d, uint32_t port)
 {
     SPIN_GUARD(&d->evtchn_lock);
-    const struct evtchn_port *p = find_port(d, port);
     /* The guest may have closed it while the interrupt was on its way. */
-    if (p && p->state == EVTCHNSTAT_pirq) {
+    if (find_port(d, port)->state == EVTCHNSTAT_pirq) {
         evtchn_set_pending(d, port);
     }
 }
@@ -185,9 +182,6 @@ long evtchnop_send(struct hypercall *hc, struct evtchn_send *arg)
 {
     struct domain *d = hc->d;
     const struct evtchn_port *p = find_port(d, arg->port);
-    if (!p) {
-        return -EINVAL;
-    }
     SPIN_GUARD(&d->evtchn_lock);
     switch (p->state) {
     case EVTCHNSTAT_interdomain:
@@ -221,7 +215,7 @@ long evtchnop_bind_interdomain(struct hypercall *hc, struct evtchn_bind_interdom
     /* Consent: the other domain made this port for us. Its death frees the port first. */
     struct evtchn_port *peer = find_port(remote, arg->remote_port);
     int rc = -EINVAL;
-    if (peer && peer->state == EVTCHNSTAT_unbound && peer->remote_domid == d->id) {
+    if (peer->state == EVTCHNSTAT_unbound && peer->remote_domid == d->id) {
         struct evtchn_port binding = {.state = EVTCHNSTAT_interdomain,
                                       .remote = remote,
                                       .remote_port = arg->remote_port,
@@ -313,9 +307,6 @@ long evtchnop_bind_vcpu(struct hypercall *hc, struct evtchn_bind_vcpu *arg)
         return -ENOENT;
     }
     struct evtchn_port *p = find_port(hc->d, arg->port);
-    if (!p) {
-        return -EINVAL;
-    }
     SPIN_GUARD(&hc->d->evtchn_lock);
     if (p->state == EVTCHNSTAT_closed || p->state == EVTCHNSTAT_ipi ||
         (p->state == EVTCHNSTAT_virq && virq_is_per_vcpu(p->irq))) {
@@ -328,7 +319,7 @@ long evtchnop_bind_vcpu(struct hypercall *hc, struct evtchn_bind_vcpu *arg)
 long evtchnop_unmask(struct hypercall *hc, struct evtchn_unmask *arg)
 {
     const struct evtchn_port *p = find_port(hc->d, arg->port);
-    if (!p) {
+    if (p == &no_port) {
         return -EINVAL;
     }
     evtchn_bits_unmask(hc->d->vcpu[read_once(p->vcpu)], arg->port);
@@ -337,13 +328,12 @@ long evtchnop_unmask(struct hypercall *hc, struct evtchn_unmask *arg)
 
 long evtchnop_status(struct hypercall *hc, struct evtchn_status *arg)
 {
-    static const struct evtchn_port closed = {.state = EVTCHNSTAT_closed};
     struct domain *d = hc->target;
     if (arg->port >= d->evtchn.port_limit) {
         return -EINVAL;
     }
     SPIN_GUARD(&d->evtchn_lock);
-    const struct evtchn_port *p = find_port(d, arg->port) ?: &closed;
+    const struct evtchn_port *p = find_port(d, arg->port);
     arg->status = p->state;
     arg->vcpu = p->vcpu;
     if (p->state == EVTCHNSTAT_unbound) {

@@ -56,9 +56,7 @@ static void emit_locked(const char *s, size_t bytes, bool asked)
     if (asked || panicking || strcmp(cmdline.loglvl, "none")) {
         arch_console_put(s, bytes);
     }
-    if (bytes) {
-        in_line = s[bytes - 1] != '\n';
-    }
+    in_line = s[bytes - 1] != '\n';
 }
 
 /* Text of our own: with the prefix at each start of a line. */
@@ -110,14 +108,12 @@ void log_guest(struct domain *d, const char *fmt, ...)
     va_list ap;
     va_start(ap, fmt);
     int length = d ? format(line, sizeof(line), "d%u: ", (unsigned)d->id) : 0;
-    length += format_va(line + length, sizeof(line) - (size_t)length, fmt, ap);
+    (void)format_va(line + length, sizeof(line) - (size_t)length, fmt, ap);
     va_end(ap);
-    bool ended = length > 0 && length < LINE_BYTES && line[length - 1] == '\n';
-
     lock();
     if (pay_locked(d ? &d->log_paid : &nobody_paid) || !strcmp(cmdline.loglvl, "all")) {
         emit_lines_locked(line);
-        if (!ended) {
+        if (in_line) {
             emit_locked("\n", 1, false);
         }
     }

@@ -25,11 +25,6 @@ void time_init(void)
     __atomic_store_n(&wall_base, (ns_t)sec * NS_PER_SEC - arch_now_ns(), __ATOMIC_RELAXED);
 }
 
-ns_t time_wallclock_now(void)
-{
-    return __atomic_load_n(&wall_base, __ATOMIC_RELAXED) + arch_now_ns();
-}
-
 void time_wallclock_update_locked(struct domain *d)
 {
     shared_info_t *s = d->shared_info;

@@ -15,8 +15,6 @@ struct vcpu;
 
 /* Read the battery clock. Called once, by domain_init(). */
 void time_init(void);
-/* Time of day, nanoseconds since 1970, UTC. */
-ns_t time_wallclock_now(void);
 /* Set the clock: it was `sec` and `nsec` at system time `at`. All domains are told. -EINVAL. */
 must_check int time_wallclock_set(uint64_t sec, uint32_t nsec, uint64_t at);
 /* Domain d's clock differs from the machine's by `sec` seconds. */
