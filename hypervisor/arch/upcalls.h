@@ -8,10 +8,9 @@
 struct cpu_user_regs;
 struct boot_info;
 
-/* `syscall` executed at CPL 3 in 64-bit mode (32-bit mode: compat true): hypercall from guest
- * kernel mode, system call of the guest otherwise. */
+/* `syscall` executed at CPL 3, in 32-bit code when cs says so: hypercall from guest kernel mode,
+ * system call of the guest otherwise. */
 void upcall_syscall(struct cpu_user_regs *regs);
-void upcall_syscall_compat(struct cpu_user_regs *regs);
 /* Exception in guest mode: vector and error code are in regs, cr2 valid for #PF. */
 void upcall_guest_trap(struct cpu_user_regs *regs, vaddr_t cr2);
 /* Exception in the hypervisor that the exception table does not cover. True: it was fixed up
@@ -21,7 +20,6 @@ bool upcall_hyp_fault(struct cpu_user_regs *regs, vaddr_t cr2);
 void upcall_failsafe(struct cpu_user_regs *regs);
 /* Interrupts. */
 void upcall_timer(void);
-void upcall_kick(void);
 void upcall_irq(unsigned token);
 void upcall_console_input(void);
 /* Last thing before every return to a guest: deferred work, scheduling, events. */

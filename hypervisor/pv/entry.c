@@ -3,6 +3,7 @@
  * The crossing between guest and hypervisor: what a `syscall` means, and everything that has to
  * happen before a guest runs again. No locks are held at either end.
  */
+#include "arch/layout.h"
 #include "arch/upcalls.h"
 #include "base/lock.h"
 #include "core/console.h"
@@ -14,36 +15,24 @@
 void upcall_syscall(struct cpu_user_regs *regs)
 {
     struct vcpu *v = current_vcpu();
-    if (!v->pv.kernel_mode) {
-        trap_syscall(v, regs, false);
-        return;
-    }
-    if (!is_canonical(regs->rip)) {
-        /* SAFETY: SYSRET to such an address faults in the hypervisor on some processors. */
+    bool compat = regs->cs == SEL_GUEST_CS32;
+    if (compat || !is_canonical(regs->rip)) {
+        /* SAFETY: SYSRET is for 64-bit code, and to an address that is not canonical it faults in
+         * the hypervisor on some processors. */
         regs->entry_vector = 0;
     }
-    hypercall_from_regs(regs);
-}
-
-void upcall_syscall_compat(struct cpu_user_regs *regs)
-{
-    struct vcpu *v = current_vcpu();
-    regs->entry_vector = 0;
-    if (v->pv.kernel_mode) {
+    if (!v->pv.kernel_mode) {
+        trap_syscall(v, regs, compat);
+    } else if (compat) {
         regs->rax = (uint64_t)-ENOSYS; /* there are no 32-bit guest kernels */
     } else {
-        trap_syscall(v, regs, true);
+        hypercall_from_regs(regs);
     }
 }
 
 void upcall_timer(void)
 {
     deferred_raise(arch_cpu_id(), DEFER_TIMER);
-}
-
-void upcall_kick(void)
-{
-    /* Nothing to do: being here, this CPU looks at its deferred work on the way out. */
 }
 
 void upcall_console_input(void)

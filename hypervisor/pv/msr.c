@@ -7,15 +7,7 @@
 #include "pv/emul.h"
 
 #define MSR_PATCH_LEVEL 0x8b
-#define MSR_MCG_CAP 0x179
-#define MSR_MCG_STATUS 0x17a
-#define MSR_SYSENTER_CS 0x174
-#define MSR_SYSENTER_EIP 0x176
 #define MSR_HYPERCALL_PAGE 0x40000000
-#define MSR_SYSCFG 0xc0010010
-#define MSR_HWCR 0xc0010015
-#define MSR_NB_CFG 0xc001001f
-#define MSR_DE_CFG 0xc0011029
 
 #define APIC_BASE_ADDRESS 0xfee00000UL
 #define APIC_BASE_BSP (1UL << 8)
@@ -25,22 +17,19 @@
 #define MISC_ENABLE_NO_BTS_PEBS (3UL << 11)
 #define MISC_ENABLE_MONITOR (1UL << 18)
 
-#define HWCR_TSC_FREQ_SEL (1UL << 24)
-#define DE_CFG_LFENCE_SERIALISE (1UL << 1)
-
 /* Registers that read as a constant and swallow writes. */
 static const struct constant_msr {
     uint32_t first, last;
     bool amd; /* exists on AMD's line of processors only */
     uint64_t value;
 } constant_msrs[] = {
-    {MSR_MCG_CAP, MSR_MCG_STATUS, false, 0}, /* machine checks: no banks */
-    {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, false, 0},
+    {0x174, 0x176, false, 0}, /* SYSENTER */
+    {0x179, 0x17a, false, 0}, /* machine checks: no banks */
     {MSR_STAR, MSR_SYSCALL_MASK, false, 0},
-    {MSR_SYSCFG, MSR_SYSCFG, true, 0},
-    {MSR_HWCR, MSR_HWCR, true, HWCR_TSC_FREQ_SEL},
-    {MSR_NB_CFG, MSR_NB_CFG, true, 0},
-    {MSR_DE_CFG, MSR_DE_CFG, true, DE_CFG_LFENCE_SERIALISE},
+    {0xc0010010, 0xc0010010, true, 0},         /* SYSCFG */
+    {0xc0010015, 0xc0010015, true, 1UL << 24}, /* HWCR: the TSC runs at a fixed frequency */
+    {0xc001001f, 0xc001001f, true, 0},         /* NB_CFG */
+    {0xc0011029, 0xc0011029, true, 1UL << 1},  /* DE_CFG: LFENCE serialises */
 };
 
 /* MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE as a guest kernel sees them. */

@@ -70,7 +70,7 @@ trap_return:
  * around it; only the jump at the end of each is corrected. Saves rsp, switches to guest_regs and
  * pushes what an interrupt would have. */
 #define NEAR(offset) (syscall_stub + (offset) - PERCPU_STUB)(%rip)
-.macro SYSCALL_STUB cs, target
+.macro SYSCALL_STUB cs
     mov %rsp, NEAR(PERCPU_TSS + 0x800)
     lea NEAR(STACK_BYTES - CPU_INFO_BYTES + REGS_ES), %rsp
     push $SEL_GUEST_DS
@@ -81,19 +81,14 @@ trap_return:
     push $0
     movl $VECTOR_SYSCALL, 4(%rsp)
     .byte 0xe9 /* jmp */
-    .long \target - . - 4
+    .long syscall_entry - . - 4
 .endm
     .globl syscall_stub, syscall_compat_stub, syscall_stubs_end
 syscall_stub:
-    SYSCALL_STUB SEL_GUEST_CS64, syscall_entry
+    SYSCALL_STUB SEL_GUEST_CS64
 syscall_compat_stub:
-    SYSCALL_STUB SEL_GUEST_CS32, syscall_compat_entry
+    SYSCALL_STUB SEL_GUEST_CS32
 syscall_stubs_end:
-
-syscall_compat_entry:
-    SAVE_GPRS
-    call upcall_syscall_compat
-    jmp exit_to_guest
 
 syscall_entry:
     SAVE_GPRS

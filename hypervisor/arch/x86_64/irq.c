@@ -200,13 +200,12 @@ void irq_dispatch(unsigned vector)
             upcall_console_input();
         }
         upcall_timer();
-    } else if (vector == VECTOR_KICK) {
-        upcall_kick();
     } else if (vector == VECTOR_FLUSH) {
         tlb_service();
     } else if (vector == VECTOR_APIC_ERROR) {
         apic_error();
-    } else {
+    } else if (vector != VECTOR_KICK) {
+        /* A kick is over here: this CPU looks at its deferred work on the way out. */
         log_guest(NULL, "interrupt at vector %02x, which nobody uses\n", vector);
     }
 }
