@@ -140,19 +140,16 @@ static uint64_t measure_khz(const struct reference *r, uint64_t period_fs)
     return (tsc1 - tsc0) * 1000000 / elapsed_ns;
 }
 
-/* ns = ((ticks << shift) * mul) >> 32 with mul using all of its 32 bits. */
+/* ns = ((ticks << shift) * mul) >> 32 with mul using all of its 32 bits; for less than 256 GHz. */
 static void set_scale(uint64_t khz)
 {
-    uint64_t num = 1000000, den = khz;
-    scale.khz = khz;
-    for (; num >= den; den <<= 1) {
+    uint64_t mul = (1000000UL << 40) / khz;
+    for (scale.shift = -8; mul >> 32; mul >>= 1) {
         scale.shift++;
     }
-    for (; num * 2 < den; num <<= 1) {
-        scale.shift--;
-    }
+    scale.khz = khz;
     scale.tsc_at_zero = arch_rdtsc();
-    scale.mul = (uint32_t)((num << 32) / den);
+    scale.mul = (uint32_t)mul;
 }
 
 void clock_init(void)

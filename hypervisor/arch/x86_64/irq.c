@@ -25,9 +25,6 @@
 #define RTE_LEVEL (1u << 15)
 #define RTE_MASKED (1u << 16)
 
-#define PIC1 0x20
-#define PIC2 0xa0
-
 enum use { USE_FREE, USE_GSI, USE_MSI, USE_UART };
 
 static struct spinlock irq_lock = SPINLOCK_INIT(RANK_IOAPIC);
@@ -232,14 +229,15 @@ void arch_kick_cpu(unsigned cpu)
 
 void irq_mask_old_controllers(void)
 {
-    static const uint8_t words[][3] = {{PIC1, 0x20, 4}, {PIC2, 0x28, 2}};
-    for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
-        uint16_t port = words[i][0];
-        arch_out(port, 1, 0x11); /* initialise, four words */
-        arch_out(port + 1, 1, words[i][1]);
-        arch_out(port + 1, 1, words[i][2]);
-        arch_out(port + 1, 1, 1);
-        arch_out(port + 1, 1, 0xff);
+    static const struct {
+        uint8_t port, value;
+    } writes[] = {
+        /* initialise, vectors, how the two are joined, mode; then the mask */
+        {0x20, 0x11}, {0x21, 0x20}, {0x21, 4}, {0x21, 1}, {0x21, 0xff},
+        {0xa0, 0x11}, {0xa1, 0x28}, {0xa1, 2}, {0xa1, 1}, {0xa1, 0xff},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(writes); i++) {
+        arch_out(writes[i].port, 1, writes[i].value);
     }
 }
 
