@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "core/grant_table.h"
 #include "model.h"
 
 #define HANDLER_RIP 0x4000
@@ -381,7 +382,27 @@ static void name_frames(unsigned dom, int64_t slot, const uint64_t *list, uint64
     }
 }
 
-void call_done(const struct step *s, const struct call *c, long rc)
+/* The mapper has just begun to use a reference: if nobody else does, the entry must say it may,
+ * now. (While it is in use the granter may write there what it likes.) */
+static void check_consent(const struct step *s, bool readonly, unsigned own_pins)
+{
+    unsigned granter = (unsigned)s->arg[1], ref = (unsigned)s->arg[0];
+    const struct domain *d = s->arg[1] == -1 ? world[s->dom].d : world[granter].d;
+    if (s->arg[1] < 0 || !d || ref >= GRANTS_PER_FRAME) {
+        return;
+    }
+    const struct grant_active *active = &d->grant->active[0][ref];
+    const grant_entry_v1_t *e = (grant_entry_v1_t *)frame_to_virt(d->grant->frame[0]) + ref;
+    unsigned pins = active->writers + (readonly ? active->readers : 0u);
+    bool allowed = (e->flags & GTF_type_mask) == GTF_permit_access &&
+                   e->domid == world[s->dom].id && (readonly || !(e->flags & GTF_readonly));
+    if (pins == own_pins && !allowed) {
+        model_fail("consent", "d%u uses reference %u of d%u without being allowed to",
+                   world[s->dom].id, ref, d->id);
+    }
+}
+
+void call_done(const struct step *s, const struct call *c, long rc, bool at_once)
 {
     switch (s->op) {
     case STEP_populate:
@@ -399,6 +420,17 @@ void call_done(const struct step *s, const struct call *c, long rc)
         const struct gnttab_map_grant_ref *op = c->out;
         if (rc == 0 && op->status == GNTST_okay) {
             world[s->dom].handle[(uint64_t)s->arg[5] % MODEL_HANDLES] = op->handle;
+            if (at_once) {
+                check_consent(s, op->flags & GNTMAP_readonly, 1);
+            }
+        }
+        break;
+    }
+    case STEP_gcopy: {
+        const struct gnttab_copy *op = c->out;
+        /* Reference 0 is where a copy into a granted grant table lands. */
+        if (rc == 0 && op->status == GNTST_okay && at_once && s->arg[0]) {
+            check_consent(s, op->flags & GNTCOPY_source_gref, 0);
         }
         break;
     }

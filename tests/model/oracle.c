@@ -533,10 +533,18 @@ static void before_flush(void)
     }
 }
 
-/* Frames left the heap: nobody may have anything of them cached. */
+/* Frames left the heap: nothing of what was in them may be left, and nobody may have anything of
+ * them cached. */
 static void after_alloc(mfn_t first, uint64_t count)
 {
+    static const uint8_t zeroes[PAGE_SIZE];
     first_used = MIN(first_used, first);
+    for (mfn_t mfn = first; mfn < first + count; mfn++) {
+        if (memcmp(mfn_to_virt(mfn), zeroes, PAGE_SIZE)) {
+            model_fail("uncleared", "frame %lx is given out with what was in it",
+                       (unsigned long)mfn);
+        }
+    }
     for (unsigned cpu = 0; cpu < MODEL_CPUS; cpu++) {
         const struct host_tlb *t = &host_tlb[cpu];
         for (unsigned i = 0; i < t->count; i++) {

@@ -96,21 +96,21 @@ static long round_of(struct actor *a)
     return (long)regs->rax;
 }
 
+static bool in_race, race_used; /* one is being played; the step is part of one */
+
 /* All calls of the actor's entry are done. */
 static void collect(struct actor *a, long rc)
 {
     for (unsigned i = 0; i < a->calls; i++) {
         if (a->multicall) {
             const struct multicall_entry *entry = a->call[CALLS_MAX - 1].out;
-            call_done(&a->step[i], &a->call[i], rc == 0 ? (long)entry[i].result : rc);
+            call_done(&a->step[i], &a->call[i], rc == 0 ? (long)entry[i].result : rc, false);
         } else {
-            call_done(&a->step[i], &a->call[i], rc);
+            call_done(&a->step[i], &a->call[i], rc, !race_used);
         }
     }
     a->calls = 0;
 }
-
-static bool in_race;
 
 /* Not in the middle of another pcpu's call, which holds references of its own. */
 static void check_between(void)
@@ -692,10 +692,12 @@ static bool raced(const struct step *s)
         world_play(s);
         return true;
     }
+    race_used = true;
     race_at(race.nth, race_now);
     world_play(s);
     bool missed = race_pending();
     race_at(0, NULL);
+    race_used = false;
     if (missed) {
         world_play(&race.step);
     }
