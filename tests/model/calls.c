@@ -224,6 +224,42 @@ static bool build_exchange(const struct step *s, struct actor *a, struct call *c
     return n > 0;
 }
 
+static bool build_increase(const struct step *s, struct actor *a, struct call *c)
+{
+    struct xen_memory_reservation r = {.nr_extents = MIN((uint64_t)s->arg[1], 4UL),
+                                       .mem_flags = XENMEMF_address_bits((unsigned)s->arg[2] & 63),
+                                       .domid = dom_id(s->arg[0])};
+    r.extent_start.p = (xen_pfn_t *)put(a, NULL, 4 * 8);
+    c->nr = __HYPERVISOR_memory_op;
+    c->arg[0] = XENMEM_increase_reservation;
+    c->arg[1] = put(a, &r, sizeof(r));
+    return true;
+}
+
+static bool build_setup(const struct step *s, struct actor *a, struct call *c)
+{
+    struct gnttab_setup_table op = {.dom = DOMID_SELF, .nr_frames = (uint32_t)s->arg[0] & 3};
+    op.frame_list.p = (xen_pfn_t *)put(a, NULL, 4 * 8);
+    c->nr = __HYPERVISOR_grant_table_op;
+    c->arg[0] = GNTTABOP_setup_table;
+    c->arg[1] = put(a, &op, sizeof(op));
+    c->arg[2] = 1;
+    return true;
+}
+
+static bool build_resource(const struct step *s, struct actor *a, struct call *c)
+{
+    struct xen_mem_acquire_resource r = {.domid = dom_id(s->dom),
+                                         .type = XENMEM_resource_grant_table,
+                                         .frame = (uint64_t)s->arg[0] & 3,
+                                         .nr_frames = (uint32_t)s->arg[1] & 3};
+    r.frame_list.p = (xen_pfn_t *)(r.nr_frames ? put(a, NULL, 4 * 8) : 0);
+    c->nr = __HYPERVISOR_memory_op;
+    c->arg[0] = XENMEM_acquire_resource;
+    c->arg[1] = put(a, &r, sizeof(r));
+    return true;
+}
+
 /* The address a grant operation names: linear, or of an entry of a table. */
 static uint64_t host_addr(int64_t where, int64_t index)
 {
@@ -306,6 +342,8 @@ static bool build_domctl(const struct step *s, struct actor *a, struct call *c, 
         .cmd = cmd, .interface_version = XEN_DOMCTL_INTERFACE_VERSION, .domain = dom_id(s->dom)};
     if (cmd == XEN_DOMCTL_max_mem) {
         op.u.max_mem.max_memkb = (uint64_t)s->arg[0] << (PAGE_SHIFT - 10);
+    } else if (cmd == XEN_DOMCTL_hypercall_init) {
+        op.u.hypercall_init.gmfn = ref_mfn(s->arg[0]);
     } else if (cmd == XEN_DOMCTL_setvcpucontext) {
         op.u.vcpucontext.vcpu = (uint32_t)s->arg[0];
         op.u.vcpucontext.ctxt.p = (vcpu_guest_context_t *)put_context(s, a);
@@ -348,6 +386,14 @@ bool call_build(const struct step *s, struct actor *a, struct call *c)
         return build_decrease(s, a, c);
     case STEP_exchange:
         return build_exchange(s, a, c);
+    case STEP_increase:
+        return build_increase(s, a, c);
+    case STEP_setup:
+        return build_setup(s, a, c);
+    case STEP_resource:
+        return build_resource(s, a, c);
+    case STEP_stubs:
+        return build_domctl(s, a, c, XEN_DOMCTL_hypercall_init);
     case STEP_gmap:
         return build_gmap(s, a, c);
     case STEP_gunmap:

@@ -573,6 +573,21 @@ static void fill(struct step *s)
     case STEP_exchange:
         gen_memory(s);
         break;
+    case STEP_increase:
+        add(s, chance(80) ? -1 : (int64_t)rnd(MODEL_DOMS));
+        add(s, 1 + rnd(3));
+        add(s, chance(50) ? 0 : 20 + rnd(8));
+        break;
+    case STEP_setup:
+        add(s, rnd(4));
+        break;
+    case STEP_resource:
+        add(s, rnd(3));
+        add(s, rnd(4));
+        break;
+    case STEP_stubs:
+        add(s, leaf_ref(s->dom));
+        break;
     case STEP_maxmem:
         add(s, MODEL_MEM_PAGES - rnd(30));
         break;
@@ -626,7 +641,8 @@ static const struct {
               {STEP_gdt, 3},    {STEP_desc, 3},     {STEP_ldtfault, 2}, {STEP_user, 2},
               {STEP_init, 2},   {STEP_context, 1},  {STEP_info, 1},     {STEP_idle, 2},
               {STEP_multi, 4},  {STEP_resume, 3},   {STEP_gcopy, 2},    {STEP_maxmem, 1},
-              {STEP_create, 1}, {STEP_destroy, 1},  {STEP_race, 12}};
+              {STEP_create, 1}, {STEP_destroy, 1},  {STEP_race, 12},    {STEP_increase, 1},
+              {STEP_setup, 1},  {STEP_resource, 1}, {STEP_stubs, 1}};
 
 static enum step_op choose(void)
 {

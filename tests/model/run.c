@@ -514,16 +514,22 @@ static void run_batch(void)
     call_now(v, a, &(struct call){.nr = __HYPERVISOR_multicall, .arg = {va, a->calls}}, &batch.how);
 }
 
+/* Steps in which the control domain acts on another. */
+static bool by_control(const struct step *s)
+{
+    return s->op == STEP_destroy || s->op == STEP_maxmem || s->op == STEP_context ||
+           s->op == STEP_resource || s->op == STEP_stubs;
+}
+
 /* True: the step is part of a multicall. */
 static bool collected(const struct step *s)
 {
     if (!batch.open) {
         return false;
     }
-    bool call = s->op <= STEP_info && s->op != STEP_context && s->op != STEP_maxmem &&
-                s->op != STEP_create && s->op != STEP_destroy && s->op != STEP_grant &&
-                s->op != STEP_ldtfault && s->op != STEP_touch && s->op != STEP_use &&
-                s->op != STEP_store && s->op != STEP_user;
+    bool call = s->op <= STEP_info && !by_control(s) && s->op != STEP_create &&
+                s->op != STEP_grant && s->op != STEP_ldtfault && s->op != STEP_touch &&
+                s->op != STEP_use && s->op != STEP_store && s->op != STEP_user;
     if (!call || s->dom != batch.dom || s->vcpu != batch.vcpu) {
         run_batch();
         return false;
@@ -546,12 +552,6 @@ static void open_batch(const struct step *s)
         batch.open = true;
         world[s->dom].actor[s->vcpu].calls = 0;
     }
-}
-
-/* Steps in which the control domain acts on another. */
-static bool by_control(const struct step *s)
-{
-    return s->op == STEP_destroy || s->op == STEP_maxmem || s->op == STEP_context;
 }
 
 static void play_call(const struct step *s)
