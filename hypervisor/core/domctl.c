@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * XEN_DOMCTL_*: the control domain's operations on domains and their vCPUs. Handlers check and
- * shape arguments and call whoever owns the state; they hold a reference of the target and no lock.
+ * XEN_DOMCTL_*: the control domain's operations on domains and their vCPUs, and those XEN_SYSCTL_*
+ * that describe domains and sets of CPUs. Handlers check and shape arguments and call whoever owns
+ * the state; they hold a reference of the target and no lock.
  */
-#include "core/domctl.h"
-
 #include "base/string.h"
 #include "core/frame_alloc.h"
 #include "core/hooks.h"
@@ -39,7 +38,7 @@ static void fill_vcpus(const struct domain *d, struct xen_domctl_getdomaininfo *
     }
 }
 
-void domctl_fill_info(struct domain *d, struct xen_domctl_getdomaininfo *info)
+static void fill_info(struct domain *d, struct xen_domctl_getdomaininfo *info)
 {
     memset(info, 0, sizeof(*info));
     info->domain = d->id;
@@ -65,9 +64,28 @@ long domctl_getdomaininfo(struct xen_domctl *op)
     if (!d) {
         return -ESRCH;
     }
-    domctl_fill_info(d, &op->u.getdomaininfo);
+    fill_info(d, &op->u.getdomaininfo);
     op->domain = d->id;
     domain_put(d);
+    return 0;
+}
+
+long sysctl_getdomaininfolist(struct xen_sysctl_getdomaininfolist *arg)
+{
+    uint32_t count = 0;
+    domid_t next = arg->first_domain;
+    struct domain *d;
+    while (count < arg->max_domains && (d = domain_get_next(next))) {
+        struct xen_domctl_getdomaininfo info;
+        fill_info(d, &info);
+        next = d->id + 1;
+        domain_put(d);
+        if (guest_write_element(GUEST_ADDR(arg->buffer), count, &info, sizeof(info))) {
+            return -EFAULT;
+        }
+        count++;
+    }
+    arg->num_domains = count;
     return 0;
 }
 
@@ -223,7 +241,8 @@ long domctl_getpageframeinfo3(struct domain *d, struct xen_domctl_getpageframein
 
 /* ---- bitmaps of nodes and CPUs ---- */
 
-int domctl_write_bitmap(const struct xenctl_bitmap *map, unsigned count)
+/* Write `count` ones (online CPUs, nodes), cut or padded with zeros, to a guest's bitmap. */
+static int write_bitmap(const struct xenctl_bitmap *map, unsigned count)
 {
     unsigned ones = MIN(count, map->nr_bits);
     uint64_t bytes = DIV_ROUND_UP((uint64_t)map->nr_bits, 8);
@@ -249,7 +268,7 @@ long domctl_setnodeaffinity(struct domain *d unused, struct xen_domctl_nodeaffin
 
 long domctl_getnodeaffinity(struct domain *d unused, struct xen_domctl_nodeaffinity *arg)
 {
-    return domctl_write_bitmap(&arg->nodemap, 1);
+    return write_bitmap(&arg->nodemap, 1);
 }
 
 /* Every vCPU may run on every online CPU: a map that leaves one out cannot be kept. */
@@ -280,10 +299,10 @@ static long affinity(struct domain *d, const struct xen_domctl_vcpuaffinity *a, 
     int rc = 0;
     if (a->flags & XEN_VCPUAFFINITY_HARD) {
         rc = set ? check_cpumap(&a->cpumap_hard) : 0;
-        rc = rc ?: domctl_write_bitmap(&a->cpumap_hard, arch_cpus_online());
+        rc = rc ?: write_bitmap(&a->cpumap_hard, arch_cpus_online());
     }
     if (rc == 0 && (a->flags & XEN_VCPUAFFINITY_SOFT)) {
-        rc = domctl_write_bitmap(&a->cpumap_soft, arch_cpus_online());
+        rc = write_bitmap(&a->cpumap_soft, arch_cpus_online());
     }
     return rc;
 }
@@ -296,6 +315,21 @@ long domctl_setvcpuaffinity(struct domain *d, struct xen_domctl_vcpuaffinity *ar
 long domctl_getvcpuaffinity(struct domain *d, struct xen_domctl_vcpuaffinity *arg)
 {
     return affinity(d, arg, false);
+}
+
+/* ABI: pools are asked for one by one, each time for the first from an id on. */
+long sysctl_cpupool_op(struct xen_sysctl_cpupool_op *arg)
+{
+    if (arg->op != XEN_SYSCTL_CPUPOOL_OP_INFO) {
+        return -EOPNOTSUPP;
+    }
+    if (arg->cpupool_id != 0 && arg->cpupool_id != XEN_SYSCTL_CPUPOOL_PAR_ANY) {
+        return -ENOENT;
+    }
+    arg->cpupool_id = 0;
+    arg->sched_id = XEN_SCHEDULER_CREDIT2;
+    arg->n_dom = read_once(domain_count);
+    return write_bitmap(&arg->cpumap, arch_cpus_online());
 }
 
 /* ---- vCPUs ---- */

@@ -4,9 +4,7 @@
  * one memory node, one socket, one core a processor, one pool. No locks of its own.
  */
 #include "base/log.h"
-#include "base/string.h"
 #include "core/console.h"
-#include "core/domctl.h"
 #include "core/frame_alloc.h"
 #include "core/subop.h"
 
@@ -76,25 +74,6 @@ long sysctl_physinfo(struct xen_sysctl_physinfo *arg)
 long sysctl_sched_id(struct xen_sysctl_sched_id *arg)
 {
     arg->sched_id = XEN_SCHEDULER_CREDIT2;
-    return 0;
-}
-
-long sysctl_getdomaininfolist(struct xen_sysctl_getdomaininfolist *arg)
-{
-    uint32_t count = 0;
-    domid_t next = arg->first_domain;
-    struct domain *d;
-    while (count < arg->max_domains && (d = domain_get_next(next))) {
-        struct xen_domctl_getdomaininfo info;
-        domctl_fill_info(d, &info);
-        next = d->id + 1;
-        domain_put(d);
-        if (guest_write_element(GUEST_ADDR(arg->buffer), count, &info, sizeof(info))) {
-            return -EFAULT;
-        }
-        count++;
-    }
-    arg->num_domains = count;
     return 0;
 }
 
@@ -173,21 +152,6 @@ long sysctl_numainfo(struct xen_sysctl_numainfo *arg)
         arg->num_nodes = 1;
     }
     return 0;
-}
-
-/* ABI: pools are asked for one by one, each time for the first from an id on. */
-long sysctl_cpupool_op(struct xen_sysctl_cpupool_op *arg)
-{
-    if (arg->op != XEN_SYSCTL_CPUPOOL_OP_INFO) {
-        return -EOPNOTSUPP;
-    }
-    if (arg->cpupool_id != 0 && arg->cpupool_id != XEN_SYSCTL_CPUPOOL_PAR_ANY) {
-        return -ENOENT;
-    }
-    arg->cpupool_id = 0;
-    arg->sched_id = XEN_SCHEDULER_CREDIT2;
-    arg->n_dom = read_once(domain_count);
-    return domctl_write_bitmap(&arg->cpumap, arch_cpus_online());
 }
 
 long sysctl_get_cpu_levelling_caps(struct xen_sysctl_cpu_levelling_caps *arg)

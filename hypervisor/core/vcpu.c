@@ -6,14 +6,11 @@
  * Locks: none of its own. runstate is under the run-queue lock; context_busy keeps two callers from
  * giving registers to one vCPU at once.
  */
-#include "base/bitmap.h"
-#include "base/string.h"
 #include "core/domain.h"
 #include "core/frame_alloc.h"
 #include "core/guest_access.h"
 #include "core/hooks.h"
 #include "core/hypercall.h"
-#include "core/sched.h"
 #include "core/time.h"
 
 #define PERIOD_MIN_NS NS_PER_MS
