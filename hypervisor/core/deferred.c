@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: MIT
-/*
- * Work to do on the way out of the hypervisor: one word of bits a pcpu, set by interrupts and other
- * CPUs, taken by the exit path. No lock; the bits are atomic. A bit that was set already has kicked
- * its pcpu already.
- */
+/* One word of bits a pcpu, atomic, no lock. A bit that was set already has kicked its pcpu. */
 #include "core/deferred.h"
 
 #include "arch/arch.h"

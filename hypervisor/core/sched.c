@@ -257,18 +257,16 @@ static void steal(struct runq *mine)
         }
         spin_lock(&rq->lock);
         struct vcpu *v = first_waiting(rq);
-        uint64_t lag = 0;
-        if (v) {
-            list_del(&v->sched.queue);
-            rq->members--;
-            lag = v->sched.vruntime - rq->clock;
-            write_once(v->sched.pcpu, cpu_of(mine));
-        }
-        spin_unlock(&rq->lock);
         if (!v) {
+            spin_unlock(&rq->lock);
             continue;
         }
-        spin_lock(&mine->lock);
+        list_del(&v->sched.queue);
+        rq->members--;
+        uint64_t lag = v->sched.vruntime - rq->clock;
+        write_once(v->sched.pcpu, cpu_of(mine));
+        spin_unlock(&rq->lock);
+        SPIN_GUARD(&mine->lock);
         mine->members++;
         if (!queued(v)) {
             /* Its place relative to the others goes with it, not the other queue's clock. */
@@ -277,7 +275,6 @@ static void steal(struct runq *mine)
                 insert_locked(mine, v);
             }
         }
-        spin_unlock(&mine->lock);
         return;
     }
 }
