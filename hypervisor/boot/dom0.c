@@ -14,7 +14,6 @@
 #include "base/string.h"
 #include "boot/boot.h"
 #include "core/domain.h"
-#include "core/frame_alloc.h"
 #include "core/hooks.h"
 #include "core/hypercall.h"
 #include "pv/page_type.h"

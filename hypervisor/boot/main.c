@@ -6,7 +6,6 @@
 #include "boot/boot.h"
 #include "core/deferred.h"
 #include "core/domain.h"
-#include "core/frame_alloc.h"
 
 noreturn void upcall_boot(const struct boot_info *info)
 {

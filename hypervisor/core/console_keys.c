@@ -7,7 +7,6 @@
 
 #include "base/log.h"
 #include "core/domain.h"
-#include "core/frame_alloc.h"
 #include "core/grant_table.h"
 
 static void show_domain(struct domain *d)

@@ -17,7 +17,6 @@
 #include "base/cmdline.h"
 #include "base/format.h"
 #include "base/log.h"
-#include "core/frame_alloc.h"
 #include "core/grant_table.h"
 #include "core/hooks.h"
 #include "core/hypercall.h"

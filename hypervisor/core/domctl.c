@@ -5,7 +5,6 @@
  * the state; they hold a reference of the target and no lock.
  */
 #include "base/string.h"
-#include "core/frame_alloc.h"
 #include "core/hooks.h"
 #include "core/subop.h"
 #include "core/time.h"

@@ -14,7 +14,6 @@
 
 #include "base/checked.h"
 #include "core/domain.h"
-#include "core/frame_alloc.h"
 #include "core/pirq.h"
 #include "core/subop.h"
 

@@ -11,7 +11,6 @@
 
 #include "base/checked.h"
 #include "core/domain.h"
-#include "core/frame_alloc.h"
 
 struct frame *frame_table;
 

@@ -12,7 +12,7 @@
  *
  * Lock: heap_lock (RANK_HEAP) for lists and heads; a domain's page list: its pages_lock.
  */
-#include "core/frame_alloc.h"
+#include "core/frame.h"
 
 #include "core/domain.h"
 

@@ -9,7 +9,6 @@
  *
  * Lock: the mapping domain's grant lock; never held while pv/ works on page tables.
  */
-#include "core/frame_alloc.h"
 #include "core/grant_table.h"
 #include "core/hooks.h"
 #include "core/hypercall.h"

@@ -14,7 +14,6 @@
  */
 #include "core/grant_table.h"
 
-#include "core/frame_alloc.h"
 #include "core/hypercall.h"
 #include "core/subop.h"
 

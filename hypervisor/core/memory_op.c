@@ -11,7 +11,6 @@
 #include "base/checked.h"
 #include "base/string.h"
 #include "core/domain.h"
-#include "core/frame_alloc.h"
 #include "core/grant_table.h"
 #include "core/subop.h"
 

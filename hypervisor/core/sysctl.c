@@ -5,7 +5,6 @@
  */
 #include "base/log.h"
 #include "core/console.h"
-#include "core/frame_alloc.h"
 #include "core/subop.h"
 
 #define READ_CHUNK 512u

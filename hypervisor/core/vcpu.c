@@ -7,7 +7,6 @@
  * giving registers to one vCPU at once.
  */
 #include "core/domain.h"
-#include "core/frame_alloc.h"
 #include "core/guest_access.h"
 #include "core/hooks.h"
 #include "core/hypercall.h"

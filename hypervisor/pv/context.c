@@ -6,7 +6,6 @@
  */
 #include "base/string.h"
 #include "core/domain.h"
-#include "core/frame_alloc.h"
 #include "core/hooks.h"
 #include "core/hypercall.h"
 #include "pv/descriptor.h"

@@ -3,7 +3,7 @@
  * Allocations that fail on demand, and a look at those that succeed. The test programs are linked
  * with --wrap for these functions, so calls between files of the hypervisor come through here.
  */
-#include "core/frame_alloc.h"
+#include "core/frame.h"
 #include "host.h"
 
 struct frame *__real_frame_alloc_hyp(unsigned order, unsigned addr_bits);

@@ -72,6 +72,11 @@ struct host_machine {
 };
 extern struct host_machine host;
 
+static inline pfn_t m2p_get(mfn_t mfn)
+{
+    return arch_m2p()[mfn];
+}
+
 /* Bring the machine and the portable core up, once in a process. */
 void host_start(unsigned cpus);
 /* Between cases: forget logs and injected faults, no guest current. Time goes on. */

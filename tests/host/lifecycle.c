@@ -8,7 +8,7 @@
 
 #include "base/lock.h"
 #include "core/deferred.h"
-#include "core/frame_alloc.h"
+#include "core/frame.h"
 #include "host.h"
 
 void host_start(unsigned cpus)

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/frame_alloc.h"
+#include "core/frame.h"
 #include "core/grant_table.h"
 #include "model.h"
 #include "pv/pte.h"

@@ -10,7 +10,7 @@
 
 #include "arch/upcalls.h"
 #include "core/deferred.h"
-#include "core/frame_alloc.h"
+#include "core/frame.h"
 #include "model.h"
 #include "pv/page_type.h"
 

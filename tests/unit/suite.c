@@ -3,7 +3,7 @@
 #include "suite.h"
 
 #include "base/lock.h"
-#include "core/frame_alloc.h"
+#include "core/frame.h"
 #include "core/hypercall.h"
 #include "pv/page_type.h"
 

@@ -2,7 +2,7 @@
 /* pv/cpuid.c and pv/msr.c: what a guest is shown of a processor that has every feature there is. */
 #include <string.h>
 
-#include "core/frame_alloc.h"
+#include "core/frame.h"
 #include "pv/emul.h"
 #include "suite.h"
 

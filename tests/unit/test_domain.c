@@ -6,7 +6,7 @@
 #include "base/cmdline.h"
 #include "core/deferred.h"
 #include "core/evtchn.h"
-#include "core/frame_alloc.h"
+#include "core/frame.h"
 #include "core/grant_table.h"
 
 static const struct domain_limits limits = {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/deferred.h"
-#include "core/frame_alloc.h"
+#include "core/frame.h"
 #include "suite.h"
 
 #define CALL_DOMCTL 36

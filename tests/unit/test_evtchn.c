@@ -5,7 +5,7 @@
 
 #include "core/deferred.h"
 #include "core/evtchn.h"
-#include "core/frame_alloc.h"
+#include "core/frame.h"
 #include "core/pirq.h"
 
 static struct domain *dom0, *a, *b;

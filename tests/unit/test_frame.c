@@ -10,7 +10,7 @@
 #undef sched_yield
 #include <poll.h>
 
-#include "core/frame_alloc.h"
+#include "core/frame.h"
 #include "suite.h"
 
 static struct domain *d;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/frame_alloc.h"
+#include "core/frame.h"
 #include "suite.h"
 
 /* Take everything that is left, frame by frame, in a chain through `next`. */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "core/deferred.h"
-#include "core/frame_alloc.h"
+#include "core/frame.h"
 #include "core/grant_table.h"
 #include "pv/page_type.h"
 #include "suite.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "core/deferred.h"
-#include "core/frame_alloc.h"
+#include "core/frame.h"
 #include "pv/mmu_update.h"
 #include "pv/page_type.h"
 #include "suite.h"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/frame_alloc.h"
+#include "core/frame.h"
 #include "pv/emul.h"
 #include "suite.h"
 

@@ -3,7 +3,7 @@
  * down, the timers of a vCPU. */
 #include "suite.h"
 
-#include "core/frame_alloc.h"
+#include "core/frame.h"
 
 static struct domain *dom0, *d;
 static struct vcpu *v0, *v1;
