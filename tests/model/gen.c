@@ -454,6 +454,14 @@ static void plan_table(const struct step *like)
         plan_entry(like, page, rnd(4), table_ref(like->dom, level > 1 ? level - 1 : 1), TABLE);
     }
     plan_remap(like, page, TABLE & ~X86_PTE_RW, 0);
+    if (chance(50)) {
+        /* as full as the one of the image */
+        struct step *s = planned(like, STEP_ext);
+        add(s, -1);
+        add(s, MMUEXT_COPY_PAGE);
+        add(s, REF((int64_t)like->dom, page));
+        add(s, REF((int64_t)like->dom, 4 - level));
+    }
     if (level == 4) {
         plan_entry(like, page, 0, REF((int64_t)like->dom, 1), TABLE);
         plan_ext(like, MMUEXT_PIN_L4_TABLE, page);
@@ -687,6 +695,9 @@ static struct step gen_side(const struct step *first)
         s.op = (uint8_t)choose();
     } while (s.op == STEP_multi || s.op == STEP_race || s.op == STEP_create || s.op == STEP_use ||
              s.op == STEP_touch || s.op == STEP_idle);
+    if (chance(10)) {
+        s.op = STEP_gunmap; /* what two vCPUs could both undo */
+    }
     fill(&s);
     how(&s);
     s.lazy = 0;

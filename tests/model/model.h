@@ -19,7 +19,7 @@
 #include "core/hypercall.h"
 #include "host.h"
 
-#define MODEL_CPUS 2
+#define MODEL_CPUS 3
 #define MODEL_DOMS 4
 #define MODEL_VCPUS 2
 #define MODEL_PAGES 40   /* slots of a domain: names of frames */

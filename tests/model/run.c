@@ -283,7 +283,7 @@ static void populate_image(unsigned dom)
     write_image(&world[dom]);
 }
 
-static void create(unsigned dom)
+static void create(unsigned dom, unsigned preempt)
 {
     struct model_dom *m = &world[dom];
     if (m->alive || m->dying || dom == 0 || !enter(0, 0)) {
@@ -309,6 +309,7 @@ static void create(unsigned dom)
     domain_put(m->d);
     m->alive = true;
     populate_image(dom);
+    preempt_every(preempt);
     /* The second vCPU of every other domain is left to be initialised by the first. */
     for (unsigned vcpu = 0; vcpu <= dom % 2; vcpu++) {
         control_step((struct step){.op = STEP_context,
@@ -364,8 +365,8 @@ void world_start(void)
         }
     }
     create_control();
-    create(1);
-    create(2);
+    create(1, 0);
+    create(2, 0);
     oracle_check();
 }
 
@@ -600,7 +601,7 @@ void world_play(const struct step *s)
         race.steps = 1;
         break;
     case STEP_create:
-        create(s->dom);
+        create(s->dom, s->preempt);
         break;
     case STEP_multi:
         open_batch(s);
