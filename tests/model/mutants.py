@@ -42,7 +42,8 @@ MUTANTS = [
     ("a grant's end flushes one address only",
      "arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);\n    }\n    return rc",
      "arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_ONE, host_addr);\n    }\n    return rc"),
-    ("old base pointer dropped while loaded", "    arch_load_page_tables(v);\n    if (old)", "    if (old)"),
+    ("old base pointer dropped while loaded",
+     "    arch_load_page_tables(v);\n    if (old)", "    if (old)"),
     # references
     ("a dropped read-only entry keeps its frame",
      "        frame_put_writable_and_ref(f);\n    } else {\n        frame_put(f);\n    }\n}\n\n"

@@ -187,10 +187,11 @@ static void end(void)
 
 static domid_t created;
 
-static long create_domain(void)
+static long create_with_id(domid_t id)
 {
     struct xen_domctl op = {.cmd = XEN_DOMCTL_createdomain,
                             .interface_version = XEN_DOMCTL_INTERFACE_VERSION,
+                            .domain = id,
                             .u.createdomain = {.max_vcpus = 3,
                                                .max_evtchn_port = 1023,
                                                .max_grant_frames = 2,
@@ -203,16 +204,33 @@ static long create_domain(void)
     return rc;
 }
 
+static long create_domain(void)
+{
+    return create_with_id(0);
+}
+
+static long create_far_domain(void)
+{
+    return create_with_id(5000);
+}
+
+static void destroy_created(void)
+{
+    struct domain *d = domain_get(created);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(d);
+    domain_put(d);
+    suite_destroy(d);
+}
+
 static void test_domctl_createdomain__each_allocation_fails(void)
 {
     begin(false);
     /* Domain, shared page, ports, grant table, its first frame and what is active in it, and three
      * times vCPU and FPU state. */
     sweep(create_domain, -ENOMEM, 0, 12);
-    struct domain *d = domain_get(created);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(d);
-    domain_put(d);
-    suite_destroy(d);
+    destroy_created();
+    sweep(create_far_domain, -ENOMEM, 0, 12);
+    destroy_created();
     end();
 }
 
