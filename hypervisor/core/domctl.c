@@ -160,13 +160,7 @@ long domctl_device_permission(struct domain *d, uint8_t *allow)
 
 long domctl_hypercall_init(struct domain *d, struct xen_domctl_hypercall_init *arg)
 {
-    struct frame *f = frame_get_writable_mfn(arg->gmfn, d);
-    if (!f) {
-        return -EACCES;
-    }
-    hypercall_page_fill(frame_to_virt(f));
-    frame_put_writable_and_ref(f);
-    return 0;
+    return hypercall_page_write(d, arg->gmfn) ? 0 : -EACCES;
 }
 
 long domctl_settimeoffset(struct domain *d, struct xen_domctl_settimeoffset *arg)

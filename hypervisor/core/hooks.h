@@ -42,5 +42,7 @@ must_check long pv_context_set(struct vcpu *v, const struct vcpu_guest_context *
 void pv_context_get(struct vcpu *v, struct vcpu_guest_context *c);
 /* Raise an NMI on v. */
 void pv_nmi_raise(struct vcpu *v);
-/* Fill a page with hypercall stubs (pv/hypercall_page.c). */
+/* Fill a page with hypercall stubs (pv/hypercall_page.c); a frame of d, false if it has not that.
+ */
 void hypercall_page_fill(void *page);
+bool hypercall_page_write(struct domain *d, mfn_t mfn);

@@ -3,6 +3,7 @@
  * n and executes `syscall`, preserving rcx and r11; the slot of iret does not return and leaves
  * rcx, r11 and rax on the stack for the hypervisor. */
 #include "base/string.h"
+#include "core/frame.h"
 #include "core/hooks.h"
 #include "pv-abi/abi.h"
 
@@ -25,4 +26,14 @@ void hypercall_page_fill(void *page)
             slot[4] = (uint8_t)nr;
         }
     }
+}
+
+bool hypercall_page_write(struct domain *d, mfn_t mfn)
+{
+    struct frame *f = frame_get_writable_mfn(mfn, d);
+    if (f) {
+        hypercall_page_fill(frame_to_virt(f));
+        frame_put_writable_and_ref(f);
+    }
+    return f;
 }

@@ -98,18 +98,6 @@ bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
     return true;
 }
 
-static bool write_hypercall_page(struct vcpu *v, uint64_t value)
-{
-    /* Low bits choose one of several pages; there is one. */
-    struct frame *f =
-        value & ~PAGE_MASK ? NULL : frame_get_writable_mfn(value >> PAGE_SHIFT, v->domain);
-    if (f) {
-        hypercall_page_fill(frame_to_virt(f));
-        frame_put_writable_and_ref(f);
-    }
-    return f;
-}
-
 bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 {
     switch (msr) {
@@ -126,7 +114,8 @@ bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
     case MSR_MISC_ENABLE: /* ABI: kernels write bits back that they may not have */
         return true;
     case MSR_HYPERCALL_PAGE:
-        return write_hypercall_page(v, value);
+        /* Low bits choose one of several pages; there is one. */
+        return !(value & ~PAGE_MASK) && hypercall_page_write(v->domain, value >> PAGE_SHIFT);
     default:
         return constant_msr(msr);
     }
