@@ -20,9 +20,15 @@
 int evtchn_init(struct domain *d, uint32_t max_port)
 {
     d->evtchn.port_limit = MIN(max_port, MAX_EVTCHNS - 1) + 1;
-    /* The first page now, so that a guest that gets as far as running can bind something. */
-    d->evtchn.page[0] = hyp_alloc(PAGE_SIZE);
-    return d->evtchn.page[0] ? 0 : -ENOMEM;
+    /* The first page now, so that a guest that gets as far as running can bind something. All for
+     * the control domain: pages stay, and the end of its guests leaves as much memory as before. */
+    for (unsigned i = 0; i < (d->privileged ? ARRAY_SIZE(d->evtchn.page) : 1); i++) {
+        d->evtchn.page[i] = hyp_alloc(PAGE_SIZE);
+        if (!d->evtchn.page[i]) {
+            return -ENOMEM;
+        }
+    }
+    return 0;
 }
 
 void evtchn_free(struct domain *d)

@@ -173,6 +173,22 @@ static void test_evtchnop_alloc_unbound__all_4095_ports(void)
     end();
 }
 
+/* Ports the control domain needed for its guests hold no memory when these are gone. */
+static void test_evtchnop_alloc_unbound__control_keeps_nothing(void)
+{
+    begin();
+    suite_enter(dom0->vcpu[0]);
+    uint64_t free_frames = frame_free_count();
+    for (uint32_t port = 1; port < MAX_EVTCHNS; port++) {
+        host_guest_reset();
+        CU_ASSERT_EQUAL_FATAL(alloc_unbound(DOMID_SELF, a->id), port);
+    }
+    struct evtchn_reset all = {.dom = DOMID_SELF};
+    CU_ASSERT_EQUAL(OP_CALL(EVTCHNOP_reset, all), 0);
+    CU_ASSERT_EQUAL(frame_free_count(), free_frames);
+    end();
+}
+
 static void test_evtchnop_alloc_unbound__out_of_memory(void)
 {
     begin();
@@ -669,6 +685,7 @@ int main(void)
         CASE(test_evtchnop_alloc_unbound__permission),
         CASE(test_evtchnop_alloc_unbound__limit),
         CASE(test_evtchnop_alloc_unbound__all_4095_ports),
+        CASE(test_evtchnop_alloc_unbound__control_keeps_nothing),
         CASE(test_evtchnop_alloc_unbound__out_of_memory),
         CASE(test_evtchnop__bad_addresses),
         CASE(test_evtchnop__unknown),
