@@ -1,13 +1,5 @@
 // SPDX-License-Identifier: MIT
-/*
- * The hypervisor's part of every address space: L4 slots 256 to 271, the same in all page tables.
- *
- *   slot 256  ffff800000000000  M2P, readable by guests (the ABI fixes this address)
- *   slot 257  ffff808000000000  the same M2P, writable by the hypervisor
- *   slot 258  ffff810000000000  frame table
- *   slot 261  ffff828000000000  hypervisor image (text RX, rodata R, data RW), then per-CPU blocks,
- *                               then device mappings
- *   slot 264  ffff840000000000  direct map of all RAM (never executable), 8 slots = 4 TiB
+/* The hypervisor's part of every address space: L4 slots 256 to 271, the same in all page tables.
  */
 #pragma once
 
@@ -16,36 +8,30 @@
 #define HYP_VIRT_START 0xffff800000000000
 #define HYP_VIRT_END 0xffff880000000000
 
-#define M2P_RO_START 0xffff800000000000
-#define M2P_RW_START 0xffff808000000000
+#define M2P_RO_START 0xffff800000000000 /* slot 256, readable by guests: the ABI fixes it */
+#define M2P_RW_START 0xffff808000000000 /* slot 257, the same, writable by the hypervisor */
 #define M2P_WINDOW_BYTES (1UL << 39)
 #define FRAMETABLE_START 0xffff810000000000
-#define HYP_IMAGE_START 0xffff828000000000
+#define HYP_IMAGE_START 0xffff828000000000 /* text RX, rodata R, data RW */
 #define PERCPU_START 0xffff828040000000
-#define IOREMAP_START 0xffff828080000000
+#define IOREMAP_START 0xffff828080000000 /* device memory */
 #define IOREMAP_END 0xffff830000000000
-#define DIRECTMAP_START 0xffff840000000000
+#define DIRECTMAP_START 0xffff840000000000 /* all RAM, never executable */
 #define DIRECTMAP_BYTES (8UL << 39)
 
 /* Where the boot loader puts the image. */
 #define HYP_LOAD_PHYS 0x200000
 
-/*
- * One block per pcpu, PERCPU_STRIDE apart:
- *   +00000  stack block, 8 pages, naturally aligned: stack of #DF and #MC, of NMI, of #DB, guard
- *           page (not mapped), then 4 pages of main stack with struct cpu_info at its very top
- *   +10000  GDT window, 16 pages: 14 of the running guest, 2 of the hypervisor
- *   +20000  LDT window, 16 pages
- *   +30000  syscall stubs, one page, read-execute
- *   +31000  TSS, one page
- */
+/* One block per pcpu, PERCPU_STRIDE apart. Its stack block is naturally aligned: a page of stack
+ * each for #DF and #MC, for NMI, for #DB, the guard page (not mapped), then 4 pages of main stack
+ * with struct cpu_info at its very top. */
 #define PERCPU_STRIDE 0x40000
 #define STACK_BYTES 0x8000
 #define PERCPU_GUARD_PAGE 3
-#define PERCPU_GDT 0x10000
-#define PERCPU_LDT 0x20000
-#define PERCPU_STUB 0x30000
-#define PERCPU_TSS 0x31000
+#define PERCPU_GDT 0x10000  /* window: 14 pages of the running guest, 2 of the hypervisor */
+#define PERCPU_LDT 0x20000  /* window, 16 pages */
+#define PERCPU_STUB 0x30000 /* syscall stubs, a page, read-execute */
+#define PERCPU_TSS 0x31000  /* a page */
 
 /* Selectors. The guest-usable ones are fixed by the ABI, as is the first reserved entry. */
 #define GDT_RESERVED_FIRST 7168

@@ -7,7 +7,6 @@
 #include "core/hooks.h"
 #include "pv/mmu_update.h"
 #include "pv/page_type.h"
-#include "pv/pte.h"
 
 /* The level-1 table and slot of host_addr, with a general reference on the table. */
 static struct frame *find_slot(struct vcpu *v, uint64_t host_addr, bool contains_pte,

@@ -15,7 +15,6 @@
 #include "core/hypercall.h"
 #include "pv/descriptor.h"
 #include "pv/page_type.h"
-#include "pv/pte.h"
 #include "pv/trap.h"
 
 /* ABI: in the count argument of mmu_update and mmuext_op, a continuation: done is being summed. */

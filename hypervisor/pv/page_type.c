@@ -10,7 +10,6 @@
 #include "core/hooks.h"
 #include "core/hypercall.h"
 #include "pv/descriptor.h"
-#include "pv/pte.h"
 
 /* ---- references of single entries ---- */
 

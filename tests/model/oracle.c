@@ -14,7 +14,7 @@
 #include "core/frame.h"
 #include "core/grant_table.h"
 #include "model.h"
-#include "pv/pte.h"
+#include "pv/page_type.h"
 
 /* What a frame should be. */
 struct expected {
