@@ -428,6 +428,51 @@ static void name_frames(unsigned dom, int64_t slot, const uint64_t *list, uint64
     }
 }
 
+/* ---- what an update leaves ---- */
+
+/* An update of entry `index` of the frame to `value` has succeeded: that is what is there now, with
+ * what the hypervisor adds to entries of tables. `free_bits` may be anything. */
+void check_entry(mfn_t mfn, uint64_t index, uint64_t value, uint64_t free_bits)
+{
+    const struct frame *f = mfn_to_frame(mfn);
+    unsigned level = (unsigned)((f->type & TYPE_MASK) >> TYPE_SHIFT);
+    bool table = level >= 1 && level <= 4 && (f->type & TYPE_VALIDATED);
+    if (table && (value & X86_PTE_P)) {
+        value |= X86_PTE_US;
+        value = level == 1 ? value & ~X86_PTE_G : value | X86_PTE_A;
+    }
+    uint64_t is = ((const uint64_t *)mfn_to_virt(mfn))[index & 511];
+    if ((is ^ value) & ~free_bits) {
+        model_fail("effect", "entry %lu of frame %lx is %lx, not %lx", (unsigned long)index,
+                   (unsigned long)mfn, (unsigned long)is, (unsigned long)value);
+    }
+}
+
+static void check_mmu(const struct step *s)
+{
+    const int64_t *arg = &s->arg[2];
+    mfn_t mfn = ref_mfn(arg[1]);
+    if ((arg[0] & 3) == MMU_MACHPHYS_UPDATE) {
+        if (m2p_get(mfn) != (uint64_t)arg[4]) {
+            model_fail("effect", "M2P of %lx", (unsigned long)mfn);
+        }
+        return;
+    }
+    bool keeps = (arg[0] & 3) == MMU_PT_UPDATE_PRESERVE_AD;
+    check_entry(mfn, (uint64_t)arg[2], pte_of(arg[3], arg[4]), keeps ? X86_PTE_A | X86_PTE_D : 0);
+}
+
+static void check_uva(const struct step *s)
+{
+    const struct frame *l4 = world[s->dom].d->vcpu[s->vcpu]->pv.l4;
+    uint64_t va = (uint64_t)s->arg[0];
+    mfn_t table = frame_to_mfn(l4);
+    for (unsigned level = 4; level > 1; level--) {
+        table = PTE_MFN(((const uint64_t *)mfn_to_virt(table))[PT_INDEX(va, level)]);
+    }
+    check_entry(table, PT_INDEX(va, 1), pte_of(s->arg[1], s->arg[2]), 0);
+}
+
 /* The mapper has just begun to use a reference: if nobody else does, the entry must say it may,
  * now. (While it is in use the granter may write there what it likes.) */
 static void check_consent(const struct step *s, bool readonly, unsigned own_pins)
@@ -472,6 +517,16 @@ void call_done(const struct step *s, const struct call *c, long rc, bool at_once
         }
         break;
     }
+    case STEP_mmu:
+        if (rc == 0 && at_once && s->count == 7) {
+            check_mmu(s);
+        }
+        break;
+    case STEP_uva:
+        if (rc == 0 && at_once) {
+            check_uva(s);
+        }
+        break;
     case STEP_gcopy: {
         const struct gnttab_copy *op = c->out;
         /* Reference 0 is where a copy into a granted grant table lands. */

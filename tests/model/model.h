@@ -114,6 +114,7 @@ bool actor_usable(unsigned dom, unsigned vcpu);
  * sense now. And its results; at_once: nothing else has happened since the call began. */
 bool call_build(const struct step *s, struct actor *a, struct call *c);
 void call_done(const struct step *s, const struct call *c, long rc, bool at_once);
+void check_entry(mfn_t mfn, uint64_t index, uint64_t value, uint64_t free_bits);
 void *actor_put(struct actor *a, const void *src, size_t bytes, vaddr_t *va);
 
 /* gen.c */

@@ -85,6 +85,10 @@ MUTANTS = [
     ("a grant is anybody's", "(old & GTF_type_mask) != GTF_permit_access || old >> 16 != grantee",
      "(old & GTF_type_mask) != GTF_permit_access || !grantee"),
     ("frames keep what was in them", "        if (clear) {\n", "        if (clear && order) {\n"),
+    ("a linear address finds the entry beside", "rc = mmu_entry_set(l1, PT_INDEX(va, 1),",
+     "rc = mmu_entry_set(l1, PT_INDEX(va, 1) ^ 1,"),
+    ("accessed and dirty bits come from nowhere",
+     "keep_ad ? X86_PTE_A | X86_PTE_D : 0, NULL);", "keep_ad ? 0 : X86_PTE_A | X86_PTE_D, NULL);"),
     # races
     ("two vCPUs may undo one mapping at once",
      "    mapping(gt, tested)->live = false;\n    return", "    return"),

@@ -375,15 +375,23 @@ void world_start(void)
 /* Instructions that store rdx to (rdi). */
 static const struct {
     uint8_t code[16];
-    uint8_t bytes;
+    uint8_t length;
 } store_form[] = {
-    {{0x48, 0x89, 0x17}, 8},             /* mov */
-    {{0x48, 0x87, 0x17}, 8},             /* xchg */
-    {{0xf0, 0x48, 0x0f, 0xb1, 0x17}, 8}, /* lock cmpxchg; rax is what is there */
-    {{0x89, 0x17}, 4},                   /* mov, 32 bits */
-    {{0x48, 0x21, 0x17}, 8},             /* and */
-    {{0x48, 0x0f, 0xba, 0x37, 0x01}, 8}, /* btr 1: the writable bit */
+    {{0x48, 0x89, 0x17}, 3},             /* mov */
+    {{0x48, 0x87, 0x17}, 3},             /* xchg */
+    {{0xf0, 0x48, 0x0f, 0xb1, 0x17}, 5}, /* lock cmpxchg; rax is what is there */
+    {{0x89, 0x17}, 2},                   /* mov, 32 bits */
+    {{0x48, 0x21, 0x17}, 3},             /* and */
+    {{0x48, 0x0f, 0xba, 0x37, 0x01}, 5}, /* btr 1: the writable bit */
 };
+
+static uint64_t stored(unsigned form, uint64_t old, uint64_t value)
+{
+    return form == 3   ? (old & ~0xffffffffUL) | (value & 0xffffffff)
+           : form == 4 ? old & value
+           : form == 5 ? old & ~X86_PTE_RW
+                       : value;
+}
 
 static void store(struct vcpu *v, struct actor *a, const struct step *s)
 {
@@ -408,7 +416,12 @@ static void store(struct vcpu *v, struct actor *a, const struct step *s)
     regs->entry_vector = TRAP_PF;
     regs->error_code = PF_W | PF_U | (present ? PF_P : 0);
     host_fetch_reset();
+    vaddr_t code = regs->rip;
+    uint64_t old = regs->rax;
     upcall_guest_trap(regs, va);
+    if (present && regs->rip == code + store_form[form].length && !race_used) {
+        check_entry(mfn, (va & ~PAGE_MASK) / 8, stored(form, old, value), 0);
+    }
 }
 
 static void to_user(struct vcpu *v, struct actor *a)
