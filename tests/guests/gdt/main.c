@@ -24,8 +24,8 @@ void test_main(void)
     xen_pfn_t mfn = mfn_of(gdt);
     gdt[1] = DATA_DPL0;
     gdt[2] = CODE_DPL0;
-    gdt[3] = DATA_DPL0 & ~(1UL << 47);   /* not present */
-    CHECK_IS(set_gdt(&mfn, 4), -EINVAL); /* writable */
+    gdt[3] = (DATA_DPL0 | 3UL << 45) & ~(1UL << 47); /* not present */
+    CHECK_IS(set_gdt(&mfn, 4), -EINVAL);             /* writable */
     CHECK_FAULT(try_call(load_ds, 0x0b), VEC_GP, 0x08);
     NEED_OK(page_protect(gdt, PTE_RO));
     CHECK_IS(set_gdt(&mfn, 4), 0);

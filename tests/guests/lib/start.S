@@ -167,7 +167,11 @@ context_jump:
  * that frame; rdi and rsi are what the target finds there. */
     .globl iret_to
 iret_to:
-    mov %rdi, %rsp
+    /* Well below the caller's frame: if it goes wrong, the handler runs from here. */
+    sub $2048, %rsp
+    .irp offset, 64, 56, 48, 40, 32, 24, 16, 8, 0
+    pushq \offset(%rdi)
+    .endr
     mov %rsi, %rdi
     mov %rdx, %rsi
     mov $23, %eax
