@@ -70,7 +70,7 @@ judge_kernel()
         echo "${line#guest: verdict }"
         ;;
     *)
-        echo "CRASH: no verdict; last: $line"
+        echo "CRASH: no verdict; $(tail -n 1 "$LOGS/$1.monitor"); last: $line"
         ;;
     esac
     return 1

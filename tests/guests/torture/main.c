@@ -74,13 +74,20 @@ static uint64_t odd_number(struct player *p)
     return chance(p, 3) ? draw(p) : values[below(p, ARRAY_SIZE(values))];
 }
 
+/* Any number but those of the frames this program itself is made of. */
+static uint64_t not_ourselves(uint64_t mfn)
+{
+    uint64_t page = page_of(mfn);
+    return page < 1024 && mfn_of_pfn(page) == mfn ? mfn_of(pages[0]) : mfn;
+}
+
 static uint64_t some_mfn(struct player *p)
 {
     switch (below(p, 12)) {
     case 0:
-        return odd_number(p);
+        return not_ourselves(odd_number(p));
     case 1:
-        return below(p, 0x80000);
+        return not_ourselves(below(p, 0x80000));
     case 2:
         return mfn_of(table_find(VIRT_BASE, 1 + (unsigned)below(p, 4)));
     case 3:
@@ -99,7 +106,8 @@ static uint64_t some_pte(struct player *p)
                                      PTE_P,  PTE_RW | PTE_G,   PTE_RO | PTE_PS, PTE_RW | PTE_PCD,
                                      PTE_RO, PTE_RW | 0x200UL, PTE_P | PTE_W,   PTE_RW};
     if (chance(p, 20)) {
-        return odd_number(p);
+        uint64_t pte = odd_number(p);
+        return pte_make(not_ourselves((pte & PTE_ADDR) / PAGE_BYTES), pte & ~PTE_ADDR);
     }
     return pte_make(some_mfn(p) & 0xffffffffff, flags[below(p, ARRAY_SIZE(flags))]);
 }
@@ -281,6 +289,9 @@ static long play_memory(struct player *p)
                                        .domid =
                                            chance(p, 16) ? (domid_t)odd_number(p) : DOMID_SELF};
     uint64_t start = chance(p, 16) ? odd_number(p) << 6 : 0;
+    if (op == XENMEM_decrease_reservation) {
+        r.extent_order = 0; /* more would take the ground from under us */
+    }
     set_xen_guest_handle(r.extent_start, list);
     if (op == XENMEM_exchange) {
         xen_pfn_t out = 0x5000 + slot;
@@ -414,6 +425,12 @@ static void play(struct player *p)
     p->done = 1;
 }
 
+/* What the game brings about at any place: a selector that is gone with its table, a debug trap. */
+static bool anywhere(struct regs *regs)
+{
+    return regs->vector == VEC_FAILSAFE || regs->vector == VEC_DB || regs->vector == VEC_NM;
+}
+
 static void second(uint64_t arg)
 {
     (void)arg;
@@ -440,6 +457,7 @@ void test_main(void)
     for (unsigned i = 0; i < 2; i++) {
         players[i].state = (seed + 1) * 0x9e3779b97f4a7c15UL + i * 0xdeadbeefUL;
     }
+    trap_hook = anywhere;
     deadline = now_ns() + seconds * 1000000000UL;
     NEED_OK(cpu_start(1, second, 0));
     play(&players[0]);
