@@ -198,7 +198,7 @@ static int set_up(struct domain *d, const struct domain_limits *limits)
         return -ENOMEM;
     }
     d->shared_info = frame_to_virt(d->shared_frame);
-    frame_share(d->shared_frame, d, true);
+    frame_share(d->shared_frame, d);
     time_wallclock_update_locked(d); /* nobody else knows d yet */
 
     int rc = evtchn_init(d, limits->max_evtchn_port)

@@ -165,13 +165,11 @@ void frame_put_writable_and_ref(struct frame *f)
 
 /* ---- frames of the hypervisor that a domain may map ---- */
 
-void frame_share(struct frame *f, struct domain *d, bool writable)
+void frame_share(struct frame *f, struct domain *d)
 {
     BUG_ON(f->count || f->owner);
     f->owner = d;
-    /* Our own type reference keeps the use fixed: a frame shared for reading never becomes
-     * writable, and neither kind becomes a page table. */
-    f->type = (writable ? TYPE_WRITABLE : TYPE_NONE) | 1;
+    f->type = TYPE_WRITABLE | 1; /* our own reference: it never becomes a page table */
     /* ORDER: owner and type before the count, which opens the frame to others. */
     __atomic_store_n(&f->count, FRAME_HYP | 1, __ATOMIC_SEQ_CST);
 }
@@ -182,10 +180,5 @@ void frame_unshare(struct frame *f)
     /* SAFETY: without an owner nobody can take new references (frame_get looks again after it has
      * taken one), and the frame may outlive d in the page tables of a control domain. */
     write_once(f->owner, NULL);
-    if ((read_once(f->type) & TYPE_MASK) == TYPE_WRITABLE) {
-        frame_put_writable(f);
-    } else {
-        __atomic_fetch_sub(&f->type, 1, __ATOMIC_SEQ_CST);
-    }
-    frame_put(f);
+    frame_put_writable_and_ref(f);
 }

@@ -112,10 +112,10 @@ void frame_put_writable_and_ref(struct frame *f);
 /* Flush those of `cpus` (NULL: of all CPUs) that have not flushed since f's stamp. */
 void frame_tlb_flush(const struct frame *f, const cpumask_t *cpus);
 
-/* Share a hypervisor-owned frame with d, so that d (or a privileged domain) may map it writable (or
- * read-only). It stays the hypervisor's: frame_unshare() waits for no one, the frame is freed when
- * the last mapping goes. */
-void frame_share(struct frame *f, struct domain *d, bool writable);
+/* Share a hypervisor-owned frame with d, so that d (or a privileged domain) may map it. It stays
+ * the hypervisor's: frame_unshare() waits for no one, the frame is freed when the last mapping
+ * goes. */
+void frame_share(struct frame *f, struct domain *d);
 void frame_unshare(struct frame *f);
 
 static inline void m2p_set(mfn_t mfn, pfn_t pfn)

@@ -74,7 +74,7 @@ int grant_table_grow(struct domain *d, uint32_t nr_frames)
         }
     }
     for (; gt->frame_count < count; gt->frame_count++) {
-        frame_share(gt->frame[gt->frame_count], d, true);
+        frame_share(gt->frame[gt->frame_count], d);
     }
     return 0;
 
@@ -96,18 +96,6 @@ int grant_table_list(struct domain *d, uint32_t first, uint32_t count, vaddr_t l
         rc = guest_write_element(list, i, &mfn, sizeof(mfn));
     }
     return rc;
-}
-
-/* The domain a guest names as granter, referenced; NULL when there is none that could grant. */
-static struct domain *granter_get(domid_t id)
-{
-    struct domain *d = domain_get(id);
-    /* A dying domain's frames are on their way out; whoever comes just before keeps what it has. */
-    if (d && read_once(d->state) != DOM_ALIVE) {
-        domain_put(d);
-        d = NULL;
-    }
-    return d;
 }
 
 /* ---- one active entry ---- */
@@ -190,11 +178,13 @@ static int16_t pin(struct grant_use *use, domid_t grantee)
 
 int16_t grant_pin(struct grant_use *use, domid_t granter, domid_t grantee)
 {
-    use->granter = granter_get(granter);
+    use->granter = domain_get(granter);
     if (!use->granter) {
         return GNTST_bad_domain;
     }
-    int16_t status = pin(use, grantee);
+    /* A dying domain's frames are on their way out; whoever comes just before keeps what it has. */
+    bool alive = read_once(use->granter->state) == DOM_ALIVE;
+    int16_t status = alive ? pin(use, grantee) : GNTST_bad_domain;
     if (status != GNTST_okay) {
         domain_put(use->granter);
     }
@@ -220,61 +210,52 @@ void grant_unpin(const struct grant_use *use)
 
 /* ---- operations on the table ---- */
 
-/* The domain whose table an operation names: oneself, or anybody for the control domain. */
-static int16_t table_domain_get(const struct hypercall *hc, domid_t id, struct domain **out)
+static int16_t status_of(long rc)
 {
-    struct domain *d = *out = granter_get(id);
-    if (d && d != hc->d && !hc->d->privileged) {
-        domain_put(d);
-        return GNTST_permission_denied;
-    }
-    return d ? GNTST_okay : GNTST_bad_domain;
+    return rc == 0         ? GNTST_okay
+           : rc == -ESRCH  ? GNTST_bad_domain
+           : rc == -EPERM  ? GNTST_permission_denied
+           : rc == -EFAULT ? GNTST_bad_virt_addr
+                           : GNTST_general_error;
 }
 
 long gnttabop_setup_table(struct hypercall *hc, struct gnttab_setup_table *arg)
 {
-    struct domain *d;
-    arg->status = table_domain_get(hc, arg->dom, &d);
-    if (arg->status != GNTST_okay) {
-        return 0;
+    long rc = subop_enter(hc, WHO_TARGET, arg->dom);
+    if (rc == 0) {
+        rc = grant_table_list(hc->target, 0, arg->nr_frames, GUEST_ADDR(arg->frame_list));
+        domain_put(hc->target);
     }
-    int rc = grant_table_list(d, 0, arg->nr_frames, GUEST_ADDR(arg->frame_list));
-    if (rc) {
-        arg->status = rc == -EFAULT ? GNTST_bad_virt_addr : GNTST_general_error;
-    }
-    domain_put(d);
+    arg->status = status_of(rc);
     return 0;
 }
 
 long gnttabop_query_size(struct hypercall *hc, struct gnttab_query_size *arg)
 {
-    struct domain *d;
-    arg->status = table_domain_get(hc, arg->dom, &d);
-    if (arg->status == GNTST_okay) {
-        arg->nr_frames = read_once(d->grant->frame_count);
-        arg->max_nr_frames = d->grant->max_frames;
-        domain_put(d);
+    long rc = subop_enter(hc, WHO_TARGET, arg->dom);
+    if (rc == 0) {
+        arg->nr_frames = read_once(hc->target->grant->frame_count);
+        arg->max_nr_frames = hc->target->grant->max_frames;
+        domain_put(hc->target);
     }
+    arg->status = status_of(rc);
     return 0;
 }
 
-long gnttabop_set_version(struct hypercall *hc, struct gnttab_set_version *arg)
+long gnttabop_set_version(struct hypercall *hc unused, struct gnttab_set_version *arg)
 {
-    (void)hc;
     /* ABI: refused like this, guests fall back from version 2 to 1. */
     return arg->version == 1 ? 0 : arg->version == 2 ? -ENOSYS : -EINVAL;
 }
 
 long gnttabop_get_version(struct hypercall *hc, struct gnttab_get_version *arg)
 {
-    struct domain *d;
-    int16_t status = table_domain_get(hc, arg->dom, &d);
-    if (status != GNTST_okay) {
-        return status == GNTST_bad_domain ? -ESRCH : -EPERM;
+    long rc = subop_enter(hc, WHO_TARGET, arg->dom);
+    if (rc == 0) {
+        arg->version = 1;
+        domain_put(hc->target);
     }
-    arg->version = 1;
-    domain_put(d);
-    return 0;
+    return rc;
 }
 
 long hc_grant_table_op(struct hypercall *hc)

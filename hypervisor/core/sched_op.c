@@ -99,13 +99,24 @@ long schedop_poll(struct hypercall *hc, struct sched_poll *arg)
 
 /* ---- the domain's end ---- */
 
-long schedop_shutdown(struct hypercall *hc, struct sched_shutdown *arg)
+static long shut_down(struct domain *d, unsigned reason)
 {
-    if (arg->reason > SHUTDOWN_MAX) {
+    if (reason > SHUTDOWN_MAX) {
         return -EINVAL;
     }
-    domain_shutdown(hc->d, (uint8_t)arg->reason);
+    domain_shutdown(d, (uint8_t)reason);
     return 0;
+}
+
+long schedop_shutdown(struct hypercall *hc, struct sched_shutdown *arg)
+{
+    return shut_down(hc->d, arg->reason);
+}
+
+long schedop_remote_shutdown(struct hypercall *hc, struct sched_remote_shutdown *arg)
+{
+    /* Oneself is what SCHEDOP_shutdown is for. */
+    return hc->target == hc->d ? -EPERM : shut_down(hc->target, arg->reason);
 }
 
 long schedop_shutdown_code(struct hypercall *hc, struct sched_shutdown *arg)
@@ -114,16 +125,6 @@ long schedop_shutdown_code(struct hypercall *hc, struct sched_shutdown *arg)
         return -EINVAL;
     }
     domain_set_shutdown_code(hc->d, (uint8_t)arg->reason);
-    return 0;
-}
-
-long schedop_remote_shutdown(struct hypercall *hc, struct sched_remote_shutdown *arg)
-{
-    /* Oneself is what SCHEDOP_shutdown is for. */
-    if (hc->target == hc->d || arg->reason > SHUTDOWN_MAX) {
-        return hc->target == hc->d ? -EPERM : -EINVAL;
-    }
-    domain_shutdown(hc->target, (uint8_t)arg->reason);
     return 0;
 }
 

@@ -254,7 +254,7 @@ static void test_frame_share__writable(void)
     begin();
     uint64_t pages = d->page_count;
     struct frame *hyp = frame_alloc_hyp(0, 0);
-    frame_share(hyp, d, true);
+    frame_share(hyp, d);
     CU_ASSERT_EQUAL(d->page_count, pages);
     CU_ASSERT_PTR_EQUAL(frame_get_writable_mfn(frame_to_mfn(hyp), d), hyp);
     CU_ASSERT_FALSE(frame_drop_allocation(hyp));
@@ -269,19 +269,20 @@ static void test_frame_share__writable(void)
     end();
 }
 
-static void test_frame_share__readonly(void)
+static void test_frame_share__keeps_its_use(void)
 {
     begin();
     struct frame *hyp = frame_alloc_hyp(0, 0);
-    frame_share(hyp, d, false);
+    frame_share(hyp, d);
     CU_ASSERT(frame_get(hyp, d));
-    CU_ASSERT_EQUAL(frame_get_writable(hyp), -EBUSY);
-    frame_put(hyp);
+    CU_ASSERT_EQUAL(frame_get_writable(hyp), 0);
+    frame_put_writable_and_ref(hyp);
+    CU_ASSERT_EQUAL(hyp->type, TYPE_WRITABLE | 1);
     frame_unshare(hyp);
     CU_ASSERT_EQUAL(hyp->count, 0);
     CU_ASSERT_EQUAL(hyp->type, TYPE_NONE);
     CU_ASSERT(HOST_ENDS_IN(HOST_PANIC, frame_unshare(hyp)));
-    CU_ASSERT(HOST_ENDS_IN(HOST_PANIC, frame_share(f, d, true)));
+    CU_ASSERT(HOST_ENDS_IN(HOST_PANIC, frame_share(f, d)));
     end();
 }
 
@@ -345,7 +346,7 @@ int main(void)
         CASE(test_frame_get_writable_mfn__both_references),
         CASE(test_frame_put_writable__without_reference),
         CASE(test_frame_share__writable),
-        CASE(test_frame_share__readonly),
+        CASE(test_frame_share__keeps_its_use),
         CASE(test_frame__many_cpus),
     };
     return SUITE("frame", STRESS_CPUS, cases);
