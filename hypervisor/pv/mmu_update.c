@@ -190,7 +190,6 @@ static long batch(struct hypercall *hc, domid_t owner_id, size_t request_bytes, 
 static int update_one(struct hypercall *hc, struct domain *owner, struct domain *foreign,
                       const union request *req)
 {
-    (void)hc;
     maddr_t address = req->update.ptr & ~3UL;
     unsigned kind = req->update.ptr & 3, index = (address & ~PAGE_MASK) / 8;
     bool m2p = kind == MMU_MACHPHYS_UPDATE;
@@ -201,6 +200,9 @@ static int update_one(struct hypercall *hc, struct domain *owner, struct domain 
     }
     if (m2p) {
         m2p_set(frame_to_mfn(f), req->update.val);
+    } else if (owner != hc->d && owner != foreign) {
+        /* SAFETY: not even the control domain makes a guest map what that has no right to. */
+        rc = -EPERM;
     } else if (address & 7) {
         rc = -EINVAL;
     } else {
