@@ -63,7 +63,7 @@ static uint64_t odd_number(struct player *p)
                                       0x7fffffff,
                                       0x80000000,
                                       0xffffffff,
-                                      1UL << 40,
+                                      1UL << 43,
                                       0x00007fffffffffff,
                                       NONCANONICAL,
                                       HYP_START,
