@@ -52,8 +52,8 @@ class Setup:
         # A hung system can then be asked over its console what it waits for: Ctrl-O, then a key.
         mode = "sysrq_always_enabled pv.mode=" + self.mode
         if self.hv == "bare":
-            return [(os.path.join(IMAGE, "bzImage"), "console=ttyS0 %s %s" % (mode, self.dom0_args)),
-                    (initrd, "")]
+            args = "console=ttyS0 %s %s" % (mode, self.dom0_args)
+            return [(os.path.join(IMAGE, "bzImage"), args), (initrd, "")]
         args = "console=hvc0 %s %s" % (mode, self.dom0_args)
         if self.hv == "xen":
             kernel, hypervisor = "bzImage", os.path.join(OUT, "x/xen.bin")

@@ -68,7 +68,6 @@ void arch_load_page_tables(const struct vcpu *v);
 void arch_l4_install(uint64_t *l4);
 /* Number of physical address bits. */
 unsigned arch_maddr_bits(void);
-bool arch_has_nx(void);
 
 /* ---- guest memory: addresses are those of the current vCPU's kernel page tables ---- */
 /* Copy; returns the number of bytes that could NOT be copied (0 = all). Addresses in the

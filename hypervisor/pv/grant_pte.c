@@ -30,7 +30,7 @@ int pv_grant_map(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t mf
                  uint64_t avail)
 {
     uint64_t pte = mfn << PAGE_SHIFT | X86_PTE_P | X86_PTE_US | X86_PTE_A | X86_PTE_D | avail |
-                   (writable ? X86_PTE_RW : 0) | (arch_has_nx() ? X86_PTE_NX : 0);
+                   (writable ? X86_PTE_RW : 0) | X86_PTE_NX;
     unsigned index;
     SPIN_GUARD(&v->domain->mmu_lock);
     struct frame *l1 = find_slot(v, host_addr, contains_pte, &index);

@@ -55,7 +55,7 @@ static const struct constant_msr *constant_msr(uint32_t msr)
 
 static uint64_t guest_efer(void)
 {
-    return EFER_SCE | EFER_LME | EFER_LMA | (arch_has_nx() ? EFER_NX : 0);
+    return EFER_SCE | EFER_LME | EFER_LMA | EFER_NX;
 }
 
 bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)

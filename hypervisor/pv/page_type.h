@@ -66,8 +66,7 @@ static inline bool pte_slot_reserved(unsigned level, unsigned index)
 static inline bool pte_bits_ok(unsigned level, uint64_t pte, const struct domain *d)
 {
     uint64_t allowed = X86_PTE_P | X86_PTE_RW | X86_PTE_US | X86_PTE_A | X86_PTE_D | X86_PTE_AVAIL |
-                       X86_PTE_AVAIL_HIGH | (arch_has_nx() ? X86_PTE_NX : 0) |
-                       (level == 1 ? X86_PTE_G : 0) |
+                       X86_PTE_AVAIL_HIGH | X86_PTE_NX | (level == 1 ? X86_PTE_G : 0) |
                        (level == 1 && d->privileged ? X86_PTE_PWT | X86_PTE_PCD | X86_PTE_PAT : 0);
     /* Address bits beyond what the processor implements would be reserved-bit faults. */
     allowed |= X86_PTE_ADDR & ((1UL << arch_maddr_bits()) - 1);

@@ -90,11 +90,6 @@ unsigned arch_maddr_bits(void)
     return 40;
 }
 
-bool arch_has_nx(void)
-{
-    return true;
-}
-
 /* ---- switching vCPUs ---- */
 
 void arch_context_switch(struct vcpu *prev, struct vcpu *next)

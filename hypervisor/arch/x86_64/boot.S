@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * From the boot loader's 32-bit world to 64-bit C. Early page tables: the first 4 GiB at address 0
- * and again at the direct map, the image at its own address, in large pages without restrictions.
- * mmu_init() replaces all of it before anything but this file and start_image() has run.
+ * and again at the direct map, never executable, and the image in 4 KiB pages with its final rights,
+ * in both places and at its own address. mmu_init() replaces all of it.
  */
 #include "arch/x86_64/asm.h"
 
@@ -11,7 +11,13 @@
 #define MULTIBOOT_FLAGS 0x00010003
 
 #define PTE_LINK 0x23  /* P RW A */
+#define PTE_RO 0x21    /* P A */
+#define PTE_RW 0x63    /* P RW A D */
 #define PTE_LARGE 0xe3 /* P RW A D PSE */
+#define PTE_NX 0x8000000000000000
+#define PTE_NX_UPPER 0x80000000
+/* What early_l1 covers: the image, and whatever the loader has put behind it. */
+#define IMAGE_BYTES_MAX 0x400000
 
 /* Where the loader put a symbol of the image. */
 #define PHYS(sym) ((sym)-HYP_IMAGE_START + HYP_LOAD_PHYS)
@@ -22,6 +28,17 @@ multiboot_header:
     .long MULTIBOOT_MAGIC, MULTIBOOT_FLAGS, -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS)
     .long PHYS(multiboot_header), PHYS(__image_start), PHYS(__data_end), PHYS(__image_end)
     .long PHYS(boot_entry)
+
+/* Early L1 entries, from where edx points on. */
+.macro MAP_IMAGE from, to, flags, upper
+    mov $PHYS(\from) + \flags, %eax
+1:  mov %eax, (%edx)
+    movl $\upper, 4(%edx)
+    add $8, %edx
+    add $4096, %eax
+    cmp $PHYS(\to) + \flags, %eax
+    jb 1b
+.endm
 
     .text
     .globl boot_entry
@@ -38,14 +55,20 @@ boot_entry:
     cpuid
     bt $29, %edx
     jnc no_long_mode
+    bt $20, %edx
+    jnc no_long_mode
 
+    mov $PHYS(early_l1), %edx
+    MAP_IMAGE __image_start, __text_end, PTE_RO, 0
+    MAP_IMAGE __text_end, __rodata_end, PTE_RO, PTE_NX_UPPER
+    MAP_IMAGE __rodata_end, HYP_IMAGE_START + IMAGE_BYTES_MAX, PTE_RW, PTE_NX_UPPER
     mov $1 << 5, %eax /* PAE */
     mov %eax, %cr4
     mov $PHYS(early_l4), %eax
     mov %eax, %cr3
-    mov $0xc0000080, %ecx /* EFER: LME */
+    mov $0xc0000080, %ecx /* EFER: LME, NX */
     rdmsr
-    or $1 << 8, %eax
+    or $1 << 8 | 1 << 11, %eax
     wrmsr
     mov $0x80010033, %eax /* PG WP NE ET MP PE */
     mov %eax, %cr0
@@ -79,7 +102,7 @@ boot_long:
 
     .section .rodata
 no_long_mode_text:
-    .asciz "(PV) This processor has no 64-bit mode.\r\n"
+    .asciz "(PV) This processor lacks the 64-bit mode or no-execute pages.\r\n"
     .balign 8
 boot_gdt: /* until traps_init_cpu(): nothing, 64-bit code */
     .quad 0, 0x00af9b000000ffff
@@ -104,14 +127,23 @@ early_l3:
 early_l2:
     .set page, 0
     .rept 2048
-    .quad page + PTE_LARGE
+    .if page >= HYP_LOAD_PHYS && page < HYP_LOAD_PHYS + IMAGE_BYTES_MAX
+    .quad PHYS(early_l1) + (page - HYP_LOAD_PHYS) / 512 + PTE_LINK
+    .else
+    .quad page + PTE_LARGE + PTE_NX
+    .endif
     .set page, page + 0x200000
     .endr
 early_image_l3:
     .quad PHYS(early_image_l2) + PTE_LINK
     .org early_image_l3 + 4096
 early_image_l2:
-    .quad HYP_LOAD_PHYS + PTE_LARGE, HYP_LOAD_PHYS + 0x200000 + PTE_LARGE
+    .quad PHYS(early_l1) + PTE_LINK, PHYS(early_l1) + 4096 + PTE_LINK
     .org early_image_l2 + 4096
+
+    .section .bss.page, "aw", @nobits
+    .balign 4096
+early_l1:
+    .skip 2 * 4096
 
     .section .note.GNU-stack, "", @progbits

@@ -20,9 +20,9 @@ static const struct {
     uint8_t bit;
     const char *name;
 } known[] = {
-    [CPU_NX] = {0x80000001, 'd', 20, "nx"}, [CPU_SMEP] = {7, 'b', 7, "smep"},
-    [CPU_XSAVE] = {1, 'c', 26, "xsave"},    [CPU_PGE] = {1, 'd', 13, "pge"},
-    [CPU_X2APIC] = {1, 'c', 21, "x2apic"},  [CPU_1GB] = {0x80000001, 'd', 26, "1g"},
+    [CPU_SMEP] = {7, 'b', 7, "smep"},        [CPU_XSAVE] = {1, 'c', 26, "xsave"},
+    [CPU_PGE] = {1, 'd', 13, "pge"},         [CPU_X2APIC] = {1, 'c', 21, "x2apic"},
+    [CPU_1GB] = {0x80000001, 'd', 26, "1g"},
 };
 
 static uint32_t features;
@@ -39,11 +39,6 @@ void arch_cpuid(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
 bool cpu_has(enum cpu_feature f)
 {
     return features >> f & 1;
-}
-
-bool arch_has_nx(void)
-{
-    return cpu_has(CPU_NX);
 }
 
 unsigned arch_maddr_bits(void)
@@ -119,7 +114,7 @@ void cpu_init(unsigned cpu)
     WRITE_CR(0, X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM |
                     X86_CR0_PG);
     WRITE_CR(4, cr4);
-    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SCE | (cpu_has(CPU_NX) ? EFER_NX : 0));
+    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SCE | EFER_NX);
     wrmsr(MSR_PAT, PAT_VALUE);
     if (cpu_has(CPU_XSAVE)) {
         arch_xsetbv(xcr0_mask);

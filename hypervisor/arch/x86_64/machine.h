@@ -159,7 +159,7 @@ void uart_irq_enable(void);
 /* cpu.c */
 /* Control registers, EFER, PAT of this CPU; on the first one also find and log its features. */
 void cpu_init(unsigned cpu);
-enum cpu_feature { CPU_NX, CPU_SMEP, CPU_XSAVE, CPU_PGE, CPU_X2APIC, CPU_1GB };
+enum cpu_feature { CPU_SMEP, CPU_XSAVE, CPU_PGE, CPU_X2APIC, CPU_1GB };
 bool cpu_has(enum cpu_feature f);
 
 /* panic.c */

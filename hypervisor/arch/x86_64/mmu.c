@@ -41,8 +41,7 @@ static mfn_t stub_mfn[MAX_PCPUS];
 /* Flags of pages that only the hypervisor reads, or executes. */
 static uint64_t read_flags(bool execute)
 {
-    return X86_PTE_P | X86_PTE_A | (cpu_has(CPU_PGE) ? X86_PTE_G : 0) |
-           (!execute && cpu_has(CPU_NX) ? X86_PTE_NX : 0);
+    return X86_PTE_P | X86_PTE_A | (cpu_has(CPU_PGE) ? X86_PTE_G : 0) | (execute ? 0 : X86_PTE_NX);
 }
 
 /* Flags of ordinary data pages. */
