@@ -210,6 +210,17 @@ void grant_unpin(const struct grant_use *use)
 
 /* ---- operations on the table ---- */
 
+/* ABI: whether there is such a domain comes before whether the caller may ask about its table. */
+static long table_enter(struct hypercall *hc, domid_t id)
+{
+    long rc = subop_enter(hc, WHO_PEER, id);
+    if (rc == 0 && hc->target != hc->d && !hc->d->privileged) {
+        domain_put(hc->target);
+        rc = -EPERM;
+    }
+    return rc;
+}
+
 static int16_t status_of(long rc)
 {
     return rc == 0         ? GNTST_okay
@@ -221,7 +232,7 @@ static int16_t status_of(long rc)
 
 long gnttabop_setup_table(struct hypercall *hc, struct gnttab_setup_table *arg)
 {
-    long rc = subop_enter(hc, WHO_TARGET, arg->dom);
+    long rc = table_enter(hc, arg->dom);
     if (rc == 0) {
         rc = grant_table_list(hc->target, 0, arg->nr_frames, GUEST_ADDR(arg->frame_list));
         domain_put(hc->target);
@@ -232,7 +243,7 @@ long gnttabop_setup_table(struct hypercall *hc, struct gnttab_setup_table *arg)
 
 long gnttabop_query_size(struct hypercall *hc, struct gnttab_query_size *arg)
 {
-    long rc = subop_enter(hc, WHO_TARGET, arg->dom);
+    long rc = table_enter(hc, arg->dom);
     if (rc == 0) {
         arg->nr_frames = read_once(hc->target->grant->frame_count);
         arg->max_nr_frames = hc->target->grant->max_frames;
@@ -250,7 +261,7 @@ long gnttabop_set_version(struct hypercall *hc unused, struct gnttab_set_version
 
 long gnttabop_get_version(struct hypercall *hc, struct gnttab_get_version *arg)
 {
-    long rc = subop_enter(hc, WHO_TARGET, arg->dom);
+    long rc = table_enter(hc, arg->dom);
     if (rc == 0) {
         arg->version = 1;
         domain_put(hc->target);
