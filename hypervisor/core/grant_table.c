@@ -213,7 +213,7 @@ void grant_unpin(const struct grant_use *use)
 /* ABI: whether there is such a domain comes before whether the caller may ask about its table. */
 static long table_enter(struct hypercall *hc, domid_t id)
 {
-    long rc = subop_enter(hc, WHO_PEER, id);
+    long rc = subop_enter(hc, WHO_ANY, id);
     if (rc == 0 && hc->target != hc->d && !hc->d->privileged) {
         domain_put(hc->target);
         rc = -EPERM;

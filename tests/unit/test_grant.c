@@ -251,6 +251,9 @@ static void test_gnttabop_query_size__answers(void)
     arg.dom = 0;
     CU_ASSERT_EQUAL(op(GNTTABOP_query_size, &arg, sizeof(arg)), 0);
     CU_ASSERT_EQUAL(arg.status, GNTST_permission_denied);
+    arg.dom = 77;
+    CU_ASSERT_EQUAL(op(GNTTABOP_query_size, &arg, sizeof(arg)), 0);
+    CU_ASSERT_EQUAL(arg.status, GNTST_bad_domain);
     end();
 }
 
