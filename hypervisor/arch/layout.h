@@ -10,7 +10,6 @@
 
 #define M2P_RO_START 0xffff800000000000 /* slot 256, readable by guests: the ABI fixes it */
 #define M2P_RW_START 0xffff808000000000 /* slot 257, the same, writable by the hypervisor */
-#define M2P_WINDOW_BYTES (1UL << 39)
 #define FRAMETABLE_START 0xffff810000000000
 #define HYP_IMAGE_START 0xffff828000000000 /* text RX, rodata R, data RW */
 #define PERCPU_START 0xffff828040000000

@@ -5,20 +5,11 @@
  */
 #include "base/format.h"
 
-#include "base/string.h"
-
-#define DIGITS_MAX 64
+#define DIGITS_MAX 20
 
 struct out {
     char *buf;
     size_t bytes, used;
-};
-
-/* What stands between % and the letter of a conversion. */
-struct spec {
-    bool left, zero, alternate;
-    int width, precision; /* precision -1: none given */
-    unsigned bytes;       /* of an integer argument */
 };
 
 static void put(struct out *o, char c)
@@ -29,103 +20,77 @@ static void put(struct out *o, char c)
     o->used++;
 }
 
-static void put_text(struct out *o, const struct spec *spec, const char *text, int length)
+/* Text on the right of a field. */
+static void put_field(struct out *o, const char *text, int length, char padding, int width)
 {
-    int spaces = spec->width - length;
-    for (int i = 0; i < spaces && !spec->left; i++) {
-        put(o, ' ');
+    for (; width > length; width--) {
+        put(o, padding);
     }
-    for (int i = 0; i < length; i++) {
-        put(o, text[i]);
+    while (length--) {
+        put(o, *text++);
     }
-    for (int i = 0; i < spaces && spec->left; i++) {
-        put(o, ' ');
+}
+
+static void put_number(struct out *o, uint64_t n, char kind, char padding, int width)
+{
+    char digits[DIGITS_MAX], *end = digits + DIGITS_MAX, *start = end;
+    bool negative = kind == 'd' && (int64_t)n < 0;
+    unsigned base = kind == 'x' ? 16 : 10;
+    n = negative ? -n : n;
+    do {
+        *--start = "0123456789abcdef"[n % base];
+        n /= base;
+    } while (n);
+    if (negative && padding == ' ') {
+        *--start = '-';
+    } else if (negative) {
+        put(o, '-');
+        width--;
     }
+    put_field(o, start, (int)(end - start), padding, width);
 }
 
 /* A decimal field of the format, or the next argument for '*'. */
 static int field_number(const char **fmt, va_list *ap)
 {
+    int n = 0;
     if (**fmt == '*') {
         (*fmt)++;
         return va_arg(*ap, int);
     }
-    int n = 0;
     for (; **fmt >= '0' && **fmt <= '9'; (*fmt)++) {
         n = n * 10 + (**fmt - '0');
     }
     return n;
 }
 
-static struct spec parse_spec(const char **fmt, va_list *ap)
+/* What follows a %; returns behind it. */
+static const char *put_conversion(struct out *o, const char *fmt, va_list *ap)
 {
-    struct spec spec = {.precision = -1, .bytes = sizeof(int)};
-    for (; **fmt && strchr("-0#", **fmt); (*fmt)++) {
-        *(**fmt == '-' ? &spec.left : **fmt == '0' ? &spec.zero : &spec.alternate) = true;
+    char padding = *fmt == '0' ? *fmt++ : ' ';
+    int width = field_number(&fmt, ap), precision = -1, length = 0;
+    if (*fmt == '.') {
+        fmt++;
+        precision = field_number(&fmt, ap);
     }
-    spec.width = field_number(fmt, ap);
-    if (**fmt == '.') {
-        (*fmt)++;
-        spec.precision = field_number(fmt, ap);
-    }
-    for (; **fmt && strchr("hlz", **fmt); (*fmt)++) {
-        spec.bytes = **fmt == 'h' ? spec.bytes / 2 : sizeof(long);
-    }
-    return spec;
-}
-
-static void put_number(struct out *o, const struct spec *spec, char kind, va_list *ap)
-{
-    bool is_signed = kind == 'd' || kind == 'i', hex = kind == 'x' || kind == 'X';
-    /* The argument, widened from the size it is said to have. */
-    unsigned unused_bits = 64 - 8 * spec->bytes;
-    uint64_t n = spec->bytes == sizeof(long) ? va_arg(*ap, uint64_t) : va_arg(*ap, unsigned);
-    n <<= unused_bits;
-    n = is_signed ? (uint64_t)((int64_t)n >> unused_bits) : n >> unused_bits;
-    bool negative = is_signed && (int64_t)n < 0;
-    n = negative ? -n : n;
-
-    const char *prefix = negative ? "-" : hex && spec->alternate && n ? "0x" : "";
-    const char *digits = kind == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
-    int prefix_length = (int)strlen(prefix), least = 1;
-    if (spec->precision >= 0) {
-        least = spec->precision;
-    } else if (spec->zero && !spec->left) {
-        least = MAX(spec->width - prefix_length, 1);
-    }
-    char text[2 + DIGITS_MAX], *end = text + sizeof(text), *start = end;
-    for (int i = 0; n || i < MIN(least, DIGITS_MAX); i++, n /= hex ? 16 : 10) {
-        *--start = digits[n % (hex ? 16 : 10)];
-    }
-    for (int i = prefix_length; i > 0; i--) {
-        *--start = prefix[i - 1];
-    }
-    put_text(o, spec, start, (int)(end - start));
-}
-
-static void put_conversion(struct out *o, const struct spec *spec, char kind, va_list *ap)
-{
-    switch (kind) {
-    case 's': {
-        const char *s = va_arg(*ap, const char *) ?: "(null)";
-        int length = 0;
-        while (length != spec->precision && s[length]) {
+    bool is_long = *fmt == 'l';
+    fmt += is_long;
+    if (*fmt == 's') {
+        const char *s = va_arg(*ap, const char *);
+        while (length != precision && s[length]) {
             length++;
         }
-        put_text(o, spec, s, length);
-        break;
+        put_field(o, s, length, ' ', width);
+    } else if (*fmt == 'd') {
+        put_number(o, (uint64_t)(is_long ? va_arg(*ap, long) : va_arg(*ap, int)), 'd', padding,
+                   width);
+    } else if (*fmt == 'u' || *fmt == 'x') {
+        put_number(o, is_long ? va_arg(*ap, unsigned long) : va_arg(*ap, unsigned), *fmt, padding,
+                   width);
+    } else {
+        put(o, *fmt); /* %%; nothing else is known */
     }
-    case 'c': {
-        char c = (char)va_arg(*ap, int);
-        put_text(o, spec, &c, 1);
-        break;
-    }
-    case '%':
-        put(o, '%');
-        break;
-    default:
-        put_number(o, spec, kind, ap);
-    }
+    return fmt + 1;
 }
 
 int format_va(char *buf, size_t bytes, const char *fmt, va_list ap)
@@ -135,12 +100,11 @@ int format_va(char *buf, size_t bytes, const char *fmt, va_list ap)
     va_copy(args, ap);
     while (*fmt) {
         char c = *fmt++;
-        if (c != '%') {
+        if (c == '%') {
+            fmt = put_conversion(&o, fmt, &args);
+        } else {
             put(&o, c);
-            continue;
         }
-        struct spec spec = parse_spec(&fmt, &args);
-        put_conversion(&o, &spec, *fmt++, &args);
     }
     va_end(args);
     if (bytes) {

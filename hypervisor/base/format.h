@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* Bounded printing: %d %i %u %x %X %s %c %% with hh, h, l, ll, z, width, precision, * for either,
- * - 0 and #. Numbers have at most 64 digits. */
+/* Bounded printing: %s, %d, %u, %x, %ld, %lu, %lx and %%, with a width, with 0 in front of it for
+ * numbers, with a precision for strings; * for either. */
 #pragma once
 
 #include <stdarg.h>

@@ -10,12 +10,15 @@
 #include "base/compiler.h"
 #include "base/types.h"
 
+struct cpu_user_regs;
 struct domain;
 
 void printk(const char *fmt, ...) format_printf(1, 2);
 void vprintk(const char *fmt, va_list ap);
 /* One line on behalf of d (NULL: no domain known), rate-limited per domain. */
 void log_guest(struct domain *d, const char *fmt, ...) format_printf(2, 3);
+/* Vector, address and general registers of an entry. */
+void log_regs(const struct cpu_user_regs *regs);
 /* Append raw text, not empty (the control domain's output), to ring and serial port. */
 void log_raw(const char *s, size_t bytes);
 /* Copy of the ring from *index on (free-running), at most `bytes`; returns bytes copied and moves

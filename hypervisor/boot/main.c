@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The start-up sequence of the portable part, as one readable list of calls. */
 #include "arch/upcalls.h"
-#include "base/cmdline.h"
 #include "base/log.h"
 #include "boot/boot.h"
 #include "core/deferred.h"

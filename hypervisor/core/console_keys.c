@@ -39,38 +39,24 @@ static void show_registers(struct domain *d)
             printk("domain %u vcpu %u: running on pcpu %u\n", (unsigned)d->id, i, v->sched.pcpu);
             continue;
         }
-        const struct cpu_user_regs *r = here ? guest_regs() : &v->regs;
         printk("domain %u vcpu %u: %s mode\n", (unsigned)d->id, i,
                v->pv.kernel_mode ? "kernel" : "user");
-        printk("  rip %016lx rsp %016lx rflags %08lx cs %x ss %x\n", r->rip, r->rsp, r->rflags,
-               r->cs, r->ss);
-        printk("  rax %016lx rbx %016lx rcx %016lx rdx %016lx\n", r->rax, r->rbx, r->rcx, r->rdx);
-        printk("  rsi %016lx rdi %016lx rbp %016lx r8  %016lx\n", r->rsi, r->rdi, r->rbp, r->r8);
-        printk("  r9  %016lx r10 %016lx r11 %016lx r12 %016lx\n", r->r9, r->r10, r->r11, r->r12);
-        printk("  r13 %016lx r14 %016lx r15 %016lx\n", r->r13, r->r14, r->r15);
+        log_regs(here ? guest_regs() : &v->regs);
     }
-}
-
-static void show_memory(void)
-{
-    printk("memory: %lu of %lu frames free\n", frame_free_count(), frame_total_count());
 }
 
 void console_keys_handle(char key)
 {
     switch (key) {
     case 'h':
-        printk("keys: h help, q domains and vCPUs, d registers of vCPUs, m memory, R reboot\n");
+        printk("keys: h help, q memory and domains, d registers of vCPUs, R reboot\n");
         break;
     case 'q':
-        show_memory();
+        printk("memory: %lu of %lu frames free\n", frame_free_count(), frame_total_count());
         domain_for_each(show_domain);
         break;
     case 'd':
         domain_for_each(show_registers);
-        break;
-    case 'm':
-        show_memory();
         break;
     case 'R':
         printk("restart asked for at the console\n");

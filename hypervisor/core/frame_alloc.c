@@ -129,15 +129,9 @@ static mfn_t heap_take(unsigned order, unsigned addr_bits)
 void page_clear(void *page)
 {
     uint64_t *word = page;
-    for (unsigned i = 0; i < PAGE_SIZE / sizeof(*word); i += 8) {
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < PAGE_SIZE / sizeof(*word); i++) {
         word[i] = 0;
-        word[i + 1] = 0;
-        word[i + 2] = 0;
-        word[i + 3] = 0;
-        word[i + 4] = 0;
-        word[i + 5] = 0;
-        word[i + 6] = 0;
-        word[i + 7] = 0;
         barrier(); /* keeps the compiler from making a memset() of this */
     }
 }

@@ -4,7 +4,6 @@
  * exit path switches. A vCPU that polls has its bit in domain.pollers while blocked; whoever clears
  * the bit wakes it. No locks of its own.
  */
-#include "core/deferred.h"
 #include "core/domain.h"
 #include "core/sched.h"
 #include "core/subop.h"

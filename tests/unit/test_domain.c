@@ -278,7 +278,7 @@ static void test_domain_resume__stays_paused_when_paused(void)
 static void test_domain_crash__reason_in_the_log(void)
 {
     struct domain *d = suite_domain(5, 1);
-    domain_crash(d, "wrote to frame %#x", 0x1234);
+    domain_crash(d, "wrote to frame 0x%x", 0x1234);
     CU_ASSERT_TRUE(d->shut_down);
     CU_ASSERT_EQUAL(d->shutdown_code, SHUTDOWN_crash);
     CU_ASSERT_PTR_NOT_NULL(strstr(host.console, "wrote to frame 0x1234"));

@@ -94,17 +94,14 @@ static void setup(void)
 
 static void test_format__like_libc(void)
 {
-    SAME("%d|%i|%u", -5, 0, 7u);
-    SAME("%5d|%-5d|%05d|%5d", 42, 42, -42, -42);
+    SAME("%d|%u", -5, 7u);
+    SAME("%5d|%05d|%5d|%05d|%1d", 42, -42, -42, 42, -42);
     SAME("%ld %ld", INT64_MIN, INT64_MAX);
-    SAME("%lu %llu %zu", UINT64_MAX, 1ULL, (size_t)9);
-    SAME("%x %X %#x %#lx %08x %#06x", 0xabu, 0xabu, 0xabu, UINT64_MAX, 0xabu, 0x1fu);
-    SAME("%hhd %hd %hhu %hu", (signed char)-1, (short)-2, (unsigned char)255,
-         (unsigned short)65535);
-    SAME("%s|%10s|%-10s|%.2s|%5.1s|", "abc", "abc", "abc", "abc", "abc");
-    SAME("%c%c|%3c|%%", 'x', 'y', 'z');
-    SAME("%*d|%-*d|%.*s", 6, 1, 6, 1, 2, "abc");
-    SAME("%.5d|%8.5d|%-8.3x|", 42, 42, 0x1u);
+    SAME("%d %u %x", INT32_MIN, UINT32_MAX, UINT32_MAX);
+    SAME("%lu %20lu %020lu", UINT64_MAX, 1UL, 0UL);
+    SAME("%x %lx %08x %8x %016lx", 0xabu, UINT64_MAX, 0xabu, 0u, 0x1fUL);
+    SAME("%s|%10s|%.2s|%5.1s|%.0s|", "abc", "abc", "abc", "abc", "abc");
+    SAME("%*d|%0*d|%.*s|%%", 6, 1, 6, 1, 2, "abc");
     SAME("no conversion");
 }
 

@@ -67,14 +67,7 @@ static void print_regs(const struct cpu_user_regs *regs)
     uint64_t cr0, cr2, cr3, cr4;
     __asm__("mov %%cr0, %0; mov %%cr2, %1; mov %%cr3, %2; mov %%cr4, %3"
             : "=r"(cr0), "=r"(cr2), "=r"(cr3), "=r"(cr4));
-    printk("vector %u error %04x cs:rip %04x:%016lx rflags %08lx\n", regs->entry_vector,
-           regs->error_code, regs->cs, regs->rip, regs->rflags);
-    printk("rax %016lx rbx %016lx rcx %016lx\n", regs->rax, regs->rbx, regs->rcx);
-    printk("rdx %016lx rsi %016lx rdi %016lx\n", regs->rdx, regs->rsi, regs->rdi);
-    printk("rbp %016lx rsp %04x:%016lx\n", regs->rbp, regs->ss, regs->rsp);
-    printk("r8  %016lx r9  %016lx r10 %016lx\n", regs->r8, regs->r9, regs->r10);
-    printk("r11 %016lx r12 %016lx r13 %016lx\n", regs->r11, regs->r12, regs->r13);
-    printk("r14 %016lx r15 %016lx\n", regs->r14, regs->r15);
+    log_regs(regs);
     printk("cr0 %08lx cr2 %016lx cr3 %016lx cr4 %08lx\n", cr0, cr2, cr3, cr4);
 }
 

@@ -4,7 +4,6 @@
  * own stack. Runs once.
  */
 #include "arch/upcalls.h"
-#include "asm.h"
 #include "base/assert.h"
 #include "base/cmdline.h"
 #include "base/log.h"
