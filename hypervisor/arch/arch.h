@@ -23,6 +23,29 @@ struct domain;
  * guest_regs() its registers as they will be loaded on exit, mfn_to_virt() and virt_to_mfn() the
  * direct map of RAM, arch_m2p() the writable M2P (valid where mfn_valid()), arch_rdtsc(). */
 
+/* ---- what start-up has found out; constant afterwards ---- */
+struct arch_tsc_scale {
+    uint64_t khz;         /* TSC frequency */
+    uint32_t mul;         /* vcpu_time_info.tsc_to_system_mul */
+    int8_t shift;         /* vcpu_time_info.tsc_shift */
+    uint64_t tsc_at_zero; /* TSC at arch_now_ns() == 0 */
+};
+struct packed arch_e820 { /* laid out as the BIOS and guests have it */
+    uint64_t start, bytes;
+    uint32_t type; /* ACPI: 1 RAM, 2 reserved, 3 ACPI reclaimable, 4 NVS, 5 unusable */
+};
+extern struct arch_facts {
+    unsigned cpus_present, cpus_online; /* pcpus; those that run vCPUs */
+    unsigned maddr_bits;                /* of a machine address */
+    unsigned gsi_count;
+    uint64_t xcr0_mask; /* state components the hardware and we support; 0 without XSAVE */
+    maddr_t acpi_rsdp;  /* 0 none */
+    mfn_t max_mfn;      /* highest RAM frame number + 1; size of frame table and M2P */
+    struct arch_tsc_scale tsc;
+    const struct arch_e820 *e820; /* the loader's memory map, sorted, not overlapping */
+    unsigned e820_count;
+} arch_facts;
+
 /* ---- processors and interrupts ---- */
 /* Let pending interrupts in, once. */
 void arch_irq_window(void);
@@ -39,14 +62,6 @@ void arch_timer_set(ns_t deadline);
 ns_t arch_now_ns(void);
 /* Read the battery clock: seconds since 1970, UTC. */
 uint64_t arch_wallclock_sec(void);
-
-struct arch_tsc_scale {
-    uint64_t khz;         /* TSC frequency */
-    uint32_t mul;         /* vcpu_time_info.tsc_to_system_mul */
-    int8_t shift;         /* vcpu_time_info.tsc_shift */
-    uint64_t tsc_at_zero; /* TSC at arch_now_ns() == 0 */
-};
-const struct arch_tsc_scale *arch_tsc_scale(void);
 
 /* ---- translation ---- */
 enum {
@@ -66,8 +81,6 @@ void arch_tlb_filter(cpumask_t *mask, uint32_t stamp);
 void arch_load_page_tables(const struct vcpu *v);
 /* Put the hypervisor's 16 entries into a guest's new L4 page; idempotent. */
 void arch_l4_install(uint64_t *l4);
-/* Number of physical address bits. */
-unsigned arch_maddr_bits(void);
 
 /* ---- guest memory: addresses are those of the current vCPU's kernel page tables ---- */
 /* Copy; returns the number of bytes that could NOT be copied (0 = all). Addresses in the
@@ -110,7 +123,6 @@ struct cpuid_regs {
 };
 void arch_cpuid(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out);
 must_check bool arch_rdmsr_safe(uint32_t msr, uint64_t *value);
-uint64_t arch_xcr0_mask(void); /* state components the hardware and we support; 0 without XSAVE */
 
 /* ---- ports, devices ---- */
 uint32_t arch_in(uint16_t port, unsigned bytes);
@@ -119,9 +131,8 @@ void arch_out(uint16_t port, unsigned bytes, uint32_t value);
 volatile void *arch_ioremap(maddr_t base, size_t bytes);
 
 /* ---- physical interrupts (arch/x86_64/irq.c) ---- */
-/* A "line" is what pirqs bind to: GSIs 0..arch_gsi_count()-1 are I/O APIC inputs. The callback
+/* A "line" is what pirqs bind to: GSIs 0..arch_facts.gsi_count-1 are I/O APIC inputs. The callback
  * given at start-up (irq_upcall in core/pirq.c) is called on arrival. */
-unsigned arch_gsi_count(void);
 /* Set trigger and polarity, masked. level/low: true for level-triggered, active-low. */
 must_check int arch_gsi_setup(unsigned gsi, bool level, bool low);
 /* Route GSI to the BSP with a vector of its own and call irq_upcall(gsi) on arrival. The line is
@@ -146,30 +157,16 @@ noreturn void arch_halt(void);
 /* ACPI sleep on behalf of the control domain; only S5 is accepted here. Returns errno. */
 must_check int arch_acpi_sleep(unsigned state, uint32_t pm1a, uint32_t pm1b);
 
-struct packed arch_e820 { /* laid out as the BIOS and guests have it */
-    uint64_t start, bytes;
-    uint32_t type; /* ACPI: 1 RAM, 2 reserved, 3 ACPI reclaimable, 4 NVS, 5 unusable */
-};
-/* The machine's memory map as the loader gave it, sorted, not overlapping. */
-unsigned arch_e820_count(void);
-const struct arch_e820 *arch_e820(unsigned index);
 /* True for frames of device memory that the control domain must not map (local APIC, I/O APIC,
  * MSI window, hypervisor's own). */
 bool arch_mmio_denied(mfn_t mfn);
 /* True for frames that hold the hypervisor image, its tables or other memory of its own. */
 bool arch_frame_is_hyp(mfn_t mfn);
-/* Number of pcpus running vCPUs, and present at all. */
-unsigned arch_cpus_online(void);
-unsigned arch_cpus_present(void);
-/* ACPI table facts for the control domain. */
-maddr_t arch_acpi_rsdp(void);
 
 /* ---- memory that start-up left free, for the frame allocator ---- */
 unsigned arch_free_range_count(void);
 /* Frames [first, first + count) of range `index`; boot modules are not in any range. */
 void arch_free_range(unsigned index, mfn_t *first, uint64_t *count);
-/* Highest RAM frame number + 1; size of frame table and M2P. */
-mfn_t arch_max_mfn(void);
 /* True when frame table and M2P have an entry for this frame (it is RAM, or near some). */
 bool arch_mfn_has_frame(mfn_t mfn);
 /* True when the memory map calls the frame RAM. */

@@ -224,7 +224,7 @@ static void write_start_info(const struct build *b)
     char *line = (char *)si->cmd_line;
     size_t bytes = sizeof(si->cmd_line);
     size_t n = (size_t)format(line, bytes, "%s", b->kernel->cmdline);
-    maddr_t rsdp = arch_acpi_rsdp();
+    maddr_t rsdp = arch_facts.acpi_rsdp;
     if (rsdp && (rsdp < 0xe0000 || rsdp >= 0x100000) && n + 32 < bytes) {
         /* Linux looks in the ROM area only. */
         (void)format(line + n, bytes - n, " acpi_rsdp=0x%lx", rsdp);
@@ -274,7 +274,8 @@ void dom0_build(const struct boot_info *info)
     struct build b = {.kernel = &info->module[0], .initrd = &info->module[1]};
     check_kernel(&b);
 
-    unsigned vcpus = cmdline.dom0_max_vcpus ? (unsigned)cmdline.dom0_max_vcpus : arch_cpus_online();
+    unsigned vcpus =
+        cmdline.dom0_max_vcpus ? (unsigned)cmdline.dom0_max_vcpus : arch_facts.cpus_online;
     struct domain_limits limits = {.max_vcpus = MIN(vcpus, MAX_VCPUS),
                                    .max_evtchn_port = MAX_EVTCHNS - 1,
                                    .max_grant_frames = MAX_GRANT_FRAMES,

@@ -10,7 +10,7 @@ noreturn void upcall_boot(const struct boot_info *info)
 {
     frame_alloc_init();
     domain_init();
-    for (unsigned cpu = 0; cpu < arch_cpus_online(); cpu++) {
+    for (unsigned cpu = 0; cpu < arch_facts.cpus_online; cpu++) {
         timer_init_pcpu(cpu);
         sched_init_pcpu(cpu);
     }

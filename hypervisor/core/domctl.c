@@ -45,7 +45,7 @@ static void fill_info(struct domain *d, struct xen_domctl_getdomaininfo *info)
     info->max_pages = read_once(d->max_pages);
     info->shared_info_frame = d->shared_frame ? frame_to_mfn(d->shared_frame) : INVALID_MFN;
     info->max_vcpu_id = d->max_vcpus ? d->max_vcpus - 1 : XEN_INVALID_MAX_VCPU_ID;
-    info->gpaddr_bits = (uint8_t)arch_maddr_bits();
+    info->gpaddr_bits = (uint8_t)arch_facts.maddr_bits;
     SPIN_GUARD(&d->life_lock);
     info->flags = (d->state != DOM_ALIVE ? XEN_DOMINF_dying : 0) |
                   (d->control_pauses ? XEN_DOMINF_paused : 0);
@@ -184,7 +184,7 @@ long domctl_gettscinfo(struct domain *d unused, struct xen_domctl_tsc_info *arg)
 {
     *arg = (struct xen_domctl_tsc_info){
         .tsc_mode = TSC_MODE_DEFAULT,
-        .gtsc_khz = (uint32_t)arch_tsc_scale()->khz,
+        .gtsc_khz = (uint32_t)arch_facts.tsc.khz,
         .elapsed_nsec = (uint64_t)arch_now_ns(),
     };
     return 0;
@@ -268,14 +268,14 @@ long domctl_getnodeaffinity(struct domain *d unused, struct xen_domctl_nodeaffin
 static int check_cpumap(const struct xenctl_bitmap *map)
 {
     unsigned found = 0;
-    for (unsigned cpu = 0; cpu < arch_cpus_online(); cpu++) {
+    for (unsigned cpu = 0; cpu < arch_facts.cpus_online; cpu++) {
         uint8_t byte = 0;
         if (cpu < map->nr_bits && guest_read_element(&byte, GUEST_ADDR(map->bitmap), cpu / 8, 1)) {
             return -EFAULT;
         }
         found += byte >> (cpu % 8) & 1;
     }
-    return found == 0 ? -EINVAL : found == arch_cpus_online() ? 0 : -EOPNOTSUPP;
+    return found == 0 ? -EINVAL : found == arch_facts.cpus_online ? 0 : -EOPNOTSUPP;
 }
 
 /* Soft affinity is a wish; it has no effect. ABI: setting answers with what is in effect. */
@@ -292,10 +292,10 @@ static long affinity(struct domain *d, const struct xen_domctl_vcpuaffinity *a, 
     int rc = 0;
     if (a->flags & XEN_VCPUAFFINITY_HARD) {
         rc = set ? check_cpumap(&a->cpumap_hard) : 0;
-        rc = rc ?: write_bitmap(&a->cpumap_hard, arch_cpus_online());
+        rc = rc ?: write_bitmap(&a->cpumap_hard, arch_facts.cpus_online);
     }
     if (rc == 0 && (a->flags & XEN_VCPUAFFINITY_SOFT)) {
-        rc = write_bitmap(&a->cpumap_soft, arch_cpus_online());
+        rc = write_bitmap(&a->cpumap_soft, arch_facts.cpus_online);
     }
     return rc;
 }
@@ -322,7 +322,7 @@ long sysctl_cpupool_op(struct xen_sysctl_cpupool_op *arg)
     arg->cpupool_id = 0;
     arg->sched_id = XEN_SCHEDULER_CREDIT2;
     arg->n_dom = read_once(domain_count);
-    return write_bitmap(&arg->cpumap, arch_cpus_online());
+    return write_bitmap(&arg->cpumap, arch_facts.cpus_online);
 }
 
 /* ---- vCPUs ---- */
@@ -397,7 +397,7 @@ long domctl_scheduler_op(struct domain *d, struct xen_domctl_scheduler_op *arg)
     }
     switch (arg->cmd) {
     case XEN_DOMCTL_SCHEDOP_putinfo:
-        if (params->cap > 100 * arch_cpus_online()) {
+        if (params->cap > 100 * arch_facts.cpus_online) {
             return -EINVAL;
         }
         /* ABI: weight 0 leaves it as it is. */

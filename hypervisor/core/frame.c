@@ -23,7 +23,7 @@ static bool word_cas(uint64_t *word, uint64_t *expected, uint64_t desired)
 void frame_tlb_flush(const struct frame *f, const cpumask_t *cpus)
 {
     cpumask_t mask = {{0}};
-    for (unsigned cpu = 0; cpu < arch_cpus_online(); cpu++) {
+    for (unsigned cpu = 0; cpu < arch_facts.cpus_online; cpu++) {
         if (!cpus || cpumask_test(cpus, cpu)) {
             cpumask_set(&mask, cpu);
         }
@@ -68,7 +68,7 @@ struct frame *frame_get_from_mfn(mfn_t mfn, const struct domain *d)
     }
     /* SAFETY: tested above; clamped so that no table entry beyond the end is touched in
      * speculation either. */
-    struct frame *f = mfn_to_frame(clamp_index(mfn, arch_max_mfn()));
+    struct frame *f = mfn_to_frame(clamp_index(mfn, arch_facts.max_mfn));
     return frame_get(f, d) ? f : NULL;
 }
 

@@ -131,7 +131,7 @@ long memop_decrease_reservation(struct hypercall *hc, struct xen_memory_reservat
 
 long memop_maximum_ram_page(struct hypercall *hc unused)
 {
-    return (long)arch_max_mfn() - 1;
+    return (long)arch_facts.max_mfn - 1;
 }
 
 long memop_current_reservation(struct hypercall *hc, struct xen_memory_domain *arg unused)
@@ -311,10 +311,10 @@ long memop_exchange(struct hypercall *hc, struct xen_memory_exchange *arg)
 
 long memop_machphys_mapping(struct hypercall *hc unused, struct xen_machphys_mapping *arg)
 {
-    uint64_t bytes = ROUND_UP(arch_max_mfn() * sizeof(uint64_t), 2UL << 20);
+    uint64_t bytes = ROUND_UP(arch_facts.max_mfn * sizeof(uint64_t), 2UL << 20);
     arg->v_start = M2P_RO_START;
     arg->v_end = M2P_RO_START + bytes;
-    arg->max_mfn = arch_max_mfn() - 1;
+    arg->max_mfn = arch_facts.max_mfn - 1;
     return 0;
 }
 
@@ -334,9 +334,9 @@ long memop_memory_map(struct hypercall *hc, struct xen_memory_map *arg)
 
 long memop_machine_memory_map(struct hypercall *hc unused, struct xen_memory_map *arg)
 {
-    arg->nr_entries = MIN(arch_e820_count(), arg->nr_entries);
+    arg->nr_entries = MIN(arch_facts.e820_count, arg->nr_entries);
     for (unsigned i = 0; i < arg->nr_entries; i++) {
-        if (guest_write_element(GUEST_ADDR(arg->buffer), i, arch_e820(i),
+        if (guest_write_element(GUEST_ADDR(arg->buffer), i, &arch_facts.e820[i],
                                 sizeof(struct arch_e820))) {
             return -EFAULT;
         }

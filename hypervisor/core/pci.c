@@ -169,7 +169,7 @@ static int find_msix_entry(uint16_t bdf, unsigned index, struct pci_msi *out)
     maddr_t base = bar_address(bdf, table & 7);
     maddr_t at = base + (table & ~7u) + (maddr_t)index * MSIX_ENTRY_BYTES;
     mfn_t mfn = at >> PAGE_SHIFT;
-    if (!base || at < base || at >> arch_maddr_bits() || arch_mfn_is_ram(mfn) ||
+    if (!base || at < base || at >> arch_facts.maddr_bits || arch_mfn_is_ram(mfn) ||
         arch_frame_is_hyp(mfn) || arch_mmio_denied(mfn)) {
         return -EINVAL;
     }

@@ -71,7 +71,7 @@ static int choose_locked(const struct domain *d, int wanted)
     if (wanted >= 0) {
         return find_locked(d, (unsigned)wanted) ? -EEXIST : wanted;
     }
-    for (unsigned i = arch_gsi_count(); i < MAX_PIRQS; i++) {
+    for (unsigned i = arch_facts.gsi_count; i < MAX_PIRQS; i++) {
         if (d->pv.pirq[i] == PIRQ_FREE) {
             return (int)i;
         }
@@ -87,7 +87,7 @@ static void map_locked(struct irq_line *l, const struct irq_line *content)
 
 int pirq_map_gsi(struct domain *d, int gsi, int *pirq)
 {
-    if (gsi < 0 || (unsigned)gsi >= arch_gsi_count()) {
+    if (gsi < 0 || (unsigned)gsi >= arch_facts.gsi_count) {
         return -EINVAL;
     }
     SPIN_GUARD(&irq_lock);
@@ -272,7 +272,7 @@ long physdevop_eoi(struct hypercall *hc, struct physdev_eoi *arg)
 long physdevop_alloc_irq_vector(struct hypercall *hc unused, struct physdev_irq *arg)
 {
     arg->vector = arg->irq;
-    return arg->irq < arch_gsi_count() ? 0 : -EINVAL;
+    return arg->irq < arch_facts.gsi_count ? 0 : -EINVAL;
 }
 
 /* Interrupts go to the control domain only: it is the one that drives devices. */
@@ -326,7 +326,7 @@ long physdevop_get_free_pirq(struct hypercall *hc, struct physdev_get_free_pirq 
 long physdevop_setup_gsi(struct hypercall *hc unused, struct physdev_setup_gsi *arg)
 {
     if (arg->triggering > 1 || arg->polarity > 1 || arg->gsi < 0 ||
-        (unsigned)arg->gsi >= arch_gsi_count()) {
+        (unsigned)arg->gsi >= arch_facts.gsi_count) {
         return -EINVAL;
     }
     SPIN_GUARD(&irq_lock);

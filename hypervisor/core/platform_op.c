@@ -40,12 +40,12 @@ long platform_set_processor_pminfo(struct xenpf_set_processor_pminfo *arg)
 
 long platform_get_cpuinfo(struct xenpf_pcpuinfo *arg)
 {
-    arg->max_present = arch_cpus_present() - 1;
+    arg->max_present = arch_facts.cpus_present - 1;
     if (arg->xen_cpuid > arg->max_present) {
         arg->flags = XEN_PCPU_FLAGS_INVALID;
         return 0;
     }
-    arg->flags = arg->xen_cpuid < arch_cpus_online() ? XEN_PCPU_FLAGS_ONLINE : 0;
+    arg->flags = arg->xen_cpuid < arch_facts.cpus_online ? XEN_PCPU_FLAGS_ONLINE : 0;
     arg->apic_id = arg->xen_cpuid;
     arg->acpi_id = arg->xen_cpuid;
     return 0;
@@ -54,7 +54,7 @@ long platform_get_cpuinfo(struct xenpf_pcpuinfo *arg)
 long platform_get_cpu_version(struct xenpf_pcpu_version *arg)
 {
     struct cpuid_regs r;
-    arg->max_present = arch_cpus_present() - 1;
+    arg->max_present = arch_facts.cpus_present - 1;
     if (arg->xen_cpuid > arg->max_present) {
         return -EINVAL;
     }

@@ -250,7 +250,7 @@ void sched_yield(void)
  * resumes it meanwhile finds it on our queue's books, and we look again. */
 static void steal(struct runq *mine)
 {
-    for (unsigned cpu = 0; cpu < arch_cpus_online(); cpu++) {
+    for (unsigned cpu = 0; cpu < arch_facts.cpus_online; cpu++) {
         struct runq *rq = &queues[cpu];
         if (rq == mine || !rq->idle || list_empty(&rq->queue)) {
             continue;
@@ -395,7 +395,7 @@ void sched_init_pcpu(unsigned cpu)
 void sched_vcpu_init(struct vcpu *v)
 {
     unsigned best = 0;
-    for (unsigned cpu = 0; cpu < arch_cpus_online(); cpu++) {
+    for (unsigned cpu = 0; cpu < arch_facts.cpus_online; cpu++) {
         if (queues[cpu].idle && read_once(queues[cpu].members) < queues[best].members) {
             best = cpu;
         }

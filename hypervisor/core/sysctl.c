@@ -56,15 +56,15 @@ long sysctl_physinfo(struct xen_sysctl_physinfo *arg)
 {
     *arg = (struct xen_sysctl_physinfo){
         .threads_per_core = 1,
-        .cores_per_socket = arch_cpus_present(),
-        .nr_cpus = arch_cpus_online(),
-        .max_cpu_id = arch_cpus_present() - 1,
+        .cores_per_socket = arch_facts.cpus_present,
+        .nr_cpus = arch_facts.cpus_online,
+        .max_cpu_id = arch_facts.cpus_present - 1,
         .nr_nodes = 1,
-        .cpu_khz = (uint32_t)arch_tsc_scale()->khz,
+        .cpu_khz = (uint32_t)arch_facts.tsc.khz,
         .capabilities = XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_gnttab_v1,
         .total_pages = frame_total_count(),
         .free_pages = frame_free_count(),
-        .max_mfn = arch_max_mfn() - 1,
+        .max_mfn = arch_facts.max_mfn - 1,
     };
     fill_hw_cap(arg->hw_cap);
     return 0;
@@ -93,7 +93,7 @@ long sysctl_debug_keys(struct xen_sysctl_debug_keys *arg)
 
 long sysctl_getcpuinfo(struct xen_sysctl_getcpuinfo *arg)
 {
-    uint32_t count = MIN(arg->max_cpus, arch_cpus_online());
+    uint32_t count = MIN(arg->max_cpus, arch_facts.cpus_online);
     for (uint32_t i = 0; i < count; i++) {
         struct xen_sysctl_cpuinfo info = {(uint64_t)sched_used_ns(vcpu_idle(i))};
         if (guest_write_element(GUEST_ADDR(arg->info), i, &info, sizeof(info))) {
@@ -117,7 +117,7 @@ long sysctl_availheap(struct xen_sysctl_availheap *arg)
 /* ABI: without an array the question is how many entries there are. */
 long sysctl_cputopoinfo(struct xen_sysctl_cputopoinfo *arg)
 {
-    uint32_t present = arch_cpus_present();
+    uint32_t present = arch_facts.cpus_present;
     if (!GUEST_ADDR(arg->cputopo)) {
         arg->num_cpus = present;
         return 0;
@@ -125,7 +125,7 @@ long sysctl_cputopoinfo(struct xen_sysctl_cputopoinfo *arg)
     arg->num_cpus = MIN(arg->num_cpus, present);
     for (uint32_t i = 0; i < arg->num_cpus; i++) {
         struct xen_sysctl_cputopo cpu = {i, 0, 0};
-        if (i >= arch_cpus_online()) {
+        if (i >= arch_facts.cpus_online) {
             cpu = (struct xen_sysctl_cputopo){XEN_INVALID_CORE_ID, XEN_INVALID_SOCKET_ID,
                                               XEN_INVALID_NODE_ID};
         }

@@ -81,7 +81,7 @@ void time_vcpu_update(struct vcpu *v)
         return;
     }
     struct vcpu_time_info *t = &v->info->time;
-    const struct arch_tsc_scale *scale = arch_tsc_scale();
+    const struct arch_tsc_scale *scale = &arch_facts.tsc;
     struct vcpu_time_info want = {.version = v->time_version,
                                   .tsc_timestamp = scale->tsc_at_zero,
                                   .tsc_to_system_mul = scale->mul,

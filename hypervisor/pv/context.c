@@ -20,7 +20,7 @@ int pv_vcpu_init(struct vcpu *v)
         return -ENOMEM;
     }
     arch_fpu_init(v->pv.fpu);
-    v->pv.xcr0 = arch_xcr0_mask() ? 1 : 0;
+    v->pv.xcr0 = arch_facts.xcr0_mask ? 1 : 0;
     v->pv.debugreg[6] = 0xffff0ff0;
     v->pv.debugreg[7] = 0x400;
     return 0;

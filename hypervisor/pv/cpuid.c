@@ -86,7 +86,7 @@ static const struct leaf {
 
 uint64_t cpuid_guest_xcr0(void)
 {
-    uint64_t mask = arch_xcr0_mask() & (XCR0_LEGACY | XCR0_YMM | XCR0_AVX512);
+    uint64_t mask = arch_facts.xcr0_mask & (XCR0_LEGACY | XCR0_YMM | XCR0_AVX512);
     if ((mask & XCR0_LEGACY) != XCR0_LEGACY) {
         return 0;
     }
@@ -123,7 +123,7 @@ static struct cpuid_regs leaf_xsave(const struct vcpu *v, uint64_t xcr0, uint32_
 
 static struct cpuid_regs leaf_xen(uint32_t leaf, uint32_t subleaf)
 {
-    const struct arch_tsc_scale *tsc = arch_tsc_scale();
+    const struct arch_tsc_scale *tsc = &arch_facts.tsc;
     switch (leaf) {
     case LEAF_XEN:
         return (struct cpuid_regs){LEAF_XEN_MAX, 0x566e6558, 0x65584d4d, 0x4d4d566e};
@@ -138,7 +138,7 @@ static struct cpuid_regs leaf_xen(uint32_t leaf, uint32_t subleaf)
         return (struct cpuid_regs){.eax = subleaf == 2 ? (uint32_t)tsc->khz : 0,
                                    .ecx = subleaf == 0 ? (uint32_t)tsc->khz : 0};
     case LEAF_XEN + 5:
-        return (struct cpuid_regs){.ebx = MIN(arch_maddr_bits(), MADDR_BITS_SHOWN)};
+        return (struct cpuid_regs){.ebx = MIN(arch_facts.maddr_bits, MADDR_BITS_SHOWN)};
     default:
         return (struct cpuid_regs){0};
     }

@@ -69,7 +69,7 @@ static inline bool pte_bits_ok(unsigned level, uint64_t pte, const struct domain
                        X86_PTE_AVAIL_HIGH | X86_PTE_NX | (level == 1 ? X86_PTE_G : 0) |
                        (level == 1 && d->privileged ? X86_PTE_PWT | X86_PTE_PCD | X86_PTE_PAT : 0);
     /* Address bits beyond what the processor implements would be reserved-bit faults. */
-    allowed |= X86_PTE_ADDR & ((1UL << arch_maddr_bits()) - 1);
+    allowed |= X86_PTE_ADDR & ((1UL << arch_facts.maddr_bits) - 1);
     return !(pte & X86_PTE_P) || !(pte & ~allowed);
 }
 

@@ -17,6 +17,7 @@ void host_start(unsigned cpus)
     frame_table = calloc(HOST_FRAMES, sizeof(*frame_table));
     memset(host_m2p, 0xff, HOST_FRAMES * sizeof(*host_m2p));
     host.cpus = cpus;
+    arch_facts.cpus_present = arch_facts.cpus_online = cpus;
     host.now = NS_PER_SEC;
     host.wallclock_sec = 1700000000;
     for (unsigned cpu = 0; cpu < MAX_PCPUS; cpu++) {

@@ -9,6 +9,30 @@
 #include "host.h"
 
 struct host_machine host = {.cpus = 1};
+
+#define GSIS 24
+#define RESERVED_FRAMES 16
+
+static const struct arch_e820 map[] = {
+    {0, RESERVED_FRAMES *PAGE_SIZE, 2},
+    {RESERVED_FRAMES * PAGE_SIZE, (HOST_FRAMES - RESERVED_FRAMES) * PAGE_SIZE, 1},
+    {0xf0000000, 0x10000000, 2},
+};
+
+/* 1 GHz: one tick is one nanosecond, mul is 2^31 with a left shift of one. */
+struct arch_facts arch_facts = {
+    .cpus_present = 1,
+    .cpus_online = 1,
+    .maddr_bits = 40,
+    .gsi_count = GSIS,
+    .xcr0_mask = 7,
+    .acpi_rsdp = 0xf5000,
+    .max_mfn = HOST_FRAMES,
+    .tsc = {.khz = 1000000, .mul = 0x80000000u, .shift = 1, .tsc_at_zero = 12345},
+    .e820 = map,
+    .e820_count = ARRAY_SIZE(map),
+};
+
 _Thread_local unsigned host_cpu;
 struct vcpu *host_current[MAX_PCPUS];
 struct cpu_user_regs host_regs[MAX_PCPUS];
@@ -68,14 +92,6 @@ uint64_t arch_wallclock_sec(void)
     return host.wallclock_sec;
 }
 
-const struct arch_tsc_scale *arch_tsc_scale(void)
-{
-    /* 1 GHz: one tick is one nanosecond, mul is 2^31 with a left shift of one. */
-    static const struct arch_tsc_scale scale = {
-        .khz = 1000000, .mul = 0x80000000u, .shift = 1, .tsc_at_zero = 12345};
-    return &scale;
-}
-
 /* ---- translation: the rest is in tlb.c ---- */
 
 void arch_l4_install(uint64_t *l4)
@@ -83,11 +99,6 @@ void arch_l4_install(uint64_t *l4)
     for (unsigned slot = 256; slot < 272; slot++) {
         l4[slot] = 0;
     }
-}
-
-unsigned arch_maddr_bits(void)
-{
-    return 40;
 }
 
 /* ---- switching vCPUs ---- */
@@ -179,11 +190,6 @@ bool arch_rdmsr_safe(uint32_t msr, uint64_t *value)
     return false;
 }
 
-uint64_t arch_xcr0_mask(void)
-{
-    return 7;
-}
-
 /* ---- ports, devices ---- */
 
 uint32_t arch_in(uint16_t port, unsigned bytes)
@@ -214,13 +220,7 @@ volatile void *arch_ioremap(maddr_t base, size_t bytes)
 
 /* ---- physical interrupts: 24 lines, 8 MSI vectors ---- */
 
-#define GSIS 24
 #define MSI_VECTORS 8
-
-unsigned arch_gsi_count(void)
-{
-    return GSIS;
-}
 
 int arch_gsi_setup(unsigned gsi, bool level, bool low)
 {
@@ -304,24 +304,6 @@ int arch_acpi_sleep(unsigned state, uint32_t pm1a, uint32_t pm1b)
     return 0;
 }
 
-#define RESERVED_FRAMES 16
-
-static const struct arch_e820 map[] = {
-    {0, RESERVED_FRAMES *PAGE_SIZE, 2},
-    {RESERVED_FRAMES * PAGE_SIZE, (HOST_FRAMES - RESERVED_FRAMES) * PAGE_SIZE, 1},
-    {0xf0000000, 0x10000000, 2},
-};
-
-unsigned arch_e820_count(void)
-{
-    return ARRAY_SIZE(map);
-}
-
-const struct arch_e820 *arch_e820(unsigned index)
-{
-    return &map[index];
-}
-
 bool arch_mmio_denied(mfn_t mfn)
 {
     return mfn == 0xfee00;
@@ -330,21 +312,6 @@ bool arch_mmio_denied(mfn_t mfn)
 bool arch_frame_is_hyp(mfn_t mfn)
 {
     return mfn < RESERVED_FRAMES;
-}
-
-unsigned arch_cpus_online(void)
-{
-    return host.cpus;
-}
-
-unsigned arch_cpus_present(void)
-{
-    return host.cpus;
-}
-
-maddr_t arch_acpi_rsdp(void)
-{
-    return 0xf5000;
 }
 
 unsigned arch_free_range_count(void)
@@ -357,11 +324,6 @@ void arch_free_range(unsigned index, mfn_t *first, uint64_t *count)
     BUG_ON(index);
     *first = RESERVED_FRAMES;
     *count = HOST_FRAMES - RESERVED_FRAMES;
-}
-
-mfn_t arch_max_mfn(void)
-{
-    return HOST_FRAMES;
 }
 
 bool arch_mfn_has_frame(mfn_t mfn)

@@ -131,7 +131,7 @@ static void check_bits(const struct domain *d, uint64_t pte, unsigned level, mfn
     if (!d->privileged) {
         never |= X86_PTE_PWT | X86_PTE_PCD | X86_PTE_PAT;
     }
-    never |= X86_PTE_ADDR & ~((1UL << arch_maddr_bits()) - 1);
+    never |= X86_PTE_ADDR & ~((1UL << arch_facts.maddr_bits) - 1);
     if ((pte & never) || !(pte & X86_PTE_US)) {
         model_fail("bits", "entry %lx of d%u at level %u (table %lx, %u)", (unsigned long)pte,
                    d->id, level, (unsigned long)table, index);

@@ -459,9 +459,9 @@ static void test_machine_memory_map(void)
     start(&control);
     vaddr_t buffer = host_guest_alloc(sizeof(struct e820) * 128);
     CU_ASSERT_EQUAL(get_map(XENMEM_machine_memory_map, buffer, 128, &got), 0);
-    CU_ASSERT_EQUAL(got, arch_e820_count());
+    CU_ASSERT_EQUAL(got, arch_facts.e820_count);
     const struct e820 *e = host_guest_ptr(buffer);
-    CU_ASSERT(e[1].addr == arch_e820(1)->start && e[1].size == arch_e820(1)->bytes &&
+    CU_ASSERT(e[1].addr == arch_facts.e820[1].start && e[1].size == arch_facts.e820[1].bytes &&
               e[1].type == 1);
     suite_enter(guest->vcpu[0]);
     CU_ASSERT_EQUAL(get_map(XENMEM_machine_memory_map, buffer, 128, &got), -EPERM);

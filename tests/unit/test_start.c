@@ -31,6 +31,8 @@ uint8_t *host_ram;
 uint64_t *host_m2p;
 uint64_t host_tsc;
 
+struct arch_facts arch_facts;
+
 static jmp_buf panicked;
 static char panic_text[256], log_text[4096];
 static void (*on_relax)(void);
@@ -77,6 +79,7 @@ static void setup(void)
 {
     memset(host_ram, 0, RAM_BYTES);
     memset(&acpi_facts, 0, sizeof(acpi_facts));
+    arch_facts = (struct arch_facts){.cpus_present = 1, .cpus_online = 1};
     panic_text[0] = log_text[0] = 0;
     host_cpu = 0;
     on_relax = NULL;
@@ -367,12 +370,12 @@ static void test_memmap__overlaps(void)
     layout_end();
 
     uint64_t end = 0;
-    for (unsigned i = 0; i < arch_e820_count(); i++) {
-        CU_ASSERT_TRUE(arch_e820(i)->start >= end);
-        end = arch_e820(i)->start + arch_e820(i)->bytes;
+    for (unsigned i = 0; i < arch_facts.e820_count; i++) {
+        CU_ASSERT_TRUE(arch_facts.e820[i].start >= end);
+        end = arch_facts.e820[i].start + arch_facts.e820[i].bytes;
     }
-    CU_ASSERT_EQUAL(arch_e820_count(), 6);
-    CU_ASSERT_EQUAL(arch_max_mfn(), (64 * GIB) >> 12);
+    CU_ASSERT_EQUAL(arch_facts.e820_count, 6);
+    CU_ASSERT_EQUAL(arch_facts.max_mfn, (64 * GIB) >> 12);
     CU_ASSERT_TRUE(arch_mfn_is_ram(0x4ffff));
     CU_ASSERT_FALSE(arch_mfn_is_ram(0x50000));
     CU_ASSERT_FALSE(arch_mfn_is_ram(0x50001));
@@ -509,7 +512,7 @@ static void test_acpi__tables(void)
     put_root(4);
     acpi_init(0);
 
-    CU_ASSERT_EQUAL(acpi_facts.rsdp, RSDP_AT);
+    CU_ASSERT_EQUAL(arch_facts.acpi_rsdp, RSDP_AT);
     CU_ASSERT_EQUAL(acpi_facts.lapic, 0xfee00000);
     CU_ASSERT_EQUAL(acpi_facts.cpu_count, 3);
     CU_ASSERT_EQUAL(acpi_facts.apic_id[0], 3);
@@ -539,8 +542,8 @@ static void test_acpi__none(void)
     layout_add(0, RAM_BYTES, 1);
     layout_end();
     acpi_init(0);
-    CU_ASSERT_EQUAL(acpi_facts.rsdp, 0);
-    CU_ASSERT_EQUAL(arch_cpus_present(), 1);
+    CU_ASSERT_EQUAL(arch_facts.acpi_rsdp, 0);
+    CU_ASSERT_EQUAL(arch_facts.cpus_present, 1);
 }
 
 static void test_acpi__damaged(void)
@@ -578,7 +581,7 @@ static void test_acpi__damaged(void)
     setup();
     put_root(0);
     acpi_init(RSDP_AT);
-    CU_ASSERT_EQUAL(acpi_facts.rsdp, RSDP_AT);
+    CU_ASSERT_EQUAL(arch_facts.acpi_rsdp, RSDP_AT);
     CU_ASSERT_EQUAL(acpi_facts.cpu_count, 0);
     setup();
     put_root(0);

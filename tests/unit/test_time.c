@@ -38,7 +38,7 @@ static void test_time_vcpu_update__guest_computes_our_time(void)
     CU_ASSERT_EQUAL(t->version % 2, 0);
     CU_ASSERT_TRUE(t->version != 0);
     for (unsigned i = 0; i < 5; i++) {
-        uint64_t tsc = arch_tsc_scale()->tsc_at_zero + (uint64_t)host.now; /* 1 GHz */
+        uint64_t tsc = arch_facts.tsc.tsc_at_zero + (uint64_t)host.now; /* 1 GHz */
         CU_ASSERT_EQUAL(guest_ns(t, tsc), (uint64_t)host.now);
         host_advance(12345678901);
     }
@@ -56,11 +56,11 @@ static void test_time_vcpu_update__restored_when_overwritten(void)
     memset(t, 0, sizeof(*t));             /* a builder clears the shared page */
     time_vcpu_update(v);
     CU_ASSERT_EQUAL(t->version, version + 2);
-    CU_ASSERT_EQUAL(t->tsc_to_system_mul, arch_tsc_scale()->mul);
+    CU_ASSERT_EQUAL(t->tsc_to_system_mul, arch_facts.tsc.mul);
     memset(t, 0xff, sizeof(*t));
     time_vcpu_update(v);
     CU_ASSERT_EQUAL(t->version, version + 4);
-    CU_ASSERT_EQUAL(t->tsc_timestamp, arch_tsc_scale()->tsc_at_zero);
+    CU_ASSERT_EQUAL(t->tsc_timestamp, arch_facts.tsc.tsc_at_zero);
     vcpu_info_t *info = v->info;
     v->info = NULL;
     time_vcpu_update(v);
@@ -75,7 +75,7 @@ static void test_time__written_when_a_vcpu_gets_a_pcpu(void)
     memset(&v->info->time, 0, sizeof(v->info->time));
     domain_pause(dom0);
     CU_ASSERT_PTR_EQUAL(host_exit_path(), v);
-    CU_ASSERT_EQUAL(v->info->time.tsc_to_system_mul, arch_tsc_scale()->mul);
+    CU_ASSERT_EQUAL(v->info->time.tsc_to_system_mul, arch_facts.tsc.mul);
     domain_pause(d);
     host_exit_path();
     end();

@@ -176,7 +176,7 @@ static void test_vcpuop_register_vcpu_info__moves_contents(void)
     /* Nothing may be lost: everything looks pending once. */
     CU_ASSERT_EQUAL(there->evtchn_upcall_pending, 1);
     CU_ASSERT_EQUAL(there->evtchn_pending_sel, ~0UL);
-    CU_ASSERT_EQUAL(there->time.tsc_to_system_mul, arch_tsc_scale()->mul);
+    CU_ASSERT_EQUAL(there->time.tsc_to_system_mul, arch_facts.tsc.mul);
     CU_ASSERT_EQUAL(f->count & FRAME_COUNT_MASK, 2);
     CU_ASSERT_EQUAL(f->type, TYPE_WRITABLE | 1);
     CU_ASSERT_EQUAL(OP_CALL(VCPUOP_register_vcpu_info, 0, arg), -EINVAL); /* once in a life */

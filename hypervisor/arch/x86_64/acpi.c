@@ -57,8 +57,8 @@ struct acpi_facts acpi_facts;
  * mapped for good. */
 static const void *phys(maddr_t base, uint64_t bytes)
 {
-    for (unsigned i = 0; i < arch_e820_count(); i++) {
-        const struct arch_e820 *e = arch_e820(i);
+    for (unsigned i = 0; i < arch_facts.e820_count; i++) {
+        const struct arch_e820 *e = &arch_facts.e820[i];
         bool direct = e->type == 3 || e->type == 4 || arch_mfn_is_ram(base >> PAGE_SHIFT);
         if (direct && base >= e->start && base + bytes <= e->start + e->bytes) {
             return (const char *)mfn_to_virt(0) + base;
@@ -266,8 +266,8 @@ static bool parse_root(maddr_t base, uint32_t pointer_bytes)
 
 void acpi_init(maddr_t rsdp)
 {
-    acpi_facts.rsdp = rsdp ?: rsdp_find();
-    const struct rsdp *r = acpi_facts.rsdp ? phys(acpi_facts.rsdp, sizeof(*r)) : NULL;
+    arch_facts.acpi_rsdp = rsdp ?: rsdp_find();
+    const struct rsdp *r = arch_facts.acpi_rsdp ? phys(arch_facts.acpi_rsdp, sizeof(*r)) : NULL;
     if (!r || !rsdp_ok(r)) {
         printk("ACPI: none found\n");
         return;
@@ -275,24 +275,10 @@ void acpi_init(maddr_t rsdp)
     if (!(r->revision >= 2 && parse_root(r->xsdt, 8)) && !parse_root(r->rsdt, 4)) {
         printk("ACPI: no usable root table\n");
     }
+    arch_facts.cpus_present = MAX(acpi_facts.cpu_count, 1u);
     printk("ACPI: root at %lx, %u processors, local APIC at %lx, %u I/O APICs, HPET at %lx\n",
-           acpi_facts.rsdp, acpi_facts.cpu_count, acpi_facts.lapic, acpi_facts.ioapic_count,
+           arch_facts.acpi_rsdp, acpi_facts.cpu_count, acpi_facts.lapic, acpi_facts.ioapic_count,
            acpi_facts.hpet);
     printk("ACPI: PM1 control %x/%x, timer %x, reset %x=%02x\n", acpi_facts.pm1a_cnt,
            acpi_facts.pm1b_cnt, acpi_facts.pm_timer, acpi_facts.reset_port, acpi_facts.reset_value);
-}
-
-maddr_t arch_acpi_rsdp(void)
-{
-    return acpi_facts.rsdp;
-}
-
-unsigned arch_cpus_present(void)
-{
-    return MAX(acpi_facts.cpu_count, 1u);
-}
-
-unsigned arch_cpus_online(void)
-{
-    return 1;
 }

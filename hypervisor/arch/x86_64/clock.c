@@ -23,25 +23,20 @@
 #define CMOS_INDEX 0x70
 #define CMOS_DATA 0x71
 
-static struct arch_tsc_scale scale;
 static volatile uint32_t *hpet;
-
-const struct arch_tsc_scale *arch_tsc_scale(void)
-{
-    return &scale;
-}
 
 ns_t arch_now_ns(void)
 {
-    uint64_t delta = arch_rdtsc() - scale.tsc_at_zero;
-    delta = scale.shift < 0 ? delta >> -scale.shift : delta << scale.shift;
-    return (ns_t)((unsigned __int128)delta * scale.mul >> 32);
+    const struct arch_tsc_scale *scale = &arch_facts.tsc;
+    uint64_t delta = arch_rdtsc() - scale->tsc_at_zero;
+    delta = scale->shift < 0 ? delta >> -scale->shift : delta << scale->shift;
+    return (ns_t)((unsigned __int128)delta * scale->mul >> 32);
 }
 
 void clock_delay_ms(uint64_t ms)
 {
     ns_t end = arch_now_ns() + (ns_t)ms * NS_PER_MS;
-    while (scale.mul && arch_now_ns() < end) {
+    while (arch_facts.tsc.mul && arch_now_ns() < end) {
         __asm__ volatile("pause");
     }
 }
@@ -144,12 +139,11 @@ static uint64_t measure_khz(const struct reference *r, uint64_t period_fs)
 static void set_scale(uint64_t khz)
 {
     uint64_t mul = (1000000UL << 40) / khz;
-    for (scale.shift = -8; mul >> 32; mul >>= 1) {
-        scale.shift++;
+    int8_t shift = -8;
+    for (; mul >> 32; mul >>= 1) {
+        shift++;
     }
-    scale.khz = khz;
-    scale.tsc_at_zero = arch_rdtsc();
-    scale.mul = (uint32_t)mul;
+    arch_facts.tsc = (struct arch_tsc_scale){khz, (uint32_t)mul, shift, arch_rdtsc()};
 }
 
 void clock_init(void)

@@ -26,8 +26,6 @@ static const struct {
 };
 
 static uint32_t features;
-static unsigned maddr_bits;
-static uint64_t xcr0_mask;
 
 void arch_cpuid(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
 {
@@ -39,16 +37,6 @@ void arch_cpuid(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
 bool cpu_has(enum cpu_feature f)
 {
     return features >> f & 1;
-}
-
-unsigned arch_maddr_bits(void)
-{
-    return maddr_bits;
-}
-
-uint64_t arch_xcr0_mask(void)
-{
-    return xcr0_mask;
 }
 
 /* All zero for a leaf the processor does not have. */
@@ -70,8 +58,8 @@ static void detect(void)
         struct cpuid_regs r = cpuid(0x80000002 + i);
         memcpy(brand + 16 * i, &r, 16);
     }
-    maddr_bits = MIN(cpuid(0x80000008).eax & 0xff ?: 36, 52);
-    printk("Processor: %s (%08x), %u-bit addresses:", brand, cpuid(1).eax, maddr_bits);
+    arch_facts.maddr_bits = MIN(cpuid(0x80000008).eax & 0xff ?: 36, 52);
+    printk("Processor: %s (%08x), %u-bit addresses:", brand, cpuid(1).eax, arch_facts.maddr_bits);
     for (unsigned f = 0; f < ARRAY_SIZE(known); f++) {
         struct cpuid_regs r = cpuid(known[f].leaf);
         uint32_t reg = known[f].reg == 'b' ? r.ebx : known[f].reg == 'c' ? r.ecx : r.edx;
@@ -83,7 +71,7 @@ static void detect(void)
     printk("\n");
     if (cpu_has(CPU_XSAVE)) {
         struct cpuid_regs r = cpuid(0xd);
-        xcr0_mask = ((uint64_t)r.edx << 32 | r.eax) & XCR0_SUPPORTED;
+        arch_facts.xcr0_mask = ((uint64_t)r.edx << 32 | r.eax) & XCR0_SUPPORTED;
     }
 }
 
@@ -117,7 +105,7 @@ void cpu_init(unsigned cpu)
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SCE | EFER_NX);
     wrmsr(MSR_PAT, PAT_VALUE);
     if (cpu_has(CPU_XSAVE)) {
-        arch_xsetbv(xcr0_mask);
+        arch_xsetbv(arch_facts.xcr0_mask);
     }
 }
 

@@ -43,7 +43,6 @@ static struct gsi_state {
     bool level, low, masked;
 } gsis[MAX_GSIS];
 
-static unsigned gsi_count;  /* constant after irq_init() */
 static uint8_t uart_vector; /* 0: the port is polled */
 
 /* ---- I/O APIC ---- */
@@ -76,12 +75,7 @@ static void write_entry_locked(const struct gsi_state *g)
 
 static struct gsi_state *find_gsi(unsigned gsi)
 {
-    return gsi < gsi_count && gsis[gsi].ioapic ? &gsis[gsi] : NULL;
-}
-
-unsigned arch_gsi_count(void)
-{
-    return gsi_count;
+    return gsi < arch_facts.gsi_count && gsis[gsi].ioapic ? &gsis[gsi] : NULL;
 }
 
 bool arch_gsi_is_level(unsigned gsi)
@@ -254,7 +248,7 @@ static void add_ioapic(unsigned index)
         struct gsi_state *g = &gsis[first + pin];
         *g = (struct gsi_state){.ioapic = ioapic, .pin = (uint8_t)pin, .masked = true};
         g->level = g->low = first + pin >= ISA_IRQS; /* PCI's usual; ISA's is edge, high */
-        gsi_count = MAX(gsi_count, first + pin + 1);
+        arch_facts.gsi_count = MAX(arch_facts.gsi_count, first + pin + 1);
     }
 }
 
@@ -283,12 +277,12 @@ void irq_init(void)
             g->low = acpi_facts.isa[i].low;
         }
     }
-    for (unsigned gsi = 0; gsi < gsi_count; gsi++) {
+    for (unsigned gsi = 0; gsi < arch_facts.gsi_count; gsi++) {
         if (gsis[gsi].ioapic) {
             write_entry_locked(&gsis[gsi]);
         }
     }
-    printk("Interrupts: %u lines of %u I/O APICs\n", gsi_count, acpi_facts.ioapic_count);
+    printk("Interrupts: %u lines of %u I/O APICs\n", arch_facts.gsi_count, acpi_facts.ioapic_count);
     init_uart();
 }
 

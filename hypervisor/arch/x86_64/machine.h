@@ -56,7 +56,7 @@ void ldt_descriptor_set(unsigned entries);
 /* Sort out the loader's memory map; free ranges are then RAM without image, modules, first
  * MiB. */
 void memmap_init(const struct boot_info *info, mfn_t image_first, mfn_t image_end);
-/* Whole RAM frames [*first, *end) of entry `index` of arch_e820(); false when it has none. */
+/* Whole RAM frames [*first, *end) of entry `index` of the memory map; false when it has none. */
 bool memmap_ram(unsigned index, mfn_t *first, mfn_t *end);
 /* Start-up allocator: highest free frames that end at or below frame `limit`; align is a power of
  * two. Panics when there are none. */
@@ -113,7 +113,7 @@ struct acpi_mcfg { /* as in the table */
     uint32_t reserved;
 };
 struct acpi_facts {
-    maddr_t rsdp, lapic, hpet;
+    maddr_t lapic, hpet;
     unsigned cpu_count;
     uint32_t apic_id[MAX_PCPUS];
     unsigned ioapic_count;

@@ -19,12 +19,10 @@ struct range {
 };
 
 static struct arch_e820 map[2 * BOOT_E820_MAX];
-static unsigned map_count;
 static struct range ranges[RANGES_MAX];
 static unsigned range_count;
 static struct range modules[BOOT_MODULES_MAX];
 static unsigned module_count;
-static mfn_t max_mfn;
 
 /* ---- the map ---- */
 
@@ -59,23 +57,13 @@ static void build_map(const struct boot_info *info)
 {
     for (uint64_t at = 0, next; (next = next_boundary(info, at)) != UINT64_MAX; at = next) {
         uint32_t type = type_of(info, at, next);
-        struct arch_e820 *last = map_count ? &map[map_count - 1] : NULL;
+        struct arch_e820 *last = arch_facts.e820_count ? &map[arch_facts.e820_count - 1] : NULL;
         if (last && last->type == type && last->start + last->bytes == at) {
             last->bytes += next - at;
         } else if (type) {
-            map[map_count++] = (struct arch_e820){at, next - at, type};
+            map[arch_facts.e820_count++] = (struct arch_e820){at, next - at, type};
         }
     }
-}
-
-unsigned arch_e820_count(void)
-{
-    return map_count;
-}
-
-const struct arch_e820 *arch_e820(unsigned index)
-{
-    return &map[index];
 }
 
 /* Whole frames of a RAM entry that the direct map can hold; false when there are none. */
@@ -90,17 +78,12 @@ bool memmap_ram(unsigned index, mfn_t *first, mfn_t *end)
 bool arch_mfn_is_ram(mfn_t mfn)
 {
     mfn_t first, end;
-    for (unsigned i = 0; i < map_count; i++) {
+    for (unsigned i = 0; i < arch_facts.e820_count; i++) {
         if (memmap_ram(i, &first, &end) && mfn >= first && mfn < end) {
             return true;
         }
     }
     return false;
-}
-
-mfn_t arch_max_mfn(void)
-{
-    return max_mfn;
 }
 
 /* ---- free ranges ---- */
@@ -133,13 +116,14 @@ static void reserve(mfn_t first, mfn_t end)
 
 void memmap_init(const struct boot_info *info, mfn_t image_first, mfn_t image_end)
 {
-    map_count = range_count = module_count = 0;
-    max_mfn = 0;
+    arch_facts.e820 = map;
+    arch_facts.e820_count = range_count = module_count = 0;
+    arch_facts.max_mfn = 0;
     build_map(info);
     mfn_t first, end;
-    for (unsigned i = 0; i < map_count; i++) {
+    for (unsigned i = 0; i < arch_facts.e820_count; i++) {
         if (memmap_ram(i, &first, &end)) {
-            max_mfn = MAX(max_mfn, end);
+            arch_facts.max_mfn = MAX(arch_facts.max_mfn, end);
             if (range_count < RANGES_MAX) {
                 ranges[range_count++] = (struct range){first, end};
             }

@@ -158,8 +158,8 @@ static void map_direct(maddr_t start, maddr_t end)
 /* RAM, and the areas where firmware keeps ACPI tables. */
 static void map_direct_all(void)
 {
-    for (unsigned i = 0; i < arch_e820_count(); i++) {
-        const struct arch_e820 *e = arch_e820(i);
+    for (unsigned i = 0; i < arch_facts.e820_count; i++) {
+        const struct arch_e820 *e = &arch_facts.e820[i];
         mfn_t first, end;
         if (memmap_ram(i, &first, &end)) {
             map_direct(first << PAGE_SHIFT, end << PAGE_SHIFT);
@@ -194,7 +194,7 @@ static void populate(vaddr_t va, uint64_t bytes, int byte, vaddr_t alias)
 
 static void build_frame_tables(void)
 {
-    for (unsigned i = 0; i < arch_e820_count(); i++) {
+    for (unsigned i = 0; i < arch_facts.e820_count; i++) {
         mfn_t first, end;
         if (!memmap_ram(i, &first, &end)) {
             continue;
@@ -214,7 +214,7 @@ static void build_frame_tables(void)
 
 bool arch_mfn_has_frame(mfn_t mfn)
 {
-    return mfn < arch_max_mfn() && test_bit((unsigned)(mfn >> SECTION_SHIFT), section_present);
+    return mfn < arch_facts.max_mfn && test_bit((unsigned)(mfn >> SECTION_SHIFT), section_present);
 }
 
 /* ---- start-up ---- */
@@ -307,7 +307,7 @@ volatile void *arch_ioremap(maddr_t base, size_t bytes)
     /* Same position within a large page as the memory itself, so that large pages fit. */
     vaddr_t va = ROUND_UP(ioremap_next, align) + ((base & PAGE_MASK) & (align - 1));
     if (!bytes || offset + bytes < bytes || base + bytes < base || length > IOREMAP_END - va ||
-        (base + bytes - 1) >> arch_maddr_bits()) {
+        (base + bytes - 1) >> arch_facts.maddr_bits) {
         return NULL;
     }
     if (!map_range(va, base & PAGE_MASK, length, data_flags() | X86_PTE_PCD | X86_PTE_PWT)) {

@@ -23,14 +23,15 @@ _Static_assert((sizeof(struct cpu_info) - offsetof(struct cpu_user_regs, es)) % 
 char boot_stack[STACK_BYTES] __attribute__((aligned(STACK_BYTES), section(".bss.page")));
 
 static struct boot_info boot_info;
+struct arch_facts arch_facts = {.cpus_present = 1, .cpus_online = 1};
 
 static void report_memory(void)
 {
     uint64_t ram = 0, left = 0;
-    for (unsigned i = 0; i < arch_e820_count(); i++) {
+    for (unsigned i = 0; i < arch_facts.e820_count; i++) {
         static const char *const names[] = {"?",         "RAM",      "reserved",
                                             "ACPI data", "ACPI NVS", "unusable"};
-        const struct arch_e820 *e = arch_e820(i);
+        const struct arch_e820 *e = &arch_facts.e820[i];
         printk("  %016lx-%016lx %s\n", e->start, e->start + e->bytes - 1,
                names[e->type < ARRAY_SIZE(names) ? e->type : 0]);
         ram += e->type == 1 ? e->bytes : 0;
@@ -42,7 +43,7 @@ static void report_memory(void)
         left += count << PAGE_SHIFT;
     }
     printk("Memory: %lu MiB RAM, %lu MiB free, highest frame %lx\n", ram >> 20, left >> 20,
-           arch_max_mfn() - 1);
+           arch_facts.max_mfn - 1);
 }
 
 static noreturn void start_on_percpu_stack(void)

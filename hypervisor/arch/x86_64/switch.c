@@ -176,8 +176,8 @@ void arch_xsetbv(uint64_t xcr0)
 static void fpu_save(struct vcpu *v)
 {
     arch_set_ts(false);
-    if (arch_xcr0_mask()) {
-        arch_xsetbv(arch_xcr0_mask());
+    if (arch_facts.xcr0_mask) {
+        arch_xsetbv(arch_facts.xcr0_mask);
         __asm__ volatile("xsave64 (%0)" ::"r"(v->pv.fpu), "a"(-1), "d"(-1) : "memory");
     } else {
         __asm__ volatile("fxsave64 (%0)" ::"r"(v->pv.fpu) : "memory");
@@ -187,8 +187,8 @@ static void fpu_save(struct vcpu *v)
 static void fpu_load(const struct vcpu *v)
 {
     arch_set_ts(false);
-    if (arch_xcr0_mask()) {
-        arch_xsetbv(arch_xcr0_mask());
+    if (arch_facts.xcr0_mask) {
+        arch_xsetbv(arch_facts.xcr0_mask);
         __asm__ volatile("xrstor64 (%0)" ::"r"(v->pv.fpu), "a"(-1), "d"(-1) : "memory");
         arch_xsetbv(v->pv.xcr0);
     } else {
@@ -202,9 +202,9 @@ static void fpu_load(const struct vcpu *v)
 void arch_fpu_init(void *area)
 {
     uint16_t *p = memset(area, 0, PAGE_SIZE);
-    p[0] = 0x037f;                     /* FCW: all x87 exceptions masked */
-    p[12] = 0x1f80;                    /* MXCSR: all SSE exceptions masked */
-    p[256] = arch_xcr0_mask() ? 3 : 0; /* XSTATE_BV: x87 and SSE parts are meaningful */
+    p[0] = 0x037f;                         /* FCW: all x87 exceptions masked */
+    p[12] = 0x1f80;                        /* MXCSR: all SSE exceptions masked */
+    p[256] = arch_facts.xcr0_mask ? 3 : 0; /* XSTATE_BV: x87 and SSE parts are meaningful */
 }
 
 /* ---- debug registers ---- */
@@ -250,7 +250,7 @@ void arch_set_cr4(const struct vcpu *v)
         X86_CR4_TSD | X86_CR4_DE | X86_CR4_FSGSBASE | X86_CR4_OSXSAVE;
     uint64_t cr4 = READ_CR(4);
     uint64_t want = (cr4 & ~guest_bits) | (v->pv.cr4 & guest_bits);
-    if (arch_xcr0_mask()) {
+    if (arch_facts.xcr0_mask) {
         want |= X86_CR4_OSXSAVE; /* XSAVE and XSETBV are ours to use at any time */
     }
     if (want != cr4) {
