@@ -44,6 +44,10 @@ extern struct arch_facts {
     struct arch_tsc_scale tsc;
     const struct arch_e820 *e820; /* the loader's memory map, sorted, not overlapping */
     unsigned e820_count;
+    unsigned free_count;
+    const struct arch_range {
+        mfn_t first, end;
+    } * free; /* RAM that start-up and the boot modules left, for the frame allocator */
 } arch_facts;
 
 /* ---- processors and interrupts ---- */
@@ -163,10 +167,6 @@ bool arch_mmio_denied(mfn_t mfn);
 /* True for frames that hold the hypervisor image, its tables or other memory of its own. */
 bool arch_frame_is_hyp(mfn_t mfn);
 
-/* ---- memory that start-up left free, for the frame allocator ---- */
-unsigned arch_free_range_count(void);
-/* Frames [first, first + count) of range `index`; boot modules are not in any range. */
-void arch_free_range(unsigned index, mfn_t *first, uint64_t *count);
 /* True when frame table and M2P have an entry for this frame (it is RAM, or near some). */
 bool arch_mfn_has_frame(mfn_t mfn);
 /* True when the memory map calls the frame RAM. */

@@ -15,9 +15,9 @@ void upcall_syscall(struct cpu_user_regs *regs);
 void upcall_guest_trap(struct cpu_user_regs *regs, vaddr_t cr2);
 /* Exception in the hypervisor that the exception table does not cover. True: it was fixed up
  * (lazy LDT page), retry. False: our bug, the caller panics. */
-bool upcall_hyp_fault(struct cpu_user_regs *regs, vaddr_t cr2);
+bool upcall_hyp_fault(vaddr_t cr2);
 /* Loading guest selectors or returning to the guest faulted: deliver the failsafe callback. */
-void upcall_failsafe(struct cpu_user_regs *regs);
+void upcall_failsafe(void);
 /* Interrupts. */
 void upcall_timer(void);
 void upcall_irq(unsigned token);

@@ -5,7 +5,7 @@
  */
 #include "base/format.h"
 
-#define DIGITS_MAX 20
+#define DIGITS_MAX 20 /* and a sign */
 
 struct out {
     char *buf;
@@ -33,7 +33,7 @@ static void put_field(struct out *o, const char *text, int length, char padding,
 
 static void put_number(struct out *o, uint64_t n, char kind, char padding, int width)
 {
-    char digits[DIGITS_MAX], *end = digits + DIGITS_MAX, *start = end;
+    char digits[DIGITS_MAX + 1], *end = digits + sizeof(digits), *start = end;
     bool negative = kind == 'd' && (int64_t)n < 0;
     unsigned base = kind == 'x' ? 16 : 10;
     n = negative ? -n : n;
@@ -41,11 +41,8 @@ static void put_number(struct out *o, uint64_t n, char kind, char padding, int w
         *--start = "0123456789abcdef"[n % base];
         n /= base;
     } while (n);
-    if (negative && padding == ' ') {
+    if (negative) {
         *--start = '-';
-    } else if (negative) {
-        put(o, '-');
-        width--;
     }
     put_field(o, start, (int)(end - start), padding, width);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Bounded printing: %s, %d, %u, %x, %ld, %lu, %lx and %%, with a width, with 0 in front of it for
- * numbers, with a precision for strings; * for either. */
+ * unsigned numbers, with a precision for strings; * for either. */
 #pragma once
 
 #include <stdarg.h>

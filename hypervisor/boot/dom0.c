@@ -305,8 +305,7 @@ void dom0_build(const struct boot_info *info)
     hyp_free(b.frames);
     for (unsigned i = 0; i < info->module_count; i++) {
         const struct boot_module *m = &info->module[i];
-        mfn_t first = DIV_ROUND_UP(m->start, PAGE_SIZE), end = (m->start + m->bytes) >> PAGE_SHIFT;
-        frame_alloc_add(first, end - MIN(first, end));
+        frame_alloc_add(DIV_ROUND_UP(m->start, PAGE_SIZE), (m->start + m->bytes) >> PAGE_SHIFT);
     }
     if (!cmdline.dom0_mem) {
         b.d->max_pages = ~0UL >> PAGE_SHIFT; /* nobody set a limit: it may balloon up */

@@ -14,6 +14,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/string.h"
+#include "core/grant_table.h"
 #include "core/guest_access.h"
 #include "core/hypercall.h"
 
@@ -26,7 +27,7 @@ static struct spinlock input_lock = SPINLOCK_INIT(RANK_CONSOLE);
 /* under input_lock */
 static char input[INPUT_BYTES];
 static uint32_t input_start, input_end; /* free-running; [start, end) wait to be read */
-static bool to_hypervisor;
+bool console_to_hypervisor;
 static unsigned switch_presses; /* held back until it is clear what they mean */
 
 /* ---- output ---- */
@@ -74,6 +75,70 @@ static long console_write(struct hypercall *hc)
         }
     }
     return 0;
+}
+
+/* ---- the hypervisor's own keys ---- */
+
+/* Figures of domains are read without their locks: a picture for a person, and it must come out
+ * even when a lock is stuck. */
+static void show_domain(struct domain *d)
+{
+    static const char *const names[] = {
+        [DOM_ALIVE] = "alive", [DOM_DYING] = "dying", [DOM_DEAD] = "dead"};
+    enum domain_state state = read_once(d->state);
+    printk("domain %u%s: %s, refs %u, paused %u, pages %lu of %lu, grant frames %u, ports %u\n",
+           (unsigned)d->id, d->privileged ? " (control)" : "",
+           state == DOM_ALIVE && d->shut_down ? "shut down" : names[state], d->refs, d->pause_count,
+           d->page_count, d->max_pages, d->grant->frame_count, d->evtchn.used);
+    for (unsigned i = 0; i < d->max_vcpus; i++) {
+        const struct vcpu *v = d->vcpu[i];
+        printk("  vcpu %u: pcpu %u%s, pause bits %x, used %lu ms, upcall %s\n", i, v->sched.pcpu,
+               v->sched.running ? " running" : "", v->sched.pause_bits,
+               (unsigned long)(sched_used_ns(v) / NS_PER_MS),
+               evtchn_upcall_wanted(v) ? "wanted" : "idle");
+    }
+}
+
+static void show_registers(struct domain *d)
+{
+    for (unsigned i = 0; i < d->max_vcpus; i++) {
+        const struct vcpu *v = d->vcpu[i];
+        if (!v->initialised) {
+            continue;
+        }
+        bool here = v == current_vcpu();
+        if (sched_is_running(v) && !here) {
+            printk("domain %u vcpu %u: running on pcpu %u\n", (unsigned)d->id, i, v->sched.pcpu);
+            continue;
+        }
+        printk("domain %u vcpu %u: %s mode\n", (unsigned)d->id, i,
+               v->pv.kernel_mode ? "kernel" : "user");
+        log_regs(here ? guest_regs() : &v->regs);
+    }
+}
+
+void console_keys_handle(char key)
+{
+    switch (key) {
+    case 'h':
+        printk("keys: h help, q memory and domains, d registers of vCPUs, R reboot\n");
+        break;
+    case 'q':
+        printk("memory: %lu of %lu frames free\n", frame_free_count(), frame_total_count());
+        domain_for_each(show_domain);
+        break;
+    case 'd':
+        domain_for_each(show_registers);
+        break;
+    case 'R':
+        printk("restart asked for at the console\n");
+        arch_reboot();
+    case '\r':
+    case '\n':
+        break;
+    default:
+        printk("no such key; h for help\n");
+    }
 }
 
 /* ---- input ---- */
@@ -125,12 +190,12 @@ static enum typed typed_locked(char c)
             return TYPED_NOTHING;
         }
         switch_presses = 0;
-        to_hypervisor = !to_hypervisor;
+        console_to_hypervisor = !console_to_hypervisor;
         return TYPED_SWITCH;
     }
     unsigned held_back = switch_presses;
     switch_presses = 0;
-    if (to_hypervisor) {
+    if (console_to_hypervisor) {
         return TYPED_KEY;
     }
     while (held_back--) {
@@ -138,11 +203,6 @@ static enum typed typed_locked(char c)
     }
     input_add_locked(c);
     return TYPED_INPUT;
-}
-
-bool console_input_is_hypervisor(void)
-{
-    return read_once(to_hypervisor);
 }
 
 void console_rx_work(void)
@@ -164,7 +224,7 @@ void console_rx_work(void)
             console_keys_handle((char)c);
         } else if (typed == TYPED_SWITCH) {
             printk("*** input now goes to %s (Ctrl-A three times to change)\n",
-                   console_input_is_hypervisor() ? "the hypervisor" : "the control domain");
+                   read_once(console_to_hypervisor) ? "the hypervisor" : "the control domain");
         }
     }
     if (notify) {

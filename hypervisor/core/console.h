@@ -10,7 +10,7 @@
 /* Input has arrived: take it and pass it on. Called for DEFER_CONSOLE, with no lock held. */
 void console_rx_work(void);
 /* True while what is typed goes to the hypervisor. */
-bool console_input_is_hypervisor(void);
-/* console_keys.c: do what `key` of the hypervisor's own keys stands for; unknown ones say how to
+extern bool console_to_hypervisor;
+/* Do what `key` of the hypervisor's own keys stands for; unknown ones say how to
  * get help. No lock may be held. */
 void console_keys_handle(char key);

@@ -299,9 +299,8 @@ long evtchnop_close(struct hypercall *hc, struct evtchn_close *arg)
     return close_port(hc->d, arg->port);
 }
 
-long evtchnop_reset(struct hypercall *hc, struct evtchn_reset *arg)
+long evtchnop_reset(struct hypercall *hc, struct evtchn_reset *arg unused)
 {
-    (void)arg;
     evtchn_close_all(hc->target);
     return 0;
 }

@@ -129,8 +129,8 @@ static inline void m2p_set(mfn_t mfn, pfn_t pfn)
 
 /* Take over the free ranges of the machine. Called once, with frame_table set and zeroed. */
 void frame_alloc_init(void);
-/* Add frames to the heap (boot modules, once used up). */
-void frame_alloc_add(mfn_t first, uint64_t count);
+/* Add frames [first, end) to the heap (boot modules, once used up). */
+void frame_alloc_add(mfn_t first, mfn_t end);
 
 /* 2^order contiguous, naturally aligned frames for the hypervisor itself, cleared, below
  * `addr_bits` (0: anywhere). NULL when there are none. */

@@ -157,9 +157,8 @@ static struct frame *take_block(unsigned order, unsigned addr_bits, bool clear)
 
 /* ---- the heap as a whole ---- */
 
-void frame_alloc_add(mfn_t first, uint64_t count)
+void frame_alloc_add(mfn_t first, mfn_t end)
 {
-    mfn_t end = first + count;
     first = MAX(first, 1); /* frame 0 is no number of a list */
     while (first < end) {
         unsigned order = MIN((unsigned)__builtin_ctzl(first), FRAME_ORDER_MAX);
@@ -174,11 +173,8 @@ void frame_alloc_add(mfn_t first, uint64_t count)
 
 void frame_alloc_init(void)
 {
-    for (unsigned i = 0; i < arch_free_range_count(); i++) {
-        mfn_t first;
-        uint64_t count;
-        arch_free_range(i, &first, &count);
-        frame_alloc_add(first, count);
+    for (unsigned i = 0; i < arch_facts.free_count; i++) {
+        frame_alloc_add(arch_facts.free[i].first, arch_facts.free[i].end);
     }
 }
 

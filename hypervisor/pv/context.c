@@ -28,10 +28,8 @@ int pv_vcpu_init(struct vcpu *v)
 
 void pv_vcpu_free(struct vcpu *v)
 {
-    if (v->pv.fpu) {
-        hyp_free(v->pv.fpu);
-        v->pv.fpu = NULL;
-    }
+    hyp_free(v->pv.fpu);
+    v->pv.fpu = NULL;
 }
 
 static void drop_page_tables(struct vcpu *v)

@@ -379,9 +379,8 @@ static int mmuextop_flush(struct vcpu *v, const struct mmuext_op *op)
     return 0;
 }
 
-static int mmuextop_flush_cache(struct vcpu *v, const struct mmuext_op *op)
+static int mmuextop_flush_cache(struct vcpu *v, const struct mmuext_op *op unused)
 {
-    (void)op;
     if (!v->domain->privileged) {
         return -EACCES;
     }

@@ -236,9 +236,8 @@ static void deliver_failsafe(struct vcpu *v)
     bounce(v, v->pv.failsafe.address, SEL_GUEST_CS64, v->pv.failsafe.mask_events, NULL, selectors);
 }
 
-void upcall_failsafe(struct cpu_user_regs *regs)
+void upcall_failsafe(void)
 {
-    (void)regs;
     current_vcpu()->pv.failsafe_pending = true;
 }
 
@@ -357,9 +356,8 @@ void upcall_guest_trap(struct cpu_user_regs *regs, vaddr_t cr2)
     }
 }
 
-bool upcall_hyp_fault(struct cpu_user_regs *regs, vaddr_t cr2)
+bool upcall_hyp_fault(vaddr_t cr2)
 {
-    (void)regs;
     struct vcpu *v = current_vcpu();
     vaddr_t offset = ldt_offset(cr2);
     /* Loading a guest's selector may touch an LDT page that has not been mapped yet. */

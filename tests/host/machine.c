@@ -31,6 +31,8 @@ struct arch_facts arch_facts = {
     .tsc = {.khz = 1000000, .mul = 0x80000000u, .shift = 1, .tsc_at_zero = 12345},
     .e820 = map,
     .e820_count = ARRAY_SIZE(map),
+    .free = &(const struct arch_range){RESERVED_FRAMES, HOST_FRAMES},
+    .free_count = 1,
 };
 
 _Thread_local unsigned host_cpu;
@@ -312,18 +314,6 @@ bool arch_mmio_denied(mfn_t mfn)
 bool arch_frame_is_hyp(mfn_t mfn)
 {
     return mfn < RESERVED_FRAMES;
-}
-
-unsigned arch_free_range_count(void)
-{
-    return 1;
-}
-
-void arch_free_range(unsigned index, mfn_t *first, uint64_t *count)
-{
-    BUG_ON(index);
-    *first = RESERVED_FRAMES;
-    *count = HOST_FRAMES - RESERVED_FRAMES;
 }
 
 bool arch_mfn_has_frame(mfn_t mfn)

@@ -229,16 +229,16 @@ static void test_console_rx_work__focus(void)
 {
     begin();
     type("a\001b\001\001c\001\001");
-    CU_ASSERT_FALSE(console_input_is_hypervisor());
+    CU_ASSERT_FALSE(console_to_hypervisor);
     CU_ASSERT_STRING_EQUAL(read_text(64), "a\001b\001\001c");
     type("\001");
-    CU_ASSERT(console_input_is_hypervisor());
+    CU_ASSERT(console_to_hypervisor);
     CU_ASSERT_PTR_NOT_NULL(strstr(printed(), "the hypervisor"));
     type("x\001y");
-    CU_ASSERT(console_input_is_hypervisor());
+    CU_ASSERT(console_to_hypervisor);
     CU_ASSERT_STRING_EQUAL(read_text(64), "");
     type("\001\001\001z");
-    CU_ASSERT_FALSE(console_input_is_hypervisor());
+    CU_ASSERT_FALSE(console_to_hypervisor);
     CU_ASSERT_STRING_EQUAL(read_text(64), "z");
     end();
 }
@@ -254,7 +254,7 @@ static void test_console_keys_handle__shows(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(printed(), "domain 1 vcpu 0: "));
     CU_ASSERT_PTR_NOT_NULL(strstr(printed(), "rip "));
     CU_ASSERT_PTR_NOT_NULL(strstr(printed(), "no such key"));
-    CU_ASSERT_FALSE(console_input_is_hypervisor());
+    CU_ASSERT_FALSE(console_to_hypervisor);
     end();
 }
 
@@ -263,7 +263,7 @@ static void test_console_keys_handle__reboot(void)
     begin();
     CU_ASSERT(HOST_ENDS_IN(HOST_REBOOT, type("\001\001\001R")));
     type("\001\001\001");
-    CU_ASSERT_FALSE(console_input_is_hypervisor());
+    CU_ASSERT_FALSE(console_to_hypervisor);
     end();
 }
 

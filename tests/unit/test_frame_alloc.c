@@ -181,11 +181,11 @@ static void test_frame_alloc_add__merges(void)
     mfn_t mfn = frame_to_mfn(f);
     uint64_t total = frame_total_count();
     uint64_t free_before = frame_free_count();
-    frame_alloc_add(mfn, 3);
-    frame_alloc_add(mfn + 3, 13);
+    frame_alloc_add(mfn, mfn + 3);
+    frame_alloc_add(mfn + 3, mfn + 16);
     CU_ASSERT_EQUAL(frame_free_count(), free_before + 16);
     CU_ASSERT_EQUAL(frame_total_count(), total + 16);
-    frame_alloc_add(mfn, 0);
+    frame_alloc_add(mfn, mfn);
     CU_ASSERT_EQUAL(frame_total_count(), total + 16);
     CU_ASSERT_FALSE(f[1].pt_flags & FRAME_IS_FREE);
 }

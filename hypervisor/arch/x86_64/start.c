@@ -36,11 +36,8 @@ static void report_memory(void)
                names[e->type < ARRAY_SIZE(names) ? e->type : 0]);
         ram += e->type == 1 ? e->bytes : 0;
     }
-    for (unsigned i = 0; i < arch_free_range_count(); i++) {
-        mfn_t first;
-        uint64_t count;
-        arch_free_range(i, &first, &count);
-        left += count << PAGE_SHIFT;
+    for (unsigned i = 0; i < arch_facts.free_count; i++) {
+        left += (arch_facts.free[i].end - arch_facts.free[i].first) << PAGE_SHIFT;
     }
     printk("Memory: %lu MiB RAM, %lu MiB free, highest frame %lx\n", ram >> 20, left >> 20,
            arch_facts.max_mfn - 1);

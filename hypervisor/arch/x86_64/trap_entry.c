@@ -178,10 +178,10 @@ void trap_from_hyp(struct cpu_user_regs *regs)
          * lower part of guest_regs, whose general registers were already back in the processor:
          * they are what SAVE_GPRS has just stored, to be moved up into guest_regs. */
         memmove(guest_regs(), regs, offsetof(struct cpu_user_regs, error_code));
-        upcall_failsafe(guest_regs());
+        upcall_failsafe();
         arch_exit_to_guest();
     }
-    if (regs->entry_vector == TRAP_PF && upcall_hyp_fault(regs, READ_CR(2))) {
+    if (regs->entry_vector == TRAP_PF && upcall_hyp_fault(READ_CR(2))) {
         return;
     }
     if (!fixed_by_table(regs)) {
