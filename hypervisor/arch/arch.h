@@ -13,7 +13,6 @@
 #include "arch/x86_bits.h"
 #include "arch_inline.h"
 #include "base/bitmap.h"
-#include "base/compiler.h"
 #include "base/types.h"
 
 struct vcpu;

@@ -2,7 +2,6 @@
 /* The entries by which machine code enters the portable hypervisor. */
 #pragma once
 
-#include "base/compiler.h"
 #include "base/types.h"
 
 struct cpu_user_regs;

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "base/compiler.h"
+#include "base/types.h"
 
 /* Print the message, registers and a backtrace, then stop or reboot as the command line says. */
 noreturn void panic(const char *fmt, ...) format_printf(1, 2);

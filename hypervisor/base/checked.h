@@ -2,7 +2,6 @@
 /* Arithmetic on guest-supplied sizes; each returns false when the result does not fit. */
 #pragma once
 
-#include "base/compiler.h"
 #include "base/types.h"
 
 static inline must_check bool checked_add(uint64_t a, uint64_t b, uint64_t *sum)

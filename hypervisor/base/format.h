@@ -5,7 +5,6 @@
 
 #include <stdarg.h>
 
-#include "base/compiler.h"
 #include "base/types.h"
 
 /* Like C's vsnprintf: always terminates when bytes > 0; returns the length it would have had. */

@@ -6,7 +6,6 @@
  */
 #pragma once
 
-#include "base/compiler.h"
 #include "base/types.h"
 
 /* The one list of locks. Take only upwards; two of equal rank only through spin_lock_pair(). Debug

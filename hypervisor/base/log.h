@@ -7,7 +7,6 @@
 
 #include <stdarg.h>
 
-#include "base/compiler.h"
 #include "base/types.h"
 
 struct cpu_user_regs;

@@ -5,7 +5,7 @@
  */
 #include "base/string.h"
 
-#include "base/compiler.h"
+#include "base/types.h"
 
 void *memcpy(void *dst, const void *src, size_t bytes)
 {

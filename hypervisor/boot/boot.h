@@ -3,7 +3,7 @@
 #pragma once
 
 #include "arch/boot_info.h"
-#include "base/compiler.h"
+#include "base/types.h"
 
 #define ELF_SEGMENTS_MAX 16
 

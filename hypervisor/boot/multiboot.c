@@ -10,6 +10,7 @@
 #include "base/string.h"
 
 #define MULTIBOOT_LOADED 0x2badb002
+#define HAS_MEM (1u << 0)
 #define HAS_CMDLINE (1u << 2)
 #define HAS_MODS (1u << 3)
 #define HAS_MMAP (1u << 6)
@@ -63,16 +64,24 @@ static void copy_arguments(char *dst, const struct boot_info *info, uint32_t add
     (void)format(dst, BOOT_CMDLINE_BYTES, "%s", s);
 }
 
+static void add_e820(struct boot_info *info, uint64_t start, uint64_t bytes, uint32_t type)
+{
+    if (info->e820_count < BOOT_E820_MAX && bytes) {
+        info->e820[info->e820_count++] = (struct arch_e820){start, bytes, type};
+    }
+}
+
 static void copy_memory_map(struct boot_info *info, const struct multiboot_info *mb)
 {
     const struct multiboot_mmap *entry;
+    if (!(mb->flags & HAS_MMAP) && (mb->flags & HAS_MEM)) {
+        add_e820(info, 0, (uint64_t)mb->mem_lower_kib << 10, 1);
+        add_e820(info, 1UL << 20, (uint64_t)mb->mem_upper_kib << 10, 1);
+    }
     uint32_t bytes = mb->flags & HAS_MMAP ? mb->mmap_bytes : 0;
     for (uint32_t at = 0; at + sizeof(*entry) <= bytes;) {
         entry = phys(mb->mmap + at);
-        if (info->e820_count < BOOT_E820_MAX && entry->bytes) {
-            info->e820[info->e820_count++] =
-                (struct arch_e820){entry->start, entry->bytes, entry->type};
-        }
+        add_e820(info, entry->start, entry->bytes, entry->type);
         at += entry->size + (uint32_t)sizeof(entry->size);
     }
 }

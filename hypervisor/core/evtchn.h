@@ -6,7 +6,6 @@
  */
 #pragma once
 
-#include "base/compiler.h"
 #include "base/config.h"
 #include "base/types.h"
 #include "pv-abi/abi.h"

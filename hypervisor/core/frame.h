@@ -21,7 +21,6 @@
 
 #include "arch/arch.h"
 #include "base/assert.h"
-#include "base/compiler.h"
 #include "base/types.h"
 
 struct domain;

@@ -2,7 +2,6 @@
 /* What core/ asks of pv/: the only arrows in that direction. */
 #pragma once
 
-#include "base/compiler.h"
 #include "base/types.h"
 
 struct domain;

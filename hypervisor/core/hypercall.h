@@ -6,7 +6,6 @@
  */
 #pragma once
 
-#include "base/compiler.h"
 #include "base/types.h"
 #include "core/domain.h"
 

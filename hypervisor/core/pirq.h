@@ -5,7 +5,6 @@
  */
 #pragma once
 
-#include "base/compiler.h"
 #include "base/types.h"
 
 struct domain;

@@ -5,7 +5,6 @@
  */
 #pragma once
 
-#include "base/compiler.h"
 #include "base/list.h"
 #include "base/types.h"
 #include "core/timer.h"

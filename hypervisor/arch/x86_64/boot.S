@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * From the boot loader's 32-bit world to 64-bit C. Early page tables: the first 4 GiB at address 0
- * and again at the direct map, never executable, and the image in 4 KiB pages with its final rights,
- * in both places and at its own address. mmu_init() replaces all of it.
+ * and again at the direct map, never executable, and the image in 4 KiB pages with its final
+ * rights, in both places and at its own address. mmu_init() replaces all of it.
  */
 #include "arch/x86_64/asm.h"
 

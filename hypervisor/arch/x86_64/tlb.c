@@ -11,7 +11,7 @@
  * hypervisor runs with interrupts off, from arch_relax() wherever they wait for something. No lock
  * rank: waiting here answers requests too, so it may happen under any lock.
  */
-#include "base/compiler.h"
+#include "base/types.h"
 #include "machine.h"
 
 static uint32_t flush_clock = 1;
