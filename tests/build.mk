@@ -6,7 +6,7 @@
 
 C_FILES = $(shell find hypervisor pv-abi dom0-tools xenstore-lite tests -name '*.[ch]')
 
-.PHONY: test test-inner unit loc format lint check
+.PHONY: test test-inner unit abi loc format lint check
 test:
 	@scripts/packages build run test
 	@$(MAKE) --no-print-directory test-inner
@@ -28,6 +28,10 @@ format:
 
 check:
 	@python3 tests/check/run.py
+
+# The page of hypercalls, from the tables.
+abi:
+	@python3 scripts/abi.py
 
 lint:
 	@scripts/packages build lint

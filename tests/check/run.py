@@ -125,6 +125,9 @@ def main():
             problems += found
     for problem in problems:
         print("check: " + problem)
+    stale = subprocess.run([os.path.join(TOP, "scripts/abi.py"), "--check"], check=False)
+    if stale.returncode:
+        problems.append("HYPERCALLS.md")
     if problems:
         print("check: %d problems" % len(problems))
     return 1 if problems else 0
