@@ -448,29 +448,32 @@ void check_entry(mfn_t mfn, uint64_t index, uint64_t value, uint64_t free_bits)
     }
 }
 
-static void check_mmu(const struct step *s)
+/* What was asked for is in the call, not in its step: when a call is left and continued later, the
+ * step's names may mean other frames than they did. */
+static void check_mmu(const struct call *c)
 {
-    const int64_t *arg = &s->arg[2];
-    mfn_t mfn = ref_mfn(arg[1]);
-    if ((arg[0] & 3) == MMU_MACHPHYS_UPDATE) {
-        if (m2p_get(mfn) != (uint64_t)arg[4]) {
+    const struct mmu_update *req = host_guest_ptr(c->arg[0]);
+    mfn_t mfn = req->ptr >> PAGE_SHIFT;
+    uint64_t kind = req->ptr & 3;
+    if (kind == MMU_MACHPHYS_UPDATE) {
+        if (m2p_get(mfn) != req->val) {
             model_fail("effect", "M2P of %lx", (unsigned long)mfn);
         }
         return;
     }
-    bool keeps = (arg[0] & 3) == MMU_PT_UPDATE_PRESERVE_AD;
-    check_entry(mfn, (uint64_t)arg[2], pte_of(arg[3], arg[4]), keeps ? X86_PTE_A | X86_PTE_D : 0);
+    bool keeps = kind == MMU_PT_UPDATE_PRESERVE_AD;
+    check_entry(mfn, req->ptr >> 3 & 511, req->val, keeps ? X86_PTE_A | X86_PTE_D : 0);
 }
 
-static void check_uva(const struct step *s)
+static void check_uva(const struct step *s, const struct call *c)
 {
     const struct frame *l4 = world[s->dom].d->vcpu[s->vcpu]->pv.l4;
-    uint64_t va = (uint64_t)s->arg[0];
+    uint64_t va = c->arg[0];
     mfn_t table = frame_to_mfn(l4);
     for (unsigned level = 4; level > 1; level--) {
         table = PTE_MFN(((const uint64_t *)mfn_to_virt(table))[PT_INDEX(va, level)]);
     }
-    check_entry(table, PT_INDEX(va, 1), pte_of(s->arg[1], s->arg[2]), 0);
+    check_entry(table, PT_INDEX(va, 1), c->arg[1], 0);
 }
 
 /* The mapper has just begun to use a reference: if nobody else does, the entry must say it may,
@@ -493,7 +496,7 @@ static void check_consent(const struct step *s, bool readonly, unsigned own_pins
     }
 }
 
-void call_done(const struct step *s, const struct call *c, long rc, bool at_once)
+void call_done(const struct step *s, const struct call *c, long rc, bool alone)
 {
     switch (s->op) {
     case STEP_populate:
@@ -511,26 +514,26 @@ void call_done(const struct step *s, const struct call *c, long rc, bool at_once
         const struct gnttab_map_grant_ref *op = c->out;
         if (rc == 0 && op->status == GNTST_okay) {
             world[s->dom].handle[(uint64_t)s->arg[5] % MODEL_HANDLES] = op->handle;
-            if (at_once) {
+            if (alone) {
                 check_consent(s, op->flags & GNTMAP_readonly, 1);
             }
         }
         break;
     }
     case STEP_mmu:
-        if (rc == 0 && at_once && s->count == 7) {
-            check_mmu(s);
+        if (rc == 0 && alone && s->count == 7) {
+            check_mmu(c);
         }
         break;
     case STEP_uva:
-        if (rc == 0 && at_once) {
-            check_uva(s);
+        if (rc == 0 && alone) {
+            check_uva(s, c);
         }
         break;
     case STEP_gcopy: {
         const struct gnttab_copy *op = c->out;
         /* Reference 0 is where a copy into a granted grant table lands. */
-        if (rc == 0 && op->status == GNTST_okay && at_once && s->arg[0]) {
+        if (rc == 0 && op->status == GNTST_okay && alone && s->arg[0]) {
             check_consent(s, op->flags & GNTCOPY_source_gref, 0);
         }
         break;

@@ -111,9 +111,9 @@ void world_end(void);
 bool actor_usable(unsigned dom, unsigned vcpu);
 
 /* calls.c: arguments of a step into the actor's window; false: it is not a hypercall or makes no
- * sense now. And its results; at_once: nothing else has happened since the call began. */
+ * sense now. And its results; alone: nothing else has happened since its last part began. */
 bool call_build(const struct step *s, struct actor *a, struct call *c);
-void call_done(const struct step *s, const struct call *c, long rc, bool at_once);
+void call_done(const struct step *s, const struct call *c, long rc, bool alone);
 void check_entry(mfn_t mfn, uint64_t index, uint64_t value, uint64_t free_bits);
 void *actor_put(struct actor *a, const void *src, size_t bytes, vaddr_t *va);
 
