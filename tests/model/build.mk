@@ -19,11 +19,11 @@ $(MODEL_CHECK): $(MODEL_OBJ) $(filter-out %/suite.o,$(HVU_HOST_OBJ)) $(HVU)/libh
 	$(CC) $(HVU_CFLAGS) $(HVU_WRAP) $(MODEL_WRAP) -o $@ $(MODEL_OBJ) \
 	  $(filter-out %/suite.o,$(HVU_HOST_OBJ)) $(HVU)/libhv.a
 
-# make model SECONDS=60 SEED=1
+# make model SECONDS=60 SEED=1 STEPS=400 PREEMPT=35
 SECONDS ?= 60
 .PHONY: model model-mutants
 model: $(MODEL_CHECK)
-	@$(MODEL_CHECK) SECONDS=$(SECONDS) $(if $(SEED),SEED=$(SEED)) $(if $(STEPS),STEPS=$(STEPS))
+	@$(MODEL_CHECK) SECONDS=$(SECONDS) $(foreach v,SEED STEPS PREEMPT,$(if $($v),$v=$($v)))
 
 # Does it find bugs? Each of a list of mistakes is made in a copy and must be found.
 model-mutants:

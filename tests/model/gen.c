@@ -13,10 +13,12 @@
 #define GRANT_REFS 6
 
 static uint64_t state;
+static unsigned preempted; /* percent of the steps */
 
-void gen_seed(uint64_t seed)
+void gen_seed(uint64_t seed, unsigned preempt_percent)
 {
     state = seed;
+    preempted = preempt_percent;
 }
 
 static uint64_t next(void)
@@ -669,7 +671,7 @@ static enum step_op choose(void)
 
 static void how(struct step *s)
 {
-    if (chance(35)) {
+    if (chance(preempted)) {
         s->preempt = (uint8_t)(1 + rnd(3));
         s->lazy = chance(40);
     }

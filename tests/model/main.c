@@ -6,6 +6,7 @@
  *   check                                  replay tests/model/cases, then 10 s of a fresh seed
  *   check SECONDS=n [SEED=s] [STEPS=n]     runs of STEPS steps with seeds s, s+1, ...
  *   check SEED=s STEPS=n                   one such run
+ *   check ... PREEMPT=n                    n percent of the steps are interrupted, not 35
  *   check FILE...                          replay
  *
  * A failing run is shrunk and written to OUT=file (tests/model/cases/found.steps).
@@ -33,6 +34,7 @@ static struct shared {
 } * run;
 
 static uint64_t total_steps;
+static unsigned long preempt = 35; /* percent of the steps that are interrupted */
 
 /* The leak checker calls sched_yield(), which is the hypervisor's here. */
 const char *__asan_default_options(void);
@@ -55,7 +57,7 @@ static void play_list(void)
 
 static void play_random(uint64_t seed, unsigned steps)
 {
-    gen_seed(seed);
+    gen_seed(seed, (unsigned)preempt);
     world_start();
     while (run->count < steps) {
         gen_step(&run->step[run->count]);
@@ -367,7 +369,8 @@ int main(int argc, char **argv)
         if (!strncmp(argv[i], "OUT=", 4)) {
             out = argv[i] + 4;
         } else if (!number(argv[i], "SEED=", &seed) && !number(argv[i], "STEPS=", &steps) &&
-                   !number(argv[i], "SECONDS=", &seconds)) {
+                   !number(argv[i], "SECONDS=", &seconds) &&
+                   !number(argv[i], "PREEMPT=", &preempt)) {
             failed += replay(argv[i]);
             files++;
         }

@@ -118,7 +118,7 @@ void check_entry(mfn_t mfn, uint64_t index, uint64_t value, uint64_t free_bits);
 void *actor_put(struct actor *a, const void *src, size_t bytes, vaddr_t *va);
 
 /* gen.c */
-void gen_seed(uint64_t seed);
+void gen_seed(uint64_t seed, unsigned preempt_percent);
 void gen_step(struct step *s);
 
 /* race.c: play `play` at the nth point from now where this pcpu holds no lock; 0: never. */
