@@ -3,6 +3,7 @@
 -include tests/unit/build.mk
 -include tests/guests/build.mk
 -include tests/model/build.mk
+-include tests/coverage.mk
 
 C_FILES = $(shell find hypervisor pv-abi dom0-tools xenstore-lite tests -name '*.[ch]')
 
