@@ -80,7 +80,21 @@ class Shell(Test):
         digest = hashlib.md5("".join(lines).encode()).hexdigest()
         self.expect("20 lines typed", console.wait_for(r"^%s  -\n" % digest, 120),
                     "their checksum did not come back")
+        if "Paravane" in console.text:
+            self.switch_input(console)
         console.send("exit\n")
+
+    def switch_input(self, console):
+        """To the hypervisor's own keys and back."""
+        console.send("\1\1\1")
+        self.expect("Ctrl-A three times", console.wait_for(r"input now goes to the hypervisor", 120),
+                    "input was not switched")
+        console.send("q")
+        self.expect("key of the hypervisor", console.wait_for(r"domain 0 \(control\): alive", 120),
+                    "no list of domains")
+        console.send("\1\1\1")
+        self.expect("and back", console.wait_for(r"input now goes to the control domain", 120),
+                    "input was not switched back")
 
 
 class Reset(Test):
