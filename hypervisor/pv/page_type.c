@@ -125,7 +125,8 @@ static bool drop_entries(struct frame *f, unsigned level)
         f->pt_flags &= (uint8_t)~PT_CHILD_PARTIAL;
     }
     while (f->pt_done) {
-        uint64_t pte = read_once(table[--f->pt_done]);
+        f->pt_done--;
+        uint64_t pte = read_once(table[f->pt_done]);
         if (pte_slot_reserved(level, f->pt_done) || !(pte & X86_PTE_P)) {
             continue;
         }
