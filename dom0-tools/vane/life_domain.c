@@ -157,14 +157,18 @@ static int check_memory(struct life *life, const struct vane_config *config, str
 static int check_name(struct life *life, const char *name, struct err *err)
 {
     struct xen_domctl_getdomaininfo info;
-    struct err ignored = {0};
-    uint32_t domid;
-    int rc = life_find(life, name, &domid, &ignored);
+    struct err why = {0};
+    uint32_t domid = 0;
+    int rc = life_find(life, name, &domid, &why);
 
     if (rc == -ESRCH) {
         return 0;
     }
-    if (rc == 0 && hv_domain_info(life->hv, domid, &info) == -ESRCH) {
+    if (rc != 0) {
+        *err = why;
+        return rc;
+    }
+    if (hv_domain_info(life->hv, domid, &info) == -ESRCH) {
         return life_teardown(life, domid, err);
     }
     return err_set(err, EEXIST, "the name %s is in use by domain %u", name, domid);
