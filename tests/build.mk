@@ -4,6 +4,7 @@
 -include tests/guests/build.mk
 -include tests/model/build.mk
 -include tests/coverage.mk
+-include tests/fuzz/build.mk
 
 C_FILES = $(shell find hypervisor pv-abi dom0-tools xenstore-lite tests -name '*.[ch]')
 
