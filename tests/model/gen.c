@@ -183,14 +183,19 @@ static void add(struct step *s, int64_t value)
 
 static void gen_mmu(struct step *s)
 {
-    unsigned n = 1 + rnd(3);
-    add(s, foreign_code(s->dom));
-    add(s, chance(96) ? -1 : (int64_t)rnd(MODEL_DOMS));
+    unsigned n = 1 + rnd(3), dom = s->dom;
+    bool other = chance(dom ? 4 : 12);
+    if (other && chance(80)) {
+        /* Tables of another domain, as its builder writes them. */
+        dom = any_dom();
+    }
+    add(s, other && chance(60) ? (int64_t)dom : foreign_code(s->dom));
+    add(s, other ? (int64_t)(dom == s->dom ? rnd(MODEL_DOMS) : dom) : -1);
     for (unsigned i = 0; i < n; i++) {
         unsigned level = 1 + rnd(4);
-        int64_t table = table_ref(s->dom, level), ref, flags;
-        level = MAX(level_of(s->dom, (unsigned)(table % 1000)), 1u);
-        entry_value(s->dom, level, &ref, &flags);
+        int64_t table = table_ref(dom, level), ref, flags;
+        level = MAX(level_of(dom, (unsigned)(table % 1000)), 1u);
+        entry_value(dom, level, &ref, &flags);
         unsigned kind = rnd(20);
         add(s, kind == 0   ? MMU_MACHPHYS_UPDATE
                : kind < 5  ? MMU_PT_UPDATE_PRESERVE_AD

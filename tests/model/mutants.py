@@ -89,6 +89,8 @@ MUTANTS = [
      "rc = mmu_entry_set(l1, PT_INDEX(va, 1) ^ 1,"),
     ("accessed and dirty bits come from nowhere",
      "keep_ad ? X86_PTE_A | X86_PTE_D : 0, NULL);", "keep_ad ? 0 : X86_PTE_A | X86_PTE_D, NULL);"),
+    ("a guest's table gets frames of the control domain",
+     "    } else if (owner != hc->d && owner != foreign) {\n", "    } else if (!hc->d) {\n"),
     # races
     ("two vCPUs may undo one mapping at once",
      "    mapping(gt, tested)->live = false;\n    return", "    return"),
