@@ -34,6 +34,7 @@ struct host_machine {
     unsigned switches;                /* arch_context_switch() */
     void (*on_relax)(void);           /* plays the other CPUs while one spins */
     void (*on_window)(void);          /* interrupts that come in */
+    void (*on_idle)(void);            /* the one that ends a sleep */
     void (*on_access)(void);          /* the hypervisor is about to touch guest memory */
 
     struct host_flush flush[HOST_LOG_MAX];

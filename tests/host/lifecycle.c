@@ -40,7 +40,7 @@ void host_reset(void)
     host_fetch_reset();
     memset(host.kicks, 0, sizeof(host.kicks));
     host.idles = host.windows = host.relaxes = host.switches = 0;
-    host.on_relax = host.on_window = host.on_access = NULL;
+    host.on_relax = host.on_window = host.on_idle = host.on_access = NULL;
     host.on_in = NULL;
     host.on_out = NULL;
     host.on_cpuid = NULL;

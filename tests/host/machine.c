@@ -58,6 +58,9 @@ void arch_irq_window(void)
 void arch_idle(void)
 {
     host.idles++;
+    if (host.on_idle) {
+        host.on_idle();
+    }
 }
 
 void arch_relax(void)
