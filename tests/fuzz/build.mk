@@ -3,7 +3,7 @@
 # driver, for `make test`, from the objects of the unit tests; and with clang's libFuzzer, from
 # objects of its own. See tests/fuzz/README.md.
 FUZZ := $(B)/fuzz
-FUZZ_HYP := elf insn
+FUZZ_HYP := elf insn hypercall
 FUZZ_TOOLS := unpack xml
 FUZZ_TARGETS := $(FUZZ_HYP) $(FUZZ_TOOLS) store
 FUZZ_CC := clang
@@ -23,6 +23,8 @@ FUZZ_CFLAGS := $(DT_CFLAGS) -O1 -DDEBUG_BUILD -MMD -MP -Itests/host -Itests/fuzz
 $(FUZZ)/fuzz_unpack $(FUZZ)/clang/fuzz_unpack: \
   FUZZ_WRAP := -Wl,--wrap=malloc,--wrap=lzma_alone_decoder,--wrap=lzma_stream_decoder
 $(FUZZ_HYP:%=$(FUZZ)/fuzz_%) $(FUZZ_HYP:%=$(FUZZ)/clang/fuzz_%): FUZZ_WRAP := $(HVU_WRAP)
+$(FUZZ)/fuzz_hypercall $(FUZZ)/clang/fuzz_hypercall: \
+  FUZZ_WRAP += -Wl,--wrap=domain_shutdown,--wrap=console_keys_handle
 
 # ---- replay ----
 

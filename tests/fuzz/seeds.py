@@ -215,6 +215,19 @@ def store_seeds():
           bytes([26, 0, 0, 0, 0, 0, 0]) + bytes([22, 8, 0]) + ask(2, "directory", b"/\0"))
 
 
+# ---- hypercalls ----
+
+def hypercall_seeds():
+    """Calls in the order of the tables with numbers of all kinds; see value() in hypercall.c."""
+    kinds = bytes([2, 0x80, 0x20, 6, 0x40, 10, 0x85, 0xa5, 0x60, 12, 0xe0, 1, 0x82, 0x22, 0x70, 1])
+    for first in range(0, 160, 10):
+        steps = b"".join(bytes([number % 2, number]) + bytes(3) + kinds[number % 7:][:9]
+                         for number in range(first, first + 10))
+        write("hypercall", "calls-%03d" % first, bytes([first // 10]) + steps)
+    write("hypercall", "fork", bytes([6]) + bytes([20, 3]) + bytes(range(60)) +
+          bytes([28, 0x81, 3, 0x48, 0x89, 0x17, 7, 0xa5, 0x42, 30, 1, 22, 255, 255, 26, 2, 24]))
+
+
 def main():
     write("elf", "linux", KERNEL)
     write("elf", "few", FEW)
@@ -222,6 +235,7 @@ def main():
     insn_seeds()
     xml_seeds()
     store_seeds()
+    hypercall_seeds()
 
 
 if __name__ == "__main__":
