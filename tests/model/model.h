@@ -124,6 +124,8 @@ void gen_step(struct step *s);
 /* race.c: play `play` at the nth point from now where this pcpu holds no lock; 0: never. */
 void race_at(unsigned nth, void (*play)(void));
 bool race_pending(void);
+/* It was played at the last point there was. */
+bool race_just_now(void);
 
 /* oracle.c */
 void oracle_start(void);

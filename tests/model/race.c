@@ -19,18 +19,21 @@ void __wrap_spin_unlock_pair(struct spinlock *a, struct spinlock *b);
 
 static unsigned held[HOST_TLB_CPUS];
 static unsigned countdown; /* race points until it happens; 0: no race */
+static bool just_now;      /* it has happened, and nobody has taken a lock since */
 static void (*other)(void);
 
 static void point(void)
 {
     if (countdown && held[host_cpu] == 0 && --countdown == 0) {
         other();
+        just_now = true;
     }
 }
 
 void race_at(unsigned nth, void (*play)(void))
 {
     countdown = nth;
+    just_now = false;
     other = play;
     host.on_access = nth ? point : NULL;
 }
@@ -40,10 +43,16 @@ bool race_pending(void)
     return countdown != 0;
 }
 
+bool race_just_now(void)
+{
+    return just_now;
+}
+
 void __wrap_spin_lock(struct spinlock *l)
 {
     __real_spin_lock(l);
     held[host_cpu]++;
+    just_now = false;
 }
 
 void __wrap_spin_unlock(struct spinlock *l)
@@ -57,6 +66,7 @@ void __wrap_spin_lock_pair(struct spinlock *a, struct spinlock *b)
 {
     __real_spin_lock_pair(a, b);
     held[host_cpu]++;
+    just_now = false;
 }
 
 void __wrap_spin_unlock_pair(struct spinlock *a, struct spinlock *b)
