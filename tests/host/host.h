@@ -52,6 +52,7 @@ struct host_machine {
     uint32_t (*on_in)(uint16_t port, unsigned bytes);
     void (*on_out)(uint16_t port, unsigned bytes, uint32_t value);
     void (*on_cpuid)(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out);
+    bool (*on_rdmsr)(uint32_t msr, uint64_t *value); /* by default none can be read */
 
     uint8_t gsi_masked[MAX_PIRQS], gsi_bound[MAX_PIRQS], gsi_level[MAX_PIRQS];
     unsigned msi_vectors;      /* allocated */

@@ -44,6 +44,7 @@ void host_reset(void)
     host.on_in = NULL;
     host.on_out = NULL;
     host.on_cpuid = NULL;
+    host.on_rdmsr = NULL;
     host.flush_count = 0;
     host.on_flush = NULL;
     host.on_alloc = NULL;

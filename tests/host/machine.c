@@ -190,9 +190,8 @@ void arch_cpuid(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
 
 bool arch_rdmsr_safe(uint32_t msr, uint64_t *value)
 {
-    (void)msr;
     *value = 0;
-    return false;
+    return host.on_rdmsr && host.on_rdmsr(msr, value);
 }
 
 /* ---- ports, devices ---- */

@@ -126,6 +126,51 @@ static void test_cpuid__xsave_sizes(void)
     finish();
 }
 
+/* Register state comes in groups that make sense only as a whole. */
+static void test_cpuid__xsave_as_the_machine_switches_it(void)
+{
+    static const struct {
+        uint64_t machine, shown;
+    } masks[] = {{0, 0}, {1, 0}, {3, 3}, {7, 7}, {0xe7, 0xe7}, {0x67, 7}, {0xe3, 3}, {0x207, 7}};
+    uint64_t before = arch_facts.xcr0_mask;
+    start();
+    for (unsigned i = 0; i < ARRAY_SIZE(masks); i++) {
+        arch_facts.xcr0_mask = masks[i].machine;
+        uint64_t shown = masks[i].shown;
+        CU_ASSERT_EQUAL(cpuid_guest_xcr0(), shown);
+        CU_ASSERT_EQUAL(leaf_of(guest, 0xd, 0).eax, shown);
+        struct cpuid_regs one = leaf_of(guest, 1, 0), seven = leaf_of(guest, 7, 0);
+        CU_ASSERT_EQUAL(HAS(one.ecx, 26), shown != 0);
+        CU_ASSERT_EQUAL(HAS(one.ecx, 27), shown != 0);
+        CU_ASSERT_EQUAL(HAS(one.ecx, 28), HAS(shown, 2)); /* AVX */
+        CU_ASSERT_EQUAL(HAS(seven.ebx, 5), HAS(shown, 2));
+        CU_ASSERT_EQUAL(HAS(seven.ebx, 16), HAS(shown, 7)); /* AVX-512 */
+        CU_ASSERT_EQUAL(HAS(seven.ecx, 11), HAS(shown, 7));
+        CU_ASSERT_EQUAL(leaf_of(guest, 0xd, 1).eax, shown ? 5 : 0);
+        CU_ASSERT_EQUAL(leaf_of(guest, 0xd, 2).eax, HAS(shown, 2) ? 256 : 0);
+        CU_ASSERT_EQUAL(leaf_of(guest, 0xd, 63).eax, 0);
+    }
+    arch_facts.xcr0_mask = before;
+    finish();
+}
+
+static void few_leaves(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
+{
+    all_features(leaf, subleaf, out);
+    if (leaf == 0) {
+        out->eax = 4;
+    }
+}
+
+static void test_cpuid__leaf_the_processor_has_not(void)
+{
+    start();
+    host.on_cpuid = few_leaves; /* would answer leaf 7 with all ones */
+    CU_ASSERT_EQUAL(leaf_of(guest, 7, 0).ebx, 0);
+    CU_ASSERT_EQUAL(leaf_of(guest, 0, 0).eax, 4);
+    finish();
+}
+
 static void test_cpuid__hypervisor_leaves(void)
 {
     start();
@@ -140,6 +185,11 @@ static void test_cpuid__hypervisor_leaves(void)
     r = leaf_of(guest, 0x40000002, 0);
     CU_ASSERT(r.eax == 1 && r.ebx == 0x40000000 && (r.ecx & 1));
     CU_ASSERT_EQUAL(leaf_of(guest, 0x40000003, 0).ecx, 1000000);
+    r = leaf_of(guest, 0x40000003, 1); /* how ticks become nanoseconds */
+    CU_ASSERT(r.ecx == arch_facts.tsc.mul && r.edx == (uint32_t)arch_facts.tsc.shift);
+    r = leaf_of(guest, 0x40000003, 2);
+    CU_ASSERT(r.eax == 1000000 && r.ecx == 0);
+    CU_ASSERT_EQUAL(leaf_of(guest, 0x40000003, 3).eax, 0);
     CU_ASSERT_EQUAL(leaf_of(guest, 0x40000005, 0).ebx, 40);
     CU_ASSERT_EQUAL(leaf_of(guest, 0x40000100, 0).eax, 0);
     finish();
@@ -206,6 +256,39 @@ static void test_msr__fixed_answers(void)
     finish();
 }
 
+static bool all_msrs(uint32_t msr, uint64_t *value)
+{
+    *value = msr == 0x1a0 ? ~0x1800UL : 0x1234;
+    return true;
+}
+
+static void test_msr__what_the_machine_has(void)
+{
+    uint64_t value;
+    start();
+    struct vcpu *v = guest->vcpu[0];
+    CU_ASSERT(!msr_read(v, MSR_MISC_ENABLE, &value));
+    CU_ASSERT(!msr_read(v, 0x8b, &value));
+    CU_ASSERT(!msr_read(v, 0xce, &value));
+    host.on_rdmsr = all_msrs;
+    CU_ASSERT(msr_read(v, MSR_MISC_ENABLE, &value));
+    CU_ASSERT_EQUAL(value, ~(1UL << 7 | 1UL << 18)); /* no counters, no MONITOR */
+    CU_ASSERT(msr_write(v, MSR_MISC_ENABLE, 0));
+    CU_ASSERT(msr_read(v, 0x8b, &value)); /* microcode level */
+    CU_ASSERT_EQUAL(value, 0x1234);
+    CU_ASSERT(msr_read(v, 0xce, &value)); /* before there is a #GP handler */
+    CU_ASSERT_EQUAL(value, 0);
+    v->pv.trap[TRAP_GP].address = 0xffffffff81000000UL;
+    CU_ASSERT(!msr_read(v, 0xce, &value));
+    host_tsc = 0x123456789;
+    CU_ASSERT(msr_read(v, MSR_TSC, &value));
+    CU_ASSERT_EQUAL(value, 0x123456789);
+    CU_ASSERT(msr_write(v, MSR_TSC, 0));
+    CU_ASSERT(msr_read(v, MSR_TSC, &value));
+    CU_ASSERT_EQUAL(value, 0x123456789);
+    finish();
+}
+
 static void test_msr__others_refused(void)
 {
     static const uint32_t msrs[] = {0,     0x48,  0x49,  0x10a, 0x122, 0x174 + 3,  0x1d9,
@@ -243,10 +326,13 @@ int main(void)
         CASE(test_cpuid__unsafe_features_hidden),
         CASE(test_cpuid__limits),
         CASE(test_cpuid__xsave_sizes),
+        CASE(test_cpuid__xsave_as_the_machine_switches_it),
+        CASE(test_cpuid__leaf_the_processor_has_not),
         CASE(test_cpuid__hypervisor_leaves),
         CASE(test_cpuid__vcpu_number),
         CASE(test_msr__segment_bases),
         CASE(test_msr__fixed_answers),
+        CASE(test_msr__what_the_machine_has),
         CASE(test_msr__others_refused),
         CASE(test_msr__hypercall_page),
     };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * pv/entry.c: what a `syscall` of a guest means, and the way back: nothing runs before what is owed
- * has been done, and a guest that may not run does not.
+ * has been done, and a guest that may not run does not. Batches of calls (core/hypercall.c).
  */
 #include <string.h>
 
@@ -143,6 +143,72 @@ static void test_syscall__no_stack_for_the_kernel(void)
     finish();
 }
 
+/* ---- several at once ---- */
+
+static vaddr_t list_of(const struct multicall_entry *entries, unsigned count)
+{
+    return host_guest_put(entries, count * sizeof(*entries));
+}
+
+static void test_multicall__results_one_by_one(void)
+{
+    struct multicall_entry calls[] = {
+        {.op = __HYPERVISOR_xen_version, .args = {XENVER_version}},
+        {.op = 63},
+        {.op = __HYPERVISOR_multicall},
+        {.op = __HYPERVISOR_stack_switch, .args = {0xe028, 0x1234}},
+    };
+    begin();
+    vaddr_t list = list_of(calls, ARRAY_SIZE(calls));
+    CU_ASSERT_EQUAL(suite_call(__HYPERVISOR_multicall, list, ARRAY_SIZE(calls), 0), 0);
+    const struct multicall_entry *done = host_guest_ptr(list);
+    CU_ASSERT_EQUAL(done[0].result, PARAVANE_XEN_MAJOR << 16 | PARAVANE_XEN_MINOR);
+    CU_ASSERT_EQUAL((long)done[1].result, -ENOSYS);
+    CU_ASSERT_EQUAL((long)done[2].result, -EINVAL); /* none within another */
+    CU_ASSERT_EQUAL(done[3].result, 0);
+    CU_ASSERT_EQUAL(v->pv.kernel_sp, 0x1234);
+    finish();
+}
+
+static void test_multicall__list_that_cannot_be_used(void)
+{
+    const struct multicall_entry call = {.op = 63};
+    begin();
+    CU_ASSERT_EQUAL(suite_call(__HYPERVISOR_multicall, HOST_BAD_ADDR, 1, 0), -EFAULT);
+    CU_ASSERT_EQUAL(suite_call(__HYPERVISOR_multicall, HOST_BAD_ADDR, 0, 0), 0);
+    vaddr_t last = HOST_GUEST_BASE + HOST_GUEST_BYTES - sizeof(call);
+    memcpy(host_guest_ptr(last), &call, sizeof(call));
+    CU_ASSERT_EQUAL(suite_call(__HYPERVISOR_multicall, last, 2, 0), -EFAULT);
+    CU_ASSERT_EQUAL((long)((struct multicall_entry *)host_guest_ptr(last))->result, -ENOSYS);
+    host.fault_in_access = 2; /* the result cannot be stored */
+    CU_ASSERT_EQUAL(suite_call(__HYPERVISOR_multicall, list_of(&call, 1), 1, 0), -EFAULT);
+    finish();
+}
+
+static void test_multicall__iret_ends_it(void)
+{
+    const struct multicall_entry calls[] = {
+        {.op = __HYPERVISOR_iret},
+        {.op = __HYPERVISOR_stack_switch, .args = {0xe028, 0x1234}},
+    };
+    begin();
+    struct cpu_user_regs *regs = guest_regs();
+    uint64_t frame[9] = {[0] = 77, [4] = 0x500000, [5] = 0xe030, [7] = 0x600000};
+    uint64_t sp = v->pv.kernel_sp;
+    vaddr_t list = list_of(calls, ARRAY_SIZE(calls));
+    regs->rsp = host_guest_put(frame, sizeof(frame));
+    regs->rax = __HYPERVISOR_multicall;
+    regs->rdi = list;
+    regs->rsi = ARRAY_SIZE(calls);
+    upcall_syscall(regs);
+    CU_ASSERT_EQUAL(regs->rip, 0x500000);
+    CU_ASSERT_EQUAL(regs->rax, 77); /* not the result of the batch */
+    CU_ASSERT_EQUAL(regs->rsp, 0x600000);
+    CU_ASSERT_EQUAL(v->pv.kernel_sp, sp);
+    CU_ASSERT_EQUAL(((const struct multicall_entry *)host_guest_ptr(list))[1].result, 0);
+    finish();
+}
+
 /* ---- out ---- */
 
 static unsigned fired;
@@ -278,6 +344,9 @@ int main(void)
         CASE(test_syscall__kernels_have_64_bits),
         CASE(test_syscall__of_user_mode),
         CASE(test_syscall__no_stack_for_the_kernel),
+        CASE(test_multicall__results_one_by_one),
+        CASE(test_multicall__list_that_cannot_be_used),
+        CASE(test_multicall__iret_ends_it),
         CASE(test_exit__interrupts_are_worked_off),
         CASE(test_exit__delivers_an_event),
         CASE(test_exit__sleeps_while_nobody_can_run),

@@ -170,6 +170,76 @@ static void test_sysctl_processors_and_memory(void)
     finish();
 }
 
+static void test_sysctl_arrays_that_cannot_be_written(void)
+{
+    struct xen_sysctl op = {.u.getcpuinfo.max_cpus = 1};
+    start();
+    op.u.getcpuinfo.info.p = (void *)HOST_BAD_ADDR;
+    CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_getcpuinfo, &op), -EFAULT);
+    op = (struct xen_sysctl){.u.cputopoinfo.num_cpus = 2};
+    op.u.cputopoinfo.cputopo.p = (void *)(HOST_GUEST_BASE + HOST_GUEST_BYTES -
+                                          sizeof(struct xen_sysctl_cputopo)); /* room for one */
+    CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_cputopoinfo, &op), -EFAULT);
+    op = (struct xen_sysctl){.u.numainfo.num_nodes = 1};
+    op.u.numainfo.meminfo.p = (void *)HOST_BAD_ADDR;
+    CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_numainfo, &op), -EFAULT);
+    op = (struct xen_sysctl){.u.numainfo.num_nodes = 1};
+    op.u.numainfo.distance.p = (void *)HOST_BAD_ADDR;
+    CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_numainfo, &op), -EFAULT);
+    finish();
+}
+
+static void test_sysctl_numainfo__as_much_as_asked_for(void)
+{
+    struct xen_sysctl op = {.u.numainfo.num_nodes = 1};
+    start();
+    vaddr_t va = host_guest_alloc(256);
+    uint32_t *distance = host_guest_ptr(va);
+    op.u.numainfo.distance.p = (void *)va;
+    CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_numainfo, &op), 0);
+    CU_ASSERT(op.u.numainfo.num_nodes == 1 && *distance == 10);
+    *distance = 0;
+    op.u.numainfo.num_nodes = 0; /* no room */
+    CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_numainfo, &op), 0);
+    CU_ASSERT(op.u.numainfo.num_nodes == 0 && *distance == 0);
+    op = (struct xen_sysctl){.u.availheap.node = -2};
+    CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_availheap, &op), -EINVAL);
+    finish();
+}
+
+static void test_sysctl_cputopoinfo__processor_that_did_not_start(void)
+{
+    struct xen_sysctl op = {.u.cputopoinfo.num_cpus = 8};
+    start();
+    vaddr_t va = host_guest_alloc(8 * sizeof(struct xen_sysctl_cputopo));
+    const struct xen_sysctl_cputopo *cpu = host_guest_ptr(va);
+    op.u.cputopoinfo.cputopo.p = (void *)va;
+    arch_facts.cpus_present = 3;
+    CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_cputopoinfo, &op), 0);
+    arch_facts.cpus_present = 2;
+    CU_ASSERT_EQUAL(op.u.cputopoinfo.num_cpus, 3);
+    CU_ASSERT(cpu[1].core == 1 && cpu[1].socket == 0 && cpu[1].node == 0);
+    CU_ASSERT(cpu[2].core == XEN_INVALID_CORE_ID && cpu[2].node == XEN_INVALID_NODE_ID);
+    finish();
+}
+
+static void words(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
+{
+    *out = (struct cpuid_regs){leaf ? 0 : 7, leaf + 1, leaf + 2, leaf + 3 + subleaf};
+}
+
+static void test_sysctl_physinfo__feature_words(void)
+{
+    struct xen_sysctl op = {0};
+    start();
+    host.on_cpuid = words;
+    CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_physinfo, &op), 0);
+    const uint32_t *cap = op.u.physinfo.hw_cap;
+    CU_ASSERT(cap[0] == 4 && cap[1] == 3 && cap[5] == 8 && cap[6] == 9);
+    CU_ASSERT(cap[2] == 0x80000004 && cap[3] == 0x80000003);
+    finish();
+}
+
 static void test_sysctl_cpupool_op(void)
 {
     struct xen_sysctl op = {.u.cpupool_op = {.op = XEN_SYSCTL_CPUPOOL_OP_INFO}};
@@ -318,6 +388,10 @@ int main(void)
         CASE(test_sysctl_getdomaininfolist),
         CASE(test_sysctl_readconsole),
         CASE(test_sysctl_processors_and_memory),
+        CASE(test_sysctl_arrays_that_cannot_be_written),
+        CASE(test_sysctl_numainfo__as_much_as_asked_for),
+        CASE(test_sysctl_cputopoinfo__processor_that_did_not_start),
+        CASE(test_sysctl_physinfo__feature_words),
         CASE(test_sysctl_cpupool_op),
         CASE(test_sysctl_debug_keys),
         CASE(test_platform_envelope),

@@ -122,6 +122,18 @@ static void test_time_wallclock_set__all_domains(void)
     end();
 }
 
+/* 1970 only begins after the machine has: the seconds at its start are negative. */
+static void test_time_wallclock_set__before_1970(void)
+{
+    begin();
+    CU_ASSERT_EQUAL(time_wallclock_set(2, 0, 3 * NS_PER_SEC + 250000000), 0);
+    const shared_info_t *s = d->shared_info;
+    CU_ASSERT_EQUAL((int64_t)((uint64_t)s->wc_sec_hi << 32 | s->wc_sec), -2);
+    CU_ASSERT_EQUAL(s->wc_nsec, 750000000);
+    CU_ASSERT_EQUAL(time_wallclock_set(1700000000, 0, NS_PER_SEC), 0);
+    end();
+}
+
 static void test_time_wallclock_set__range(void)
 {
     begin();
@@ -204,6 +216,7 @@ int main(void)
         CASE(test_time__written_when_a_vcpu_gets_a_pcpu),
         CASE(test_time__wall_clock_from_the_battery_clock),
         CASE(test_time_wallclock_set__all_domains),
+        CASE(test_time_wallclock_set__before_1970),
         CASE(test_time_wallclock_set__range),
         CASE(test_time_set_offset__one_domain),
         CASE(test_time__wall_clock_restored_when_the_domain_starts),

@@ -4,6 +4,7 @@
 #include "suite.h"
 
 #include "core/frame.h"
+#include "core/hooks.h"
 
 static struct domain *dom0, *d;
 static struct vcpu *v0, *v1;
@@ -91,6 +92,113 @@ static void test_vcpuop_initialise__bad_contexts_change_nothing(void)
     CU_ASSERT_EQUAL(op(VCPUOP_initialise, 1, c, sizeof(*c)), -EBUSY);
     v1->context_busy = false;
     CU_ASSERT_EQUAL(frame_free_count(), frames - 1); /* the test's own L4 */
+    end();
+}
+
+static void test_vcpuop_initialise__every_word_is_checked(void)
+{
+    begin();
+    struct vcpu_guest_context *c = context();
+    const uint64_t ours = HYP_VIRT_START, hole = 0x0000800000000000;
+    const struct {
+        void *word;
+        uint64_t bad;
+    } words[] = {
+        {&c->user_regs.rip, hole},
+        {&c->user_regs.rsp, hole},
+        {&c->fs_base, hole},
+        {&c->gs_base_kernel, hole},
+        {&c->gs_base_user, hole},
+        {&c->gdt_ents, GDT_RESERVED_FIRST + 1},
+        {&c->gdt_ents, UINT64_MAX},
+        {&c->ldt_ents, 8193},
+        {&c->ldt_base, 0x1001},
+        {&c->event_callback_eip, ours},
+        {&c->failsafe_callback_eip, ours},
+        {&c->syscall_callback_eip, hole},
+        {&c->trap_ctxt[0].address, ours},
+        {&c->trap_ctxt[255].address, hole},
+        {&c->gdt_ents, 1}, /* of frame 0, which is not its */
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
+        uint64_t good;
+        memcpy(&good, words[i].word, 8);
+        memcpy(words[i].word, &words[i].bad, 8);
+        CU_ASSERT_EQUAL(op(VCPUOP_initialise, 1, c, sizeof(*c)), -EINVAL);
+        memcpy(words[i].word, &good, 8);
+    }
+    c->ldt_base = HYP_VIRT_START;
+    c->ldt_ents = 1;
+    CU_ASSERT_EQUAL(op(VCPUOP_initialise, 1, c, sizeof(*c)), -EINVAL);
+    c->ldt_ents = 0; /* nowhere, so anywhere */
+    CU_ASSERT_FALSE(v1->initialised);
+    CU_ASSERT_PTR_NULL(v1->pv.l4);
+    CU_ASSERT_EQUAL(op(VCPUOP_initialise, 1, c, sizeof(*c)), 0);
+    end();
+}
+
+static void test_vcpuop_initialise__bad_user_tables_drop_the_kernels(void)
+{
+    begin();
+    struct vcpu_guest_context *c = context();
+    const struct frame *l4 = mfn_to_frame(xen_cr3_to_pfn(c->ctrlreg[3]));
+    c->ctrlreg[1] = xen_pfn_to_cr3(3) | 1;
+    CU_ASSERT_EQUAL(op(VCPUOP_initialise, 1, c, sizeof(*c)), -EINVAL);
+    CU_ASSERT_PTR_NULL(v1->pv.l4);
+    CU_ASSERT_EQUAL(l4->type & TYPE_COUNT_MASK, 0);
+    CU_ASSERT_EQUAL(frame_ref_count(l4), 1);
+    end();
+}
+
+static void test_context__comes_back_as_it_was_set(void)
+{
+    static struct vcpu_guest_context back;
+    begin();
+    struct vcpu_guest_context *c = context();
+    uint32_t *fpu = (uint32_t *)&c->fpu_ctxt;
+    c->flags = VGCF_i387_valid | VGCF_failsafe_disables_events | VGCF_syscall_disables_events;
+    c->ctrlreg[0] = X86_CR0_TS;
+    c->ctrlreg[1] = xen_pfn_to_cr3(frame_to_mfn(page())) | 1;
+    c->user_regs.rflags = ~0UL;
+    c->gdt_ents = 513;
+    c->gdt_frames[0] = frame_to_mfn(page());
+    c->gdt_frames[1] = frame_to_mfn(page());
+    c->ldt_base = 0x5000;
+    c->ldt_ents = 8192;
+    c->kernel_ss = 0xe028;
+    c->kernel_sp = 0x7000;
+    c->debugreg[0] = 0x1000;
+    c->debugreg[1] = HYP_VIRT_START; /* left out */
+    c->debugreg[7] = 1;
+    c->trap_ctxt[14] = (struct trap_info){3, 4, 0xe030, 0x2000}; /* by its place */
+    fpu[0] = 0x27f;
+    fpu[6] = 0xffff1f80; /* MXCSR */
+    c->event_callback_eip = 0x3000;
+    c->vm_assist = ~0UL;
+    c->fs_base = 1;
+    c->gs_base_kernel = 2;
+    c->gs_base_user = 3;
+    CU_ASSERT_EQUAL(op(VCPUOP_initialise, 1, c, sizeof(*c)), 0);
+    pv_context_get(v1, &back);
+    CU_ASSERT_EQUAL(back.flags, c->flags);
+    CU_ASSERT_EQUAL(back.ctrlreg[0], X86_CR0_PG | X86_CR0_WP | X86_CR0_PE | X86_CR0_TS);
+    CU_ASSERT_EQUAL(back.ctrlreg[1], c->ctrlreg[1]);
+    CU_ASSERT_EQUAL(back.ctrlreg[3], c->ctrlreg[3]);
+    CU_ASSERT_EQUAL(back.user_regs.rflags, 0x25bfff); /* no NT, VM, VIF, VIP */
+    CU_ASSERT_EQUAL(v1->regs.rflags & X86_EFLAGS_IOPL, 0);
+    CU_ASSERT_EQUAL(back.user_regs.cs, 0x13); /* user mode: as it runs */
+    CU_ASSERT(back.gdt_ents == 513 && !memcmp(back.gdt_frames, c->gdt_frames, 16));
+    CU_ASSERT_EQUAL(back.gdt_frames[2], 0);
+    CU_ASSERT(back.ldt_base == 0x5000 && back.ldt_ents == 8192);
+    CU_ASSERT(back.kernel_ss == 0xe02b && back.kernel_sp == 0x7000);
+    CU_ASSERT(back.debugreg[0] == 0x1000 && back.debugreg[1] == 0 && back.debugreg[7] == 0x401);
+    CU_ASSERT(back.trap_ctxt[14].vector == 14 && back.trap_ctxt[14].cs == 0xe033);
+    CU_ASSERT(back.trap_ctxt[14].address == 0x2000 && back.trap_ctxt[14].flags == 4);
+    fpu = (uint32_t *)&back.fpu_ctxt;
+    CU_ASSERT(fpu[0] == 0x27f && fpu[6] == 0x1f80);
+    CU_ASSERT_EQUAL(back.event_callback_eip, 0x3000);
+    CU_ASSERT(back.fs_base == 1 && back.gs_base_kernel == 2 && back.gs_base_user == 3);
+    CU_ASSERT_EQUAL(back.vm_assist, 0); /* the first vCPU's sets it */
     end();
 }
 
@@ -471,6 +579,9 @@ int main(void)
     static const struct suite_case cases[] = {
         CASE(test_vcpuop_initialise__success_then_up),
         CASE(test_vcpuop_initialise__bad_contexts_change_nothing),
+        CASE(test_vcpuop_initialise__every_word_is_checked),
+        CASE(test_vcpuop_initialise__bad_user_tables_drop_the_kernels),
+        CASE(test_context__comes_back_as_it_was_set),
         CASE(test_vcpuop_initialise__without_vcpu_info),
         CASE(test_vcpuop_down__self_and_other),
         CASE(test_vcpuop_down__last_one_switches_the_domain_off),
