@@ -119,12 +119,27 @@ static void overwrite(struct input *in)
     }
 }
 
+/* The number written in digits at or behind a place, one more or one less. */
+static void count_on(struct input *in)
+{
+    size_t at = below(in->bytes);
+    while (at < in->bytes && (in->data[at] < '0' || in->data[at] > '9')) {
+        at++;
+    }
+    while (at + 1 < in->bytes && in->data[at + 1] >= '0' && in->data[at + 1] <= '9') {
+        at++;
+    }
+    if (at < in->bytes) {
+        in->data[at] = (uint8_t)(in->data[at] + (below(2) ? 1 : -1));
+    }
+}
+
 static void mutate_once(struct input *in, size_t max)
 {
     uint8_t bytes[32];
     size_t at = below(in->bytes), n = 1 + below(sizeof(bytes));
     const struct input *other = pool[below(pool_count)];
-    switch (below(8)) {
+    switch (below(9)) {
     case 0:
         in->data[at] ^= (uint8_t)(1u << below(8));
         break;
@@ -150,6 +165,9 @@ static void mutate_once(struct input *in, size_t max)
         n = n < in->bytes - at ? n : in->bytes - at;
         memcpy(bytes, in->data + at, n);
         splice(in, bytes, n, max);
+        break;
+    case 7:
+        count_on(in);
         break;
     default: /* a piece of another */
         at = below(other->bytes);

@@ -156,6 +156,8 @@ FULL = """<domain type='xen' id='7'><name> all </name>
 def xml_seeds():
     write("xml", "full", FULL.encode())
     write("xml", "small", (HEAD + "</domain>").encode())
+    write("xml", "limits", (HEAD.replace(">64<", ">4<") +
+                            "<vcpu current='128'>128</vcpu></domain>").encode())
     write("xml", "devices", (HEAD + "<devices><disk><source file='/a'/><target dev='xvda'/></disk>"
                              "<interface type='bridge'><source bridge='b'/></interface><console/>"
                              "</devices></domain>").encode())
