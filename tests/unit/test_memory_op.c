@@ -382,6 +382,26 @@ static void test_exchange__undone_on_every_failure(void)
     finish();
 }
 
+/* What was given up is gone by then: the guest has as much as before, and is told. */
+static void test_exchange__result_cannot_be_written(void)
+{
+    uint64_t pfns[4] = {50, 51, 52, 53}, mfns[4];
+    start(&guest);
+    vaddr_t in = populate(50, 4);
+    memcpy(mfns, list_at(in), sizeof(mfns));
+    uint64_t free_before = frame_free_count();
+    struct xen_memory_exchange x = exchange_of(in, 4, 0, list_of(pfns, 4), 4, 0);
+    host.fault_in_access = 1 + 8 + 4 + 1;
+    CU_ASSERT_EQUAL(exchange(&x), -EFAULT);
+    CU_ASSERT_EQUAL(x.nr_exchanged, 0);
+    CU_ASSERT_EQUAL(guest->page_count, 4);
+    CU_ASSERT_EQUAL(frame_free_count(), free_before);
+    for (unsigned i = 0; i < 4; i++) {
+        CU_ASSERT_PTR_NOT_EQUAL(mfn_to_frame(mfns[i])->owner, guest);
+    }
+    finish();
+}
+
 static void test_exchange__frame_in_use(void)
 {
     uint64_t pfns[4] = {50, 51, 52, 53}, mfns[4];
@@ -529,6 +549,7 @@ int main(void)
         CASE(test_exchange__many_for_one),
         CASE(test_exchange__arguments),
         CASE(test_exchange__undone_on_every_failure),
+        CASE(test_exchange__result_cannot_be_written),
         CASE(test_exchange__frame_in_use),
         CASE(test_memory_map),
         CASE(test_machine_memory_map),

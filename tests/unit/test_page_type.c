@@ -436,6 +436,37 @@ static void test_mmuext__pins_and_base_pointers(void)
     tree_end(&t);
 }
 
+static long flush_op(unsigned cmd, vaddr_t va)
+{
+    struct mmuext_op op = {.cmd = cmd, .arg1.linear_addr = va};
+    host.flush_count = 0;
+    return call4(__HYPERVISOR_mmuext_op, host_guest_put(&op, sizeof(op)), 1, 0, DOMID_SELF);
+}
+
+static void test_mmuext__flushes(void)
+{
+    struct tree t = tree_make(1);
+    struct domain *control = suite_control();
+    suite_enter(t.v);
+    CU_ASSERT_EQUAL(flush_op(MMUEXT_TLB_FLUSH_LOCAL, 0), 0);
+    CU_ASSERT(host.flush_count == 1 && host.flush[0].kind == HOST_FLUSH_LOCAL);
+    CU_ASSERT_EQUAL(host.flush[0].flags, FLUSH_TLB);
+    CU_ASSERT_EQUAL(flush_op(MMUEXT_INVLPG_LOCAL, DATA_VA), 0);
+    CU_ASSERT(host.flush[0].flags == FLUSH_ONE && host.flush[0].va == DATA_VA);
+    CU_ASSERT_EQUAL(flush_op(MMUEXT_INVLPG_ALL, DATA_VA), 0);
+    CU_ASSERT(host.flush[0].kind == HOST_FLUSH_MASK && host.flush[0].flags == FLUSH_ONE);
+    CU_ASSERT_EQUAL(flush_op(MMUEXT_INVLPG_LOCAL, 0x0000800000000000), 0);
+    CU_ASSERT_EQUAL(flush_op(MMUEXT_INVLPG_ALL, 0x0000800000000000), 0);
+    CU_ASSERT_EQUAL(host.flush_count, 0); /* no such address */
+    CU_ASSERT_EQUAL(flush_op(MMUEXT_FLUSH_CACHE, 0), -EACCES);
+    CU_ASSERT_EQUAL(host.flush_count, 0);
+    suite_enter(control->vcpu[0]);
+    CU_ASSERT_EQUAL(flush_op(MMUEXT_FLUSH_CACHE, 0), 0);
+    CU_ASSERT(host.flush_count == 1 && host.flush[0].flags == FLUSH_CACHE);
+    tree_end(&t);
+    suite_destroy(control);
+}
+
 /* ABI: the count is written after any error, also when there is no such domain. */
 static void test_mmu_batches__count_written_for_a_missing_domain(void)
 {
@@ -496,6 +527,7 @@ int main(void)
         CASE(test_mmu_update__stops_at_the_first_error),
         CASE(test_mmu_update__m2p_and_plain_stores),
         CASE(test_mmuext__pins_and_base_pointers),
+        CASE(test_mmuext__flushes),
         CASE(test_mmu_batches__count_written_for_a_missing_domain),
         CASE(test_update_va_mapping__entry_of_the_address),
     };
