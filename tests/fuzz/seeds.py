@@ -211,7 +211,12 @@ def store_seeds():
           ask(2, "control", b"quota\0set\x001\0nodes\x002\0") + ask(2, "control", b"quota\x001\0") +
           ask(2, "control", b"help\0") + ask(0, "mkdir", b"a\0") + ask(0, "control", b"check\0"))
     long_header = struct.pack("<IIII", 2, 5, 0, 5000)
-    write("store", "raw", bytes([16, 16]) + long_header + bytes([18, 16]) + long_header +
+    for who, size in ((0, 4096), (1, 5000), (2, 4096), (3, 5000)):
+        header = struct.pack("<IIII", XS["write"], 5, 0, size)
+        write("store", "long-%d" % who, ask(who, "directory", b"/\0") +
+              bytes([16 + who, 16, 0]) + header + bytes([16 + who, 3, 0]) + b"/a\0" +
+              bytes([16 + who, 128, 39]) + b"x" * 128)
+    write("store", "raw", bytes([16, 16, 0]) + long_header + bytes([18, 16, 0]) + long_header +
           bytes([24]) + struct.pack("<HI", 16, 1) + ask(0, "read", b"a\0") +
           bytes([25]) + struct.pack("<HI", 4, 0xffff0000) + ask(1, "read", b"a\0") +
           bytes([26, 0, 0, 0, 0, 0, 0]) + bytes([22, 8, 0]) + ask(2, "directory", b"/\0"))

@@ -5,7 +5,7 @@
  *
  * The input is a list of steps, each a byte `what << 2 | who`:
  *   0..3  a request: type, transaction, length, then that many bytes of payload
- *   4     raw bytes: count, bytes
+ *   4     raw bytes: count, how often, bytes
  *   5     the client reads: count of bytes of room given to the server
  *   6     the shared page: offset/4, value (sockets: closes and connects again)
  *   7     the machine says: domain gone, shut down, released, introduced
@@ -203,8 +203,11 @@ static void request(struct client *c, struct fuzz_in *in)
 
 static void raw(struct client *c, struct fuzz_in *in)
 {
-    size_t n = input_bytes(in, fuzz_byte(in));
-    put(c, in->at, n);
+    uint8_t count = fuzz_byte(in), times = fuzz_byte(in);
+    size_t n = input_bytes(in, count);
+    for (unsigned i = 0; i <= times % 64U; i++) {
+        put(c, in->at, n);
+    }
     in->at += n;
     in->left -= n;
 }
