@@ -87,7 +87,7 @@ class Shell(Test):
     def switch_input(self, console):
         """To the hypervisor's own keys and back."""
         console.send("\1\1\1")
-        self.expect("Ctrl-A three times", console.wait_for(r"input now goes to the hypervisor", 120),
+        self.expect("Ctrl-A three times", console.wait_for("input now goes to the hypervisor", 120),
                     "input was not switched")
         console.send("q")
         self.expect("key of the hypervisor", console.wait_for(r"domain 0 \(control\): alive", 120),
