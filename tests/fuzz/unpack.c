@@ -148,8 +148,9 @@ static void unpack_within(const uint8_t *payload, size_t bytes)
 /* A codec alone, into a buffer of no size that the stream knows. */
 static void decode(const uint8_t *payload, size_t bytes)
 {
-    const struct codec *codec = codec_find(payload, bytes);
-    if (codec == NULL || bytes < 2) {
+    /* A codec's caller has seen its magic within the stream. */
+    const struct codec *codec = bytes < 2 ? NULL : codec_find(payload, bytes - 2);
+    if (codec == NULL) {
         return;
     }
     size_t room = (size_t)payload[bytes - 1] * payload[bytes - 2] + 1, done = 0;
