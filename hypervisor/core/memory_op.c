@@ -66,7 +66,13 @@ static bool extent_give(struct domain *d, const struct xen_memory_reservation *r
         return false;
     }
     uint64_t mfn = frame_to_mfn(f);
-    extent_set_m2p(mfn, pfn, r->extent_order);
+    for (uint64_t k = 0; pfn != INVALID_M2P && k < 1UL << r->extent_order; k++) {
+        /* SAFETY: another vCPU of d may have given the frame back already. */
+        if (frame_get(f + k, d)) {
+            m2p_set(mfn + k, pfn + k);
+            frame_put(f + k);
+        }
+    }
     if (list && guest_write_element(list, i, &mfn, sizeof(mfn))) {
         (void)extent_take(d, mfn, r->extent_order);
         return false;
