@@ -341,13 +341,8 @@ long memop_memory_map(struct hypercall *hc, struct xen_memory_map *arg)
 long memop_machine_memory_map(struct hypercall *hc unused, struct xen_memory_map *arg)
 {
     arg->nr_entries = MIN(arch_facts.e820_count, arg->nr_entries);
-    for (unsigned i = 0; i < arg->nr_entries; i++) {
-        if (guest_write_element(GUEST_ADDR(arg->buffer), i, &arch_facts.e820[i],
-                                sizeof(struct arch_e820))) {
-            return -EFAULT;
-        }
-    }
-    return 0;
+    return guest_write(GUEST_ADDR(arg->buffer), arch_facts.e820,
+                       arg->nr_entries * sizeof(struct arch_e820));
 }
 
 long memop_set_memory_map(struct hypercall *hc, struct xen_foreign_memory_map *arg)
