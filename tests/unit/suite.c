@@ -3,6 +3,7 @@
 #include "suite.h"
 
 #include "base/lock.h"
+#include "core/deferred.h"
 #include "core/frame.h"
 #include "core/hypercall.h"
 #include "pv/page_type.h"
@@ -92,6 +93,11 @@ long suite_call(uint64_t nr, uint64_t a0, uint64_t a1, uint64_t a2)
 {
     struct vcpu *v = current_vcpu();
     struct hypercall hc = {.v = v, .d = v->domain, .nr = nr, .arg = {a0, a1, a2}};
-    host_fetch_reset();
-    return hypercall_dispatch(&hc);
+    long rc;
+    do {
+        (void)deferred_take();
+        host_fetch_reset();
+        rc = hypercall_dispatch(&hc);
+    } while (rc == -ERESTART);
+    return rc;
 }

@@ -38,5 +38,5 @@ static inline uint64_t frame_ref_count(const struct frame *f)
     return f->count & FRAME_COUNT_MASK;
 }
 
-/* Run a whole hypercall as the current vCPU. */
+/* Run a whole hypercall as the current vCPU, with as many continuations as it asks for. */
 long suite_call(uint64_t nr, uint64_t a0, uint64_t a1, uint64_t a2);

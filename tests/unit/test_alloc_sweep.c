@@ -155,19 +155,6 @@ static void sweep(attempt_fn attempt, long error, long success, unsigned allocat
     CU_FAIL("never succeeds");
 }
 
-static long call(uint64_t nr, uint64_t a0, uint64_t a1, uint64_t a2)
-{
-    long rc;
-    struct vcpu *v = current_vcpu();
-    struct hypercall hc = {.v = v, .d = v->domain, .nr = nr, .arg = {a0, a1, a2}};
-    do {
-        (void)deferred_take();
-        host_fetch_reset();
-        rc = hypercall_dispatch(&hc);
-    } while (rc == -ERESTART);
-    return rc;
-}
-
 static void begin(bool as_guest)
 {
     control = suite_control();
@@ -198,7 +185,7 @@ static long create_with_id(domid_t id)
                                                .max_maptrack_frames = 2,
                                                .grant_opts = 1}};
     vaddr_t va = host_guest_put(&op, sizeof(op));
-    long rc = call(__HYPERVISOR_domctl, va, 0, 0);
+    long rc = suite_call(__HYPERVISOR_domctl, va, 0, 0);
     memcpy(&op, host_guest_ptr(va), sizeof(op));
     created = op.domain;
     return rc;
@@ -260,7 +247,7 @@ static vaddr_t put_context(void)
 
 static long initialise_vcpu(void)
 {
-    return call(__HYPERVISOR_vcpu_op, VCPUOP_initialise, 1, put_context());
+    return suite_call(__HYPERVISOR_vcpu_op, VCPUOP_initialise, 1, put_context());
 }
 
 static void test_vcpuop_initialise__each_allocation_fails(void)
@@ -278,7 +265,7 @@ static long vcpu_context(uint32_t cmd)
                             .domain = guest->id,
                             .u.vcpucontext.vcpu = 1};
     op.u.vcpucontext.ctxt.p = (vcpu_guest_context_t *)put_context();
-    return call(__HYPERVISOR_domctl, host_guest_put(&op, sizeof(op)), 0, 0);
+    return suite_call(__HYPERVISOR_domctl, host_guest_put(&op, sizeof(op)), 0, 0);
 }
 
 static long set_context(void)
@@ -304,7 +291,7 @@ static void test_domctl_vcpucontext__each_allocation_fails(void)
 
 static long evtchn(unsigned cmd, const void *arg, size_t bytes)
 {
-    return call(__HYPERVISOR_event_channel_op, cmd, host_guest_put(arg, bytes), 0);
+    return suite_call(__HYPERVISOR_event_channel_op, cmd, host_guest_put(arg, bytes), 0);
 }
 
 static long alloc_unbound(void)
@@ -386,8 +373,9 @@ static void test_evtchnop_bind_pirq__each_allocation_fails(void)
     begin(false);
     struct physdev_map_pirq map = {
         .domid = DOMID_SELF, .type = MAP_PIRQ_TYPE_GSI, .index = 5, .pirq = 5};
-    CU_ASSERT_EQUAL(
-        call(__HYPERVISOR_physdev_op, PHYSDEVOP_map_pirq, host_guest_put(&map, sizeof(map)), 0), 0);
+    CU_ASSERT_EQUAL(suite_call(__HYPERVISOR_physdev_op, PHYSDEVOP_map_pirq,
+                               host_guest_put(&map, sizeof(map)), 0),
+                    0);
     fill_ports();
     sweep(bind_pirq, -ENOMEM, 0, 0); /* the control domain has all of its ports from the start */
     end();
@@ -398,7 +386,7 @@ static void test_evtchnop_bind_pirq__each_allocation_fails(void)
 static long grant_op(unsigned cmd, void *arg, size_t bytes, vaddr_t *va)
 {
     *va = host_guest_put(arg, bytes);
-    return call(__HYPERVISOR_grant_table_op, cmd, *va, 1);
+    return suite_call(__HYPERVISOR_grant_table_op, cmd, *va, 1);
 }
 
 static long setup_table(void)
@@ -423,8 +411,8 @@ static long acquire_resource(void)
     struct xen_mem_acquire_resource op = {
         .domid = 1, .type = XENMEM_resource_grant_table, .frame = 1, .nr_frames = 3};
     op.frame_list.p = (xen_pfn_t *)host_guest_alloc(3 * sizeof(xen_pfn_t));
-    return call(__HYPERVISOR_memory_op, XENMEM_acquire_resource, host_guest_put(&op, sizeof(op)),
-                0);
+    return suite_call(__HYPERVISOR_memory_op, XENMEM_acquire_resource,
+                      host_guest_put(&op, sizeof(op)), 0);
 }
 
 static void test_memop_acquire_resource__each_allocation_fails(void)
@@ -467,7 +455,7 @@ static long reserve(unsigned cmd, unsigned count)
     uint64_t pfns[EXTENTS] = {700, 701, 702};
     struct xen_memory_reservation r = {.nr_extents = count, .domid = DOMID_SELF};
     r.extent_start.p = (xen_pfn_t *)host_guest_put(pfns, sizeof(pfns));
-    return call(__HYPERVISOR_memory_op, cmd, host_guest_put(&r, sizeof(r)), 0);
+    return suite_call(__HYPERVISOR_memory_op, cmd, host_guest_put(&r, sizeof(r)), 0);
 }
 
 static long increase_one(void)
@@ -503,7 +491,7 @@ static long exchange(void)
                                     .out = {.nr_extents = 2, .domid = DOMID_SELF}};
     x.in.extent_start.p = (xen_pfn_t *)host_guest_put(in, sizeof(in));
     x.out.extent_start.p = (xen_pfn_t *)host_guest_put(pfns, sizeof(pfns));
-    return call(__HYPERVISOR_memory_op, XENMEM_exchange, host_guest_put(&x, sizeof(x)), 0);
+    return suite_call(__HYPERVISOR_memory_op, XENMEM_exchange, host_guest_put(&x, sizeof(x)), 0);
 }
 
 static void test_memop_exchange__each_allocation_fails(void)

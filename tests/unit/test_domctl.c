@@ -2,7 +2,6 @@
 /* core/domctl.c and domctl_vcpu.c: the control domain's operations as its tools issue them. */
 #include <string.h>
 
-#include "core/deferred.h"
 #include "core/frame.h"
 #include "suite.h"
 
@@ -21,11 +20,7 @@ static void start(void)
 static long raw(struct xen_domctl *op)
 {
     vaddr_t va = host_guest_put(op, sizeof(*op));
-    long rc;
-    do {
-        (void)deferred_take();
-        rc = suite_call(CALL_DOMCTL, va, 0, 0);
-    } while (rc == -ERESTART);
+    long rc = suite_call(CALL_DOMCTL, va, 0, 0);
     memcpy(op, host_guest_ptr(va), sizeof(*op));
     return rc;
 }

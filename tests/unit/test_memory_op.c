@@ -31,18 +31,10 @@ static void finish(void)
 static long op(unsigned cmd, const void *arg, size_t bytes, vaddr_t *at)
 {
     vaddr_t va = arg ? host_guest_put(arg, bytes) : NONE;
-    struct vcpu *v = current_vcpu();
-    struct hypercall hc = {.v = v, .d = v->domain, .nr = CALL_MEMORY, .arg = {cmd, va}};
-    long rc;
     if (at) {
         *at = va;
     }
-    do {
-        (void)deferred_take();
-        host_fetch_reset();
-        rc = hypercall_dispatch(&hc);
-    } while (rc == -ERESTART);
-    return rc;
+    return suite_call(CALL_MEMORY, cmd, va, 0);
 }
 
 static vaddr_t list_of(const uint64_t *values, unsigned count)
