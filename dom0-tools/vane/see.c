@@ -12,140 +12,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "dom0-tools/config/config.h"
-#include "dom0-tools/device/node.h"
 #include "dom0-tools/libhv/hv.h"
 #include "dom0-tools/vane/frame.h"
+#include "dom0-tools/vane/look.h"
 
-#define MAX_DOMAINS 32752 /* every id there can be */
-#define LIST_STEP 256
 #define LOG_BYTES ((size_t)4 << 20)
 #define PAGE_KIB (HV_PAGE_BYTES / 1024)
 
-/* Open connections; xs is NULL without a store daemon. */
-struct see {
-    struct hv *hv;
-    struct xs_handle *xs;
-};
-
-struct domain_list {
-    struct xen_domctl_getdomaininfo *infos;
-    size_t count;
-};
-
-/* --- connections ------------------------------------------------------------------------- */
-
-static int see_open(struct see *see, bool names, struct err *err)
-{
-    int rc = hv_open(&see->hv);
-
-    see->xs = NULL;
-    if (rc != 0) {
-        return err_set(err, rc == -EACCES || rc == -EPERM ? EACCES : ENODEV,
-                       "no hypervisor to talk to (%s): is this the control domain, and are you "
-                       "root?",
-                       strerror(-rc));
-    }
-    /* Without the daemon's socket libxenstore would wait on the kernel's device for ever. */
-    if (names && access(xs_daemon_socket(), F_OK) == 0) {
-        see->xs = xs_open(0);
-    }
-    return 0;
-}
-
-static void see_close(struct see *see)
-{
-    if (see->xs != NULL) {
-        xs_close(see->xs);
-    }
-    hv_close(see->hv);
-}
-
-/* A call's failure in words that fit every command here. */
-static int call_failed(struct err *err, int rc, const char *what)
-{
-    return err_set_errno(err, -rc, "%s", what);
-}
-
 /* --- domains ----------------------------------------------------------------------------- */
-
-static void domain_name(const struct see *see, uint32_t domid, char *name, size_t name_bytes)
-{
-    if (see->xs != NULL) {
-        struct node node = node_at(see->xs, XBT_NULL, "/local/domain/%u", domid);
-
-        if (node_read(&node, "name", name, name_bytes) == 0) {
-            return;
-        }
-    }
-    snprintf(name, name_bytes, "%s", domid == 0 ? "Domain-0" : "-");
-}
-
-static int list_domains(const struct see *see, struct domain_list *list, struct err *err)
-{
-    size_t room = 0;
-    uint32_t first = 0;
-    int got;
-
-    *list = (struct domain_list){0};
-    do {
-        if (list->count + LIST_STEP > room) {
-            room = room * 2 + LIST_STEP;
-
-            void *larger = realloc(list->infos, room * sizeof(*list->infos));
-
-            if (larger == NULL) {
-                free(list->infos);
-                return err_set(err, ENOMEM, "no memory");
-            }
-            list->infos = larger;
-        }
-        got = hv_domain_info_list(see->hv, first, list->infos + list->count, LIST_STEP);
-        if (got < 0) {
-            free(list->infos);
-            return call_failed(err, got, "cannot list the domains");
-        }
-        list->count += (size_t)got;
-        first = got > 0 ? list->infos[list->count - 1].domain + 1u : 0;
-    } while (got == LIST_STEP && list->count < MAX_DOMAINS);
-    return 0;
-}
-
-/* The domain that is called `who`, or has that number. */
-static int find_domain(const struct see *see, const char *who,
-                       struct xen_domctl_getdomaininfo *info, struct err *err)
-{
-    struct domain_list list;
-    char *end;
-    unsigned long number = strtoul(who, &end, 10);
-    bool by_number = who[0] >= '0' && who[0] <= '9' && *end == '\0';
-    bool found = false;
-    int rc = list_domains(see, &list, err);
-
-    if (rc != 0) {
-        return rc;
-    }
-    for (size_t i = 0; i < list.count && !found; i++) {
-        char name[CONFIG_MAX_NAME_BYTES + 1];
-
-        domain_name(see, list.infos[i].domain, name, sizeof(name));
-        found = by_number ? list.infos[i].domain == number
-                          : strcmp(name, "-") != 0 && strcmp(name, who) == 0;
-        if (found) {
-            *info = list.infos[i];
-        }
-    }
-    free(list.infos);
-    if (!found && !by_number && see->xs == NULL) {
-        return err_set(err, ESRCH,
-                       "no domain '%s' (the store daemon does not run: only numbers "
-                       "can be used)",
-                       who);
-    }
-    return found ? 0 : err_set(err, ESRCH, "no domain '%s'", who);
-}
 
 static const struct {
     uint32_t flag;
@@ -195,7 +71,7 @@ static bool has_limit(const struct xen_domctl_getdomaininfo *info)
     return info->max_pages < UINT32_MAX;
 }
 
-static struct json_object *json_of_domain(const struct see *see,
+static struct json_object *json_of_domain(const struct look *look,
                                           const struct xen_domctl_getdomaininfo *info)
 {
     struct json_object *out = json_object_new_object();
@@ -203,7 +79,7 @@ static struct json_object *json_of_domain(const struct see *see,
     char name[CONFIG_MAX_NAME_BYTES + 1];
     char uuid[37];
 
-    domain_name(see, info->domain, name, sizeof(name));
+    look_name(look, info->domain, name, sizeof(name));
     config_uuid_format(info->handle, uuid);
     for (size_t i = 0; i < STATE_COUNT; i++) {
         if (info->flags & states[i].flag) {
@@ -231,7 +107,7 @@ static struct json_object *json_of_domain(const struct see *see,
 
 /* --- list -------------------------------------------------------------------------------- */
 
-static int print_list(const struct see *see, const struct domain_list *list)
+static int print_list(const struct look *look, const struct look_domains *list)
 {
     static const char *const headings[] = {">ID",       "NAME",   "STATE",
                                            ">MEM(MiB)", ">VCPUS", ">TIME(s)"};
@@ -242,7 +118,7 @@ static int print_list(const struct see *see, const struct domain_list *list)
         char name[CONFIG_MAX_NAME_BYTES + 1];
         char letters[7];
 
-        domain_name(see, info->domain, name, sizeof(name));
+        look_name(look, info->domain, name, sizeof(name));
         state_letters(info, letters);
         vane_table_cell(table, "%u", info->domain);
         vane_table_cell(table, "%s", name);
@@ -255,12 +131,12 @@ static int print_list(const struct see *see, const struct domain_list *list)
     return vane_table_print(table);
 }
 
-static int print_quiet(const struct see *see, const struct domain_list *list)
+static int print_quiet(const struct look *look, const struct look_domains *list)
 {
     for (size_t i = 0; i < list->count; i++) {
         char name[CONFIG_MAX_NAME_BYTES + 1];
 
-        domain_name(see, list->infos[i].domain, name, sizeof(name));
+        look_name(look, list->infos[i].domain, name, sizeof(name));
         if (strcmp(name, "-") != 0) {
             puts(name);
         } else {
@@ -270,22 +146,22 @@ static int print_quiet(const struct see *see, const struct domain_list *list)
     return VANE_OK;
 }
 
-static int print_list_json(const struct see *see, const struct domain_list *list)
+static int print_list_json(const struct look *look, const struct look_domains *list)
 {
     struct json_object *out = json_object_new_array();
 
     for (size_t i = 0; i < list->count; i++) {
-        json_object_array_add(out, json_of_domain(see, &list->infos[i]));
+        json_object_array_add(out, json_of_domain(look, &list->infos[i]));
     }
     return vane_print_json(out);
 }
 
 /* All domains, or the one that is named, in a list to be freed. */
-static int list_selected(const struct see *see, const struct vane_args *args,
-                         struct domain_list *list, struct err *err)
+static int list_selected(const struct look *look, const struct vane_args *args,
+                         struct look_domains *list, struct err *err)
 {
     if (args->count == 0) {
-        return list_domains(see, list, err);
+        return look_list(look, list, err);
     }
     list->count = 1;
     list->infos = calloc(1, sizeof(*list->infos));
@@ -293,7 +169,7 @@ static int list_selected(const struct see *see, const struct vane_args *args,
         return err_set(err, ENOMEM, "no memory");
     }
 
-    int rc = find_domain(see, args->operands[0], list->infos, err);
+    int rc = look_find(look, args->operands[0], list->infos, err);
 
     if (rc != 0) {
         free(list->infos);
@@ -303,24 +179,24 @@ static int list_selected(const struct see *see, const struct vane_args *args,
 
 static int run_list(const struct vane_args *args)
 {
-    struct domain_list list;
+    struct look_domains list;
     struct err err = {0};
-    struct see see;
+    struct look look;
 
-    if (see_open(&see, true, &err) != 0) {
+    if (look_open(&look, true, &err) != 0) {
         return vane_fail(&err);
     }
-    if (list_selected(&see, args, &list, &err) != 0) {
-        see_close(&see);
+    if (list_selected(&look, args, &list, &err) != 0) {
+        look_close(&look);
         return vane_fail(&err);
     }
 
-    int status = args->json                       ? print_list_json(&see, &list)
-                 : vane_option(args, 'q') != NULL ? print_quiet(&see, &list)
-                                                  : print_list(&see, &list);
+    int status = args->json                       ? print_list_json(&look, &list)
+                 : vane_option(args, 'q') != NULL ? print_quiet(&look, &list)
+                                                  : print_list(&look, &list);
 
     free(list.infos);
-    see_close(&see);
+    look_close(&look);
     return status;
 }
 
@@ -340,23 +216,23 @@ static void print_field(const char *name, const char *format, ...)
     putchar('\n');
 }
 
-static int show_domain(const struct see *see, const struct vane_args *args, struct err *err)
+static int show_domain(const struct look *look, const struct vane_args *args, struct err *err)
 {
     struct xen_domctl_getdomaininfo info;
-    int rc = find_domain(see, args->operands[0], &info, err);
+    int rc = look_find(look, args->operands[0], &info, err);
 
     if (rc != 0) {
         return vane_fail(err);
     }
     if (args->json) {
-        return vane_print_json(json_of_domain(see, &info));
+        return vane_print_json(json_of_domain(look, &info));
     }
 
     char name[CONFIG_MAX_NAME_BYTES + 1];
     char letters[7];
     char uuid[37];
 
-    domain_name(see, info.domain, name, sizeof(name));
+    look_name(look, info.domain, name, sizeof(name));
     config_uuid_format(info.handle, uuid);
     state_letters(&info, letters);
     print_field("id", "%u", info.domain);
@@ -387,10 +263,10 @@ struct host {
     size_t domains;
 };
 
-static int read_host(const struct see *see, struct host *host, struct err *err)
+static int read_host(const struct look *look, struct host *host, struct err *err)
 {
-    struct domain_list list;
-    int rc = list_domains(see, &list, err);
+    struct look_domains list;
+    int rc = look_list(look, &list, err);
 
     if (rc != 0) {
         return rc;
@@ -398,22 +274,22 @@ static int read_host(const struct see *see, struct host *host, struct err *err)
     free(list.infos);
     memset(host, 0, sizeof(*host));
     host->domains = list.count;
-    host->version = hv_version(see->hv);
-    rc = host->version < 0 ? host->version : hv_physinfo(see->hv, &host->phys);
+    host->version = hv_version(look->hv);
+    rc = host->version < 0 ? host->version : hv_physinfo(look->hv, &host->phys);
     if (rc == 0) {
-        rc = hv_extra_version(see->hv, host->extra, sizeof(host->extra));
+        rc = hv_extra_version(look->hv, host->extra, sizeof(host->extra));
     }
     if (rc == 0) {
-        rc = hv_capabilities(see->hv, host->capabilities, sizeof(host->capabilities));
+        rc = hv_capabilities(look->hv, host->capabilities, sizeof(host->capabilities));
     }
     if (rc == 0) {
-        rc = hv_compile_info(see->hv, &host->compile);
+        rc = hv_compile_info(look->hv, &host->compile);
     }
     if (rc == 0) {
-        rc = hv_command_line(see->hv, host->command_line, sizeof(host->command_line));
+        rc = hv_command_line(look->hv, host->command_line, sizeof(host->command_line));
     }
     if (rc != 0) {
-        return call_failed(err, rc, "cannot ask the hypervisor about the machine");
+        return look_call_failed(err, rc, "cannot ask the hypervisor about the machine");
     }
     /* The ABI's list of guest types ends in a blank. */
     for (size_t end = strlen(host->capabilities); end > 0 && host->capabilities[end - 1] == ' ';) {
@@ -445,11 +321,11 @@ static int host_json(const struct host *host)
     return vane_print_json(out);
 }
 
-static int show_host(const struct see *see, const struct vane_args *args, struct err *err)
+static int show_host(const struct look *look, const struct vane_args *args, struct err *err)
 {
     struct host host;
 
-    if (read_host(see, &host, err) != 0) {
+    if (read_host(look, &host, err) != 0) {
         return vane_fail(err);
     }
     if (args->json) {
@@ -472,36 +348,36 @@ static int show_host(const struct see *see, const struct vane_args *args, struct
 static int run_info(const struct vane_args *args)
 {
     struct err err = {0};
-    struct see see;
+    struct look look;
 
-    if (see_open(&see, args->count > 0, &err) != 0) {
+    if (look_open(&look, args->count > 0, &err) != 0) {
         return vane_fail(&err);
     }
 
-    int status = args->count > 0 ? show_domain(&see, args, &err) : show_host(&see, args, &err);
+    int status = args->count > 0 ? show_domain(&look, args, &err) : show_host(&look, args, &err);
 
-    see_close(&see);
+    look_close(&look);
     return status;
 }
 
 static int run_version(const struct vane_args *args)
 {
     struct err err = {0};
-    struct see see;
+    struct look look;
     char extra[64];
 
     (void)args;
     printf("vane %s\n", VANE_VERSION);
-    if (see_open(&see, false, &err) != 0) {
+    if (look_open(&look, false, &err) != 0) {
         return vane_fail(&err);
     }
 
-    int version = hv_version(see.hv);
-    int rc = version < 0 ? version : hv_extra_version(see.hv, extra, sizeof(extra));
+    int version = hv_version(look.hv);
+    int rc = version < 0 ? version : hv_extra_version(look.hv, extra, sizeof(extra));
 
-    see_close(&see);
+    look_close(&look);
     if (rc < 0) {
-        call_failed(&err, rc, "cannot ask the hypervisor for its version");
+        look_call_failed(&err, rc, "cannot ask the hypervisor for its version");
         return vane_fail(&err);
     }
     printf("hypervisor interface %d.%d%s\n", version >> 16, version & 0xffff, extra);
@@ -514,23 +390,23 @@ static int run_dmesg(const struct vane_args *args)
 {
     char *text = malloc(LOG_BYTES);
     struct err err = {0};
-    struct see see;
+    struct look look;
 
     if (text == NULL) {
         err_set(&err, ENOMEM, "no memory");
         return vane_fail(&err);
     }
-    if (see_open(&see, false, &err) != 0) {
+    if (look_open(&look, false, &err) != 0) {
         free(text);
         return vane_fail(&err);
     }
 
-    long bytes = hv_console_ring(see.hv, text, LOG_BYTES, vane_option(args, 'c') != NULL);
+    long bytes = hv_console_ring(look.hv, text, LOG_BYTES, vane_option(args, 'c') != NULL);
 
-    see_close(&see);
+    look_close(&look);
     if (bytes < 0) {
         free(text);
-        call_failed(&err, (int)bytes, "cannot read the hypervisor's log");
+        look_call_failed(&err, (int)bytes, "cannot read the hypervisor's log");
         return vane_fail(&err);
     }
     /* Guests can put text into the log; it must not be able to drive the reader's terminal. */
@@ -553,24 +429,24 @@ static int run_on_domain(const struct vane_args *args, int (*call)(struct hv *hv
 {
     struct xen_domctl_getdomaininfo info;
     struct err err = {0};
-    struct see see;
+    struct look look;
 
-    if (see_open(&see, true, &err) != 0) {
+    if (look_open(&look, true, &err) != 0) {
         return vane_fail(&err);
     }
 
-    int rc = find_domain(&see, args->operands[0], &info, &err);
+    int rc = look_find(&look, args->operands[0], &info, &err);
 
     if (rc == 0 && info.domain == 0) {
         rc = err_set(&err, EPERM, "the control domain cannot %s itself", args->command->name);
     }
     if (rc == 0) {
-        rc = call(see.hv, info.domain);
+        rc = call(look.hv, info.domain);
         if (rc != 0) {
             err_set_errno(&err, -rc, "cannot %s '%s'", args->command->name, args->operands[0]);
         }
     }
-    see_close(&see);
+    look_close(&look);
     return rc != 0 ? vane_fail(&err) : VANE_OK;
 }
 
