@@ -22,11 +22,12 @@
 #define HYP_LOAD_PHYS 0x200000
 
 /* One block per pcpu, PERCPU_STRIDE apart. Its stack block is naturally aligned: a page of stack
- * each for #DF and #MC, for NMI, for #DB, the guard page (not mapped), then 4 pages of main stack
- * with struct cpu_info at its very top. */
+ * each for #DF, #MC, NMI and #DB, then 4 pages of main stack with struct cpu_info at its very top.
+ * Under each stack is a page that is not mapped. */
 #define PERCPU_STRIDE 0x40000
-#define STACK_BYTES 0x8000
-#define PERCPU_GUARD_PAGE 3
+#define STACK_BYTES 0x10000
+#define PERCPU_IST_TOP(n) (0x2000 * (n)) /* end of IST stack n, from 1 */
+#define PERCPU_STACK_PAGES 0xf0aa        /* bit n: page n is a stack's, not a guard */
 #define PERCPU_GDT 0x10000  /* window: 14 pages of the running guest, 2 of the hypervisor */
 #define PERCPU_LDT 0x20000  /* window, 16 pages */
 #define PERCPU_STUB 0x30000 /* syscall stubs, a page, read-execute */

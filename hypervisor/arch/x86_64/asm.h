@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* For assembly, stand-alone and inline: what it knows of C's structures, and the table of
- * instructions that may fault. */
+/* For assembly, stand-alone and inline: what it knows of C's structures, the table of instructions
+ * that may fault, and code that is there only on processors that need it. */
 #pragma once
 
 #include "arch/layout.h"
@@ -14,9 +14,29 @@
 #define TRAP_STUB_BYTES 16
 #define VECTOR_SYSCALL 0x100 /* entry_vector of SYSCALL */
 
+/* Whose instructions patch_code() puts in the place of the NOPs. */
+#define PATCH_SMAP 1
+
 #ifndef __ASSEMBLY__
 
 #include "base/types.h"
+
+/* Instruction of `length` bytes, at most 6, that is NOPs until patch_code(feature). */
+#define QUOTED_(x) #x
+#define QUOTED(x) QUOTED_(x)
+#define PATCHED(feature, length, insn)                                                             \
+    ".pushsection __patches, \"a\"\n"                                                              \
+    ".balign 8\n"                                                                                  \
+    ".quad 771f\n"                                                                                 \
+    ".byte " QUOTED(feature) ", " #length ";772: " insn "; .org 772b + 6\n"                        \
+                             ".popsection\n"                                                       \
+                             "771: .skip " #length ", 0x90\n"
+struct code_patch {
+    uint64_t at;
+    uint8_t feature, length, insn[6];
+};
+/* Bounds of the table, from the linker. */
+extern const struct code_patch __patches_start[], __patches_end[];
 
 /* A fault at label `ip` resumes at label `fixup`: EX_TABLE("1b", "2b"). */
 #define EX_TABLE(ip, fixup)                                                                        \

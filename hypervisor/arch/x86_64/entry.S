@@ -6,12 +6,27 @@
  */
 #include "arch/x86_64/asm.h"
 
+/* The same as PATCHED() of asm.h. */
+.macro PATCHED feature, length, insn:vararg
+    .pushsection __patches, "a"
+    .balign 8
+    .quad 771f
+    .byte \feature, \length
+772: \insn
+    .org 772b + 6
+    .popsection
+771: .skip \length, 0x90
+.endm
+
+/* Every general register is saved and cleared, so that no value of a guest's choice is there for
+ * code that runs speculatively. Of the flags an interrupt brings along, DF and AC are the guest's. */
 .macro SAVE_GPRS
     .irp reg, rdi, rsi, rdx, rcx, rax, r8, r9, r10, r11, rbx, rbp, r12, r13, r14, r15
     push %\reg
+    xor %\reg, %\reg
     .endr
     cld
-    xor %ebp, %ebp
+    PATCHED PATCH_SMAP, 3, clac
     mov %rsp, %rdi
 .endm
 

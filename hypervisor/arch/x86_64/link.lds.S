@@ -32,6 +32,9 @@ SECTIONS
         __ex_table_start = .;
         *(__ex_table)
         __ex_table_end = .;
+        __patches_start = .;
+        *(__patches)
+        __patches_end = .;
         *(.symtab_text)
         . = ALIGN(4096);
     } :rodata

@@ -69,7 +69,7 @@ void mmu_init(const struct boot_info *info);
 void mmu_init_done(void);
 /* Take away write access to the stub page through the direct map, once it is written. */
 void percpu_stub_seal(unsigned cpu);
-/* Map the per-CPU block of `cpu`: stacks with guard page, GDT tail pages, stub page, TSS page. */
+/* Map the per-CPU block of `cpu`: stacks with guard pages, GDT tail pages, stub page, TSS page. */
 void percpu_map(unsigned cpu);
 /* The page behind the read-execute stub page of `cpu`, writable through the direct map. */
 void *percpu_stub_page(unsigned cpu);

@@ -266,7 +266,7 @@ void percpu_map(unsigned cpu)
     vaddr_t block = PERCPU_START + (uint64_t)cpu * PERCPU_STRIDE;
     BUG_ON(!starting);
     for (vaddr_t at = 0; at < PERCPU_TSS + PAGE_SIZE; at += PAGE_SIZE) {
-        bool stack = at < STACK_BYTES && at != PERCPU_GUARD_PAGE * PAGE_SIZE;
+        bool stack = at < STACK_BYTES && (PERCPU_STACK_PAGES >> (at >> PAGE_SHIFT) & 1);
         bool gdt_tail = at >= PERCPU_GDT + GDT_RESERVED_FIRST * 8 && at < PERCPU_LDT;
         if (stack || gdt_tail || at == PERCPU_TSS) {
             hyp_map_page(block + at, table_alloc(), data_flags());

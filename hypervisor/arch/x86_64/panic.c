@@ -42,8 +42,8 @@ static bool on_stack(uint64_t address)
 {
     uint64_t block = (uint64_t)__builtin_frame_address(0) & ~(STACK_BYTES - 1UL);
     uint64_t offset = address - block;
-    bool guard = block >= PERCPU_START && offset >> PAGE_SHIFT == PERCPU_GUARD_PAGE;
-    return !(address & 7) && offset < STACK_BYTES && !guard;
+    unsigned pages = block >= PERCPU_START ? PERCPU_STACK_PAGES : ~0u; /* or the start-up stack */
+    return !(address & 7) && offset < STACK_BYTES && (pages >> (offset >> PAGE_SHIFT) & 1);
 }
 
 static void backtrace_from(uint64_t rbp, uint64_t rip)

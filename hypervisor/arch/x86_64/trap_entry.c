@@ -28,7 +28,7 @@ void trap_from_guest(struct cpu_user_regs *regs);
 void trap_from_hyp(struct cpu_user_regs *regs);
 void trap_on_ist(struct cpu_user_regs *regs);
 
-enum { IST_FATAL = 1, IST_NMI, IST_DEBUG };
+enum { IST_DF = 1, IST_MC, IST_NMI, IST_DEBUG };
 
 struct idt_gate {
     uint16_t offset_low, selector;
@@ -48,7 +48,7 @@ static struct idt_gate idt[256] __attribute__((aligned(4096)));
 static void idt_fill(void)
 {
     static const uint8_t ist[256] = {
-        [TRAP_DF] = IST_FATAL, [TRAP_MC] = IST_FATAL, [TRAP_NMI] = IST_NMI, [TRAP_DB] = IST_DEBUG};
+        [TRAP_DF] = IST_DF, [TRAP_MC] = IST_MC, [TRAP_NMI] = IST_NMI, [TRAP_DB] = IST_DEBUG};
     for (unsigned v = 0; v < 256; v++) {
         uint64_t address = (uint64_t)trap_stubs[v];
         /* INT3 and INTO are user instructions; every other INT n faults and is decoded. */
@@ -112,9 +112,8 @@ void traps_init_cpu(unsigned cpu)
     struct tss *tss = (struct tss *)(block + PERCPU_TSS);
     *tss = (struct tss){
         .rsp[0] = (uint64_t)&guest_regs()->es,
-        .ist[IST_FATAL - 1] = block + 0x1000,
-        .ist[IST_NMI - 1] = block + 0x2000,
-        .ist[IST_DEBUG - 1] = block + 0x3000,
+        .ist = {block + PERCPU_IST_TOP(IST_DF), block + PERCPU_IST_TOP(IST_MC),
+                block + PERCPU_IST_TOP(IST_NMI), block + PERCPU_IST_TOP(IST_DEBUG)},
         .iomap = sizeof(*tss), /* beyond the limit: no port is open to CPL 3 */
     };
     system_descriptor(&gdt[SEL_TSS / 8], (uint64_t)tss, sizeof(*tss) - 1, 9);
