@@ -15,7 +15,11 @@ HV_OBJ := $(HV_SRC:%=$(HVB)/%.o)
 # Only the compiler's own headers and <xen/...>: no header of the host's C library is in reach.
 HV_INCLUDE = -nostdinc -isystem $(shell $(CC) -print-file-name=include) -isystem $(HVB)/include \
              -I. -Ihypervisor -Ihypervisor/arch/x86_64
-HV_CFLAGS = -std=gnu11 -O2 -g -ffreestanding -fpie -fvisibility=hidden \
+# Indirect branches go through the thunks of arch/x86_64/retpoline.S.
+HV_BRANCHES = -fno-jump-tables $(if $(findstring clang,$(shell $(CC) --version)),\
+                -mretpoline -mretpoline-external-thunk,\
+                -mindirect-branch=thunk-extern -mindirect-branch-register)
+HV_CFLAGS = -std=gnu11 -O2 -g -ffreestanding -fpie -fvisibility=hidden $(HV_BRANCHES) \
             -include hypervisor/arch/x86_64/hidden.h \
             -mno-red-zone -mgeneral-regs-only -mno-sse -fno-stack-protector \
             -fno-strict-aliasing -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
@@ -56,6 +60,8 @@ $(HVB)/symbols0.o $(HVB)/symbols.o: %.o: %.S
 	@$(CC) -c -o $@ $<
 $(HVB)/paravane: $(HV_OBJ) $(HVB)/symbols.o $(HVB)/link.lds
 	@$(LD) $(HV_LDFLAGS) -T $(HVB)/link.lds -o $@ $(HV_OBJ) $(HVB)/symbols.o
+	@if objdump -d $@ | grep -E '[[:space:]](jmp|call)q?[[:space:]]+\*'; then \
+	  echo 'indirect branches that a guest can train'; exit 1; fi
 $(HVB)/paravane.bin: $(HVB)/paravane
 	@echo '  IMAGE $@'
 	@objcopy -O binary $< $@

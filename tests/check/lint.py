@@ -21,7 +21,8 @@ OUT = os.environ.get("B", "build")
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes",
             "-Wundef", "-Wvla", "-Werror"]
 # Options of gcc that clang does not have, and what only makes sense while compiling.
-NOT_CLANG = ("-fno-delete-null-pointer-checks", "-MMD", "-MP")
+NOT_CLANG = ("-fno-delete-null-pointer-checks", "-MMD", "-MP", "-mindirect-branch=thunk-extern",
+             "-mindirect-branch-register")
 TIDY = ",".join([
     "-*", "bugprone-*", "-bugprone-assignment-in-if-condition", "-bugprone-branch-clone",
     "-bugprone-easily-swappable-parameters",

@@ -97,8 +97,10 @@ no_long_mode:
 boot_long:
     movabs $boot_stack + STACK_BYTES - CPU_INFO_BYTES, %rsp
     xor %ebp, %ebp
+    push $0 /* it never returns, but expects its stack as after a call */
     movabs $start_image, %rax
-    call *%rax
+    push %rax
+    ret
 
     .section .rodata
 no_long_mode_text:

@@ -130,6 +130,6 @@ iret_to_guest:
 jump_to_stack:
     mov %rdi, %rsp
     xor %ebp, %ebp
-    jmp *%rsi
+    jmp __x86_indirect_thunk_rsi
 
     .section .note.GNU-stack, "", @progbits
