@@ -7,6 +7,8 @@
 struct cpu_user_regs;
 struct boot_info;
 
+/* Something other than `syscall` interrupted the guest: first thing, whatever it is. */
+void upcall_enter(void);
 /* `syscall` executed at CPL 3, in 32-bit code when cs says so: hypercall from guest kernel mode,
  * system call of the guest otherwise. */
 void upcall_syscall(struct cpu_user_regs *regs);

@@ -8,6 +8,7 @@
 
 #include "base/types.h"
 #include "core/domain.h"
+#include "pv-abi/accounting.h"
 
 struct hypercall {
     struct vcpu *v;   /* caller: the current vCPU */
@@ -69,8 +70,10 @@ bool hypercall_preempt_check(void);
 #undef DOMCTL_VOID
 #undef DOMCTL_WHOLE
 #define ENV(nr, name, member, handler, doc) long handler(MEMBER(xen_sysctl, member) * arg);
+#define EXT(nr, name, type, handler, doc) long handler(type *arg);
 #include "pv-abi/ops/sysctl.def"
 #undef ENV
+#undef EXT
 #define ENV(nr, name, member, handler, doc) long handler(MEMBER(xen_platform_op, member) * arg);
 #include "pv-abi/ops/platform.def"
 #undef ENV

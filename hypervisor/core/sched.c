@@ -19,6 +19,7 @@
 #include "core/sched.h"
 
 #include "base/lock.h"
+#include "core/account.h"
 #include "core/deferred.h"
 #include "core/domain.h"
 #include "core/time.h"
@@ -352,6 +353,8 @@ void sched_run(void)
         rq->curr = next;
         vcpu_runstate_change(prev, waiting_state(prev), now);
         vcpu_runstate_change(next, RUNSTATE_running, now);
+        account_leave(&prev->sched.system, now);
+        account_enter(&next->sched.system, now);
         (next == rq->idle ? cpumask_set : cpumask_clear)(&idle_pcpus, cpu_of(rq));
     }
     start_slice_locked(rq, next != prev, now);
@@ -448,13 +451,15 @@ ns_t sched_used_ns(const struct vcpu *v)
     return used;
 }
 
-void sched_get_runstate(const struct vcpu *v, vcpu_runstate_info_t *out)
+ns_t sched_get_runstate(const struct vcpu *v, vcpu_runstate_info_t *out)
 {
     struct runq *rq = lock_runq(v);
+    ns_t now, system = account_system_ns(&v->sched.system, &now);
     *out = v->runstate;
-    uint64_t now = (uint64_t)arch_now_ns();
-    if (now > out->state_entry_time) {
-        out->time[out->state] += now - out->state_entry_time;
+    if ((uint64_t)now > out->state_entry_time) {
+        out->time[out->state] += (uint64_t)now - out->state_entry_time;
     }
     spin_unlock(&rq->lock);
+    /* Clocks of two pcpus may differ by some ns when it has moved. */
+    return MIN(system, (ns_t)out->time[RUNSTATE_running]);
 }

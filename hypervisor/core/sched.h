@@ -30,6 +30,7 @@ struct sched_unit {
     ns_t started;        /* up to when it has been charged, while running */
     ns_t slice_start;    /* when its present turn began */
     ns_t used_ns;        /* total, up to `started` */
+    int64_t system;      /* the hypervisor's part of it: see core/account.h */
     uint16_t weight;     /* 1..65535, default 256 */
     uint16_t cap;        /* percent of a pcpu, 0 none */
 };
@@ -54,8 +55,9 @@ void sched_vcpu_sync(struct vcpu *v);
 void sched_yield(void);
 /* Weight 1..65535 and cap of all vCPUs of d; -EINVAL. */
 must_check int sched_set_params(struct domain *d, unsigned weight, unsigned cap);
-/* v's runstate with the time of the present state added up to now. */
-void sched_get_runstate(const struct vcpu *v, vcpu_runstate_info_t *out);
+/* v's runstate with the time of the present state added up to now. Returns how much of the running
+ * time the hypervisor took. */
+ns_t sched_get_runstate(const struct vcpu *v, vcpu_runstate_info_t *out);
 /* Pick the next vCPU of this pcpu and switch to it; called only by the exit path. */
 void sched_run(void);
 /* Time v has used, ns, including the present slice. */

@@ -8,6 +8,7 @@
  *   OP_VOID(nr, name, who, handler, doc)            no argument
  *   OP_EACH(nr, name, type, handler, doc)           array argument, status written per element
  *   ENV(nr, name, member, handler, doc)             argument in the envelope `op`, result in `rc`
+ *   EXT(nr, name, type, handler, doc)               likewise, of our own: laid over the union
  *
  * dir: IN, INOUT. who: ANY() effects stay within the caller; TARGET(member) the named domain,
  * allowed on oneself and for the control domain; PEER(member) anybody may name that domain, the
@@ -85,4 +86,8 @@ must_check long envelope_out(const struct hypercall *hc, const void *op, size_t 
 #define ENV(nr, name, member, handler, doc)                                                        \
     case nr:                                                                                       \
         rc = handler(&op.u.member);                                                                \
+        break;
+#define EXT(nr, name, type, handler, doc)                                                          \
+    case nr:                                                                                       \
+        rc = handler((type *)&op.u);                                                               \
         break;

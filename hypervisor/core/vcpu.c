@@ -108,11 +108,11 @@ void vcpu_runstate_change(struct vcpu *v, int new_state, ns_t now)
     if (r->state == new_state) {
         return;
     }
-    if ((uint64_t)now > r->state_entry_time) {
-        r->time[r->state] += (uint64_t)now - r->state_entry_time;
-    }
+    /* Another pcpu's clock may be some ns behind: the times add up to the entry time, always. */
+    uint64_t entered = MAX((uint64_t)now, r->state_entry_time);
+    r->time[r->state] += entered - r->state_entry_time;
     r->state = new_state;
-    r->state_entry_time = (uint64_t)now;
+    r->state_entry_time = entered;
 }
 
 /* Write it to the guest. With the assist a reader sees XEN_RUNSTATE_UPDATE while it is torn. */

@@ -7,6 +7,7 @@
 #include "arch/upcalls.h"
 #include "base/lock.h"
 #include "base/string.h"
+#include "core/account.h"
 #include "core/console.h"
 #include "core/deferred.h"
 #include "core/hooks.h"
@@ -14,8 +15,14 @@
 #include "pv/page_type.h"
 #include "pv/trap.h"
 
+void upcall_enter(void)
+{
+    account_enter(&current_vcpu()->sched.system, arch_now_ns());
+}
+
 void upcall_syscall(struct cpu_user_regs *regs)
 {
+    upcall_enter();
     struct vcpu *v = current_vcpu();
     bool compat = regs->cs == SEL_GUEST_CS32;
     if (compat || !is_canonical(regs->rip)) {
@@ -76,6 +83,7 @@ void upcall_exit(void)
         }
     }
     spin_assert_none_held();
+    account_leave(&current_vcpu()->sched.system, arch_now_ns());
 }
 
 /* ---- the page of hypercall stubs that kernels ask for ---- */

@@ -98,6 +98,7 @@ static const struct callable {
 #undef DOMCTL_VOID
 #undef DOMCTL_WHOLE
 #define ENV(nr, name, member, handler, doc) {FUZZ_NR, ENVELOPE, nr, 64, ""},
+#define EXT(nr, name, type, handler, doc) {FUZZ_NR, ENVELOPE, nr, sizeof(type), ""},
 #define FUZZ_NR __HYPERVISOR_sysctl
 #include "pv-abi/ops/sysctl.def"
 #undef FUZZ_NR
@@ -105,6 +106,7 @@ static const struct callable {
 #include "pv-abi/ops/platform.def"
 #undef FUZZ_NR
 #undef ENV
+#undef EXT
 };
 
 /* Fields of structures whose order the input need not guess. */

@@ -3,6 +3,7 @@
  * cannot be used to get more, pausing at every moment. Several pcpus: test_sched_smp.c. */
 #include "suite.h"
 
+#include "arch/upcalls.h"
 #include "core/deferred.h"
 
 #define DOMAINS 8
@@ -358,6 +359,46 @@ static void test_sched_get_runstate__adds_up(void)
     end(2);
 }
 
+/* The guest runs, calls, runs: what the hypervisor takes is told from what the guest does, in the
+ * middle of a call too, and everything adds up. */
+static void test_account__hypervisor_and_guest(void)
+{
+    begin(1);
+    vcpu_runstate_info_t r;
+    host_advance(NS_PER_MS);
+    host_exit_path();
+    CU_ASSERT_PTR_EQUAL(current_vcpu(), v[0]);
+    sched_get_runstate(v[0], &r);
+    uint64_t base = r.time[RUNSTATE_running];
+    host_advance(5); /* still on its way out */
+    CU_ASSERT_EQUAL(sched_get_runstate(v[0], &r), 5);
+    upcall_exit();
+    host_advance(100);
+    CU_ASSERT_EQUAL(sched_get_runstate(v[0], &r), 5);
+    upcall_enter();
+    host_advance(7);
+    upcall_enter(); /* a fault within */
+    host_advance(3);
+    CU_ASSERT_EQUAL(sched_get_runstate(v[0], &r), 15);
+    CU_ASSERT_EQUAL(r.time[RUNSTATE_running] - base, 115);
+    upcall_exit();
+    host_advance(85);
+    upcall_enter();
+    host_advance(10);
+    sched_pause(v[0], PAUSE_BLOCKED);
+    host_exit_path();
+    host_advance(1000);
+    CU_ASSERT_EQUAL(sched_get_runstate(v[0], &r), 25);
+    CU_ASSERT_EQUAL(r.time[RUNSTATE_running] - base, 210);
+    CU_ASSERT_EQUAL(r.time[RUNSTATE_blocked], 1000);
+    sched_wake(v[0]);
+    host_exit_path();
+    host_advance(1);
+    upcall_exit();
+    CU_ASSERT_EQUAL(sched_get_runstate(v[0], &r), 26);
+    end(1);
+}
+
 static void test_sched__clock_far_along(void)
 {
     begin(2);
@@ -393,6 +434,7 @@ int main(void)
         CASE(test_sched_pause__undone_before_the_exit_path),
         CASE(test_sched__registers_travel),
         CASE(test_sched_get_runstate__adds_up),
+        CASE(test_account__hypervisor_and_guest),
         CASE(test_sched__clock_far_along),
     };
     return SUITE("scheduler, one pcpu", 1, cases);

@@ -104,6 +104,64 @@ static void test_sysctl_getdomaininfolist(void)
     finish();
 }
 
+static uint64_t account_sum(const struct pv_vcpu_account *a)
+{
+    return a->used_ns + a->ready_ns + a->wait_ns + a->offline_ns + a->system_ns;
+}
+
+/* All records from where *arg says, each call with room for `room` and possibly ending early. */
+static unsigned all_accounts(struct xen_sysctl *op, unsigned room, struct pv_vcpu_account *all)
+{
+    struct pv_sysctl_accounting *arg = (struct pv_sysctl_accounting *)&op->u;
+    unsigned n = 0;
+    do {
+        arg->count = room;
+        CU_ASSERT_EQUAL_FATAL(sysctl(PV_SYSCTL_accounting, op), 0);
+        CU_ASSERT_FATAL(arg->count <= room && n + arg->count <= 8);
+        memcpy(&all[n], host_guest_ptr((vaddr_t)arg->buffer.p), arg->count * sizeof(*all));
+        n += arg->count;
+    } while (arg->domid != PV_ACCOUNTING_END);
+    return n;
+}
+
+static void test_sysctl_accounting(void)
+{
+    start();
+    struct domain *wide = suite_domain(5, 3);
+    vaddr_t va = host_guest_alloc(8 * sizeof(struct pv_vcpu_account));
+    struct pv_vcpu_account a[8];
+    struct xen_sysctl op = {0};
+    struct pv_sysctl_accounting *arg = (struct pv_sysctl_accounting *)&op.u;
+    arg->buffer.p = (void *)va;
+    CU_ASSERT_EQUAL(all_accounts(&op, 8, a), 6);
+    CU_ASSERT_EQUAL(arg->now_ns, (uint64_t)host.now);
+    CU_ASSERT(a[0].domid == 0 && a[2].domid == 3 && a[3].domid == 5 && a[5].vcpu == 2);
+    CU_ASSERT(a[2].weight == 256 && a[2].cap == 0);
+    CU_ASSERT(!(a[3].flags & PV_ACCOUNT_DOWN) && (a[4].flags & PV_ACCOUNT_DOWN));
+    uint64_t before = account_sum(&a[5]);
+    host_advance(NS_PER_MS);
+    /* In pieces, which may end within a domain. */
+    *arg = (struct pv_sysctl_accounting){.buffer = arg->buffer};
+    CU_ASSERT_EQUAL(all_accounts(&op, 2, a), 6);
+    CU_ASSERT(a[5].domid == 5 && a[5].vcpu == 2 && a[5].offline_ns >= (uint64_t)NS_PER_MS);
+    CU_ASSERT_EQUAL(account_sum(&a[5]) - before, (uint64_t)NS_PER_MS);
+    *arg = (struct pv_sysctl_accounting){.domid = 5, .vcpu = 2, .buffer = arg->buffer};
+    CU_ASSERT(all_accounts(&op, 8, a) == 1 && a[0].vcpu == 2);
+    *arg = (struct pv_sysctl_accounting){.domid = 5, .vcpu = 9, .buffer = arg->buffer};
+    CU_ASSERT_EQUAL(all_accounts(&op, 8, a), 0);
+    *arg = (struct pv_sysctl_accounting){.buffer = arg->buffer};
+    CU_ASSERT_EQUAL(sysctl(PV_SYSCTL_accounting, &op), 0);
+    CU_ASSERT_EQUAL(arg->count, 0);
+    arg->buffer.p = (void *)HOST_BAD_ADDR;
+    arg->count = 1;
+    CU_ASSERT_EQUAL(sysctl(PV_SYSCTL_accounting, &op), -EFAULT);
+    suite_enter(guest->vcpu[0]);
+    CU_ASSERT_EQUAL(sysctl(PV_SYSCTL_accounting, &op), -EPERM);
+    suite_enter(NULL);
+    suite_destroy(wide);
+    finish();
+}
+
 static void test_sysctl_readconsole(void)
 {
     struct xen_sysctl op = {0};
@@ -386,6 +444,7 @@ int main(void)
         CASE(test_sysctl_envelope),
         CASE(test_sysctl_physinfo),
         CASE(test_sysctl_getdomaininfolist),
+        CASE(test_sysctl_accounting),
         CASE(test_sysctl_readconsole),
         CASE(test_sysctl_processors_and_memory),
         CASE(test_sysctl_arrays_that_cannot_be_written),
