@@ -5,7 +5,7 @@
 HV ?= paravane
 export B HV BATCH ACCEL CPU MACHINE MEMORY DOM0_MEM HV_ARGS DOM0_ARGS MODE
 
-.PHONY: run image fetch packages-run bench
+.PHONY: run image fetch packages-run
 run: packages-run
 	@$(MAKE) --no-print-directory all image
 	@python3 scripts/run.py
@@ -19,9 +19,3 @@ fetch:
 
 image: fetch
 	@python3 scripts/image.py
-
-# Power-on to power-off: ours, the peer, the bare machine, in turns. PAIRS= says how often.
-bench: packages-run
-	@$(MAKE) --no-print-directory all image
-	@scripts/fetch peer
-	@python3 scripts/bench.py

@@ -41,6 +41,8 @@ class Setup:
         self.sparse = False     # more memory than this host may have: none is set aside
         self.cpus = 2
         self.dom0_memory = "1G"
+        self.counted = False    # one instruction is one nanosecond; needs cpus = 1
+        self.kernel = None      # in place of the control domain's kernel, without a ramdisk
         self.hv_args = ""
         self.dom0_args = ""
         self.devices = []
@@ -61,9 +63,11 @@ class Setup:
         else:
             kernel, hypervisor = "vmlinux", os.path.join(OUT, "hypervisor/paravane.bin")
             own = "console=com1"
+        if self.kernel:
+            kernel = self.kernel
         own = "%s dom0_mem=%s %s" % (own, self.dom0_memory, self.hv_args)
-        return [(hypervisor, own.strip()), (os.path.join(IMAGE, kernel), args.strip()),
-                (initrd, "")]
+        modules = [(hypervisor, own.strip()), (os.path.join(IMAGE, kernel), args.strip())]
+        return modules if self.kernel else modules + [(initrd, "")]
 
     def files(self):
         return [path for path, _ in self._modules()]
@@ -102,6 +106,7 @@ class Setup:
         return [
             "qemu-system-x86_64", "-machine", machine, *memory, "-m", str(self.memory),
             "-smp", str(self.cpus), "-cpu", cpu, "-accel", os.environ.get("ACCEL") or "tcg",
+            *(["-icount", "shift=0,sleep=off"] if self.counted else []),
             "-no-reboot", "-nic", "none"] + self._kernel() + self.devices
 
 

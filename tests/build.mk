@@ -2,6 +2,7 @@
 # Tests and checks. `make test` is what .ci/run calls.
 -include tests/unit/build.mk
 -include tests/guests/build.mk
+-include tests/bench/build.mk
 -include tests/model/build.mk
 -include tests/coverage.mk
 -include tests/fuzz/build.mk

@@ -19,6 +19,9 @@
  * would be more than any machine holds, so running out of them means no progress. */
 #define DESTROY_TRIES_MAX (1u << 26)
 
+/* ABI: a value of tsc_mode that no public header names. */
+#define TSC_MODE_NEVER_EMULATE 2u
+
 /* The libraries print a line of their own about each failure unless given a logger; callers of
  * libhv report in their words, once. */
 static void ignore_message(xentoollog_logger *logger, xentoollog_level level, int errnoval,
@@ -254,6 +257,14 @@ int hv_domain_set_address_size(struct hv *hv, uint32_t domid, uint32_t bits)
     struct xen_domctl op = {.cmd = XEN_DOMCTL_set_address_size, .domain = (domid_t)domid};
 
     op.u.address_size.size = bits;
+    return hv_domctl(hv, &op);
+}
+
+int hv_domain_native_tsc(struct hv *hv, uint32_t domid)
+{
+    struct xen_domctl op = {.cmd = XEN_DOMCTL_settscinfo, .domain = (domid_t)domid};
+
+    op.u.tsc_info.tsc_mode = TSC_MODE_NEVER_EMULATE;
     return hv_domctl(hv, &op);
 }
 

@@ -67,6 +67,8 @@ int hv_domain_max_mem(struct hv *hv, uint32_t domid, uint64_t kib);
 int hv_domain_set_handle(struct hv *hv, uint32_t domid, const uint8_t uuid[16]);
 /* Sets the width of the guest's words (64). */
 int hv_domain_set_address_size(struct hv *hv, uint32_t domid, uint32_t bits);
+/* Has the domain read the processor's own time-stamp counter, never an emulated one. */
+int hv_domain_native_tsc(struct hv *hv, uint32_t domid);
 /* Fills the hypercall page of the domain; frame is its machine frame. */
 int hv_domain_hypercall_page(struct hv *hv, uint32_t domid, uint64_t frame);
 

@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""`make bench`: wall time from power-on over userland to power-off, in turns on Paravane, on
+"""`make bench MODE=wall`: wall time from power-on over userland to power-off, in turns on Paravane, on
 Debian's Xen 4.17 and on the bare machine, with the same kernel, ramdisk and QEMU options. Turns
 make what else the machine does hit all three alike; the ratio of medians is the result.
 
   PAIRS=5        rounds
-  HVS=xen,bare   systems; default paravane,xen,bare
+  SYSTEMS=xen,bare   systems; default paravane,xen,bare
 """
 import os
 import statistics
 import sys
 
-import machine
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts"))
+
+import machine  # noqa: E402
 
 LIMIT = 600
 
@@ -30,7 +32,7 @@ def one(hv, initrd):
 
 def main():
     os.makedirs(os.path.join(machine.OUT, "logs"), exist_ok=True)
-    systems = os.environ.get("HVS", "paravane,xen,bare").split(",")
+    systems = os.environ.get("SYSTEMS", "paravane,xen,bare").split(",")
     initrd = os.environ.get("INITRD", "bare-initrd")
     times = {hv: [] for hv in systems}
     for number in range(int(os.environ.get("PAIRS", "3"))):

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+# `make bench`: what each system costs, counted in instructions (default) or, MODE=wall, timed.
+# Systems in one run: Paravane, Debian's Xen 4.17, the bare machine. ROWS=, SYSTEMS= choose.
+BENCH_B := $(B)/bench
+
+$(BENCH_B)/ops: tests/bench/ops.c tests/bench/build.mk
+	@mkdir -p $(@D)
+	@$(CC) -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -static -pthread -o $@ $<
+$(BENCH_B)/raw.o: tests/bench/raw/main.c tests/bench/build.mk | $(HVB)/include/xen
+	@mkdir -p $(@D)
+	@$(CC) $(G_CFLAGS) -MMD -MP -c -o $@ $<
+$(BENCH_B)/raw.elf: $(BENCH_B)/raw.o $(G_B)/lib.a tests/guests/lib/link.lds
+	@$(LD) -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
+	  --no-warn-rwx-segments -T tests/guests/lib/link.lds -o $@ --whole-archive $(G_B)/lib.a \
+	  --no-whole-archive $(BENCH_B)/raw.o
+ALL += $(BENCH_B)/ops $(BENCH_B)/raw.elf
+
+.PHONY: bench bench-run
+bench:
+	@scripts/packages build run
+	@$(MAKE) --no-print-directory bench-run
+bench-run: all image
+	@scripts/fetch peer
+	@python3 tests/bench/$(if $(filter wall,$(MODE)),boot_time,run).py
+export ROWS SYSTEMS PAIRS
+
+-include $(BENCH_B)/raw.d
