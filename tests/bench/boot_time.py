@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""`make bench MODE=wall`: wall time from power-on over userland to power-off, in turns on Paravane, on
-Debian's Xen 4.17 and on the bare machine, with the same kernel, ramdisk and QEMU options. Turns
-make what else the machine does hit all three alike; the ratio of medians is the result.
+"""`make bench MODE=wall`: wall time from power-on over userland to power-off, in turns on
+Paravane, on Debian's Xen 4.17 and on the bare machine, with the same kernel, ramdisk and QEMU
+options. Turns make what else the machine does hit all three alike; the ratio of medians is the
+result.
 
-  PAIRS=5        rounds
-  SYSTEMS=xen,bare   systems; default paravane,xen,bare
+  PAIRS=5               rounds
+  SYSTEMS=xen,bare      systems; default paravane,xen,bare
 """
 import os
 import statistics

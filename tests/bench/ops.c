@@ -200,8 +200,8 @@ static uint64_t op_pipe(unsigned n)
     }
     close(there[0]);
     need(write(there[1], &byte, 1) == 1 && read(back[0], &byte, 1) == 1, "first byte");
-    uint64_t spent = TIMED(need(write(there[1], &byte, 1) == 1 && read(back[0], &byte, 1) == 1,
-                                "pipe ping-pong"));
+    uint64_t spent = TIMED(
+        need(write(there[1], &byte, 1) == 1 && read(back[0], &byte, 1) == 1, "pipe ping-pong"));
     close(there[1]);
     reap(child);
     close(back[0]);
