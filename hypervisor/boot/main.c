@@ -2,6 +2,7 @@
 /* The start-up sequence of the portable part, as one readable list of calls. */
 #include "arch/upcalls.h"
 #include "base/log.h"
+#include "base/protection.h"
 #include "boot/boot.h"
 #include "core/deferred.h"
 #include "core/domain.h"
@@ -15,6 +16,7 @@ noreturn void upcall_boot(const struct boot_info *info)
         sched_init_pcpu(cpu);
     }
     arch_start_idle(vcpu_idle(arch_cpu_id()));
+    protection_log();
     dom0_build(info);
     printk("%lu MiB free for guests; starting the control domain\n", frame_free_count() >> 8);
     deferred_raise(arch_cpu_id(), DEFER_SCHED);

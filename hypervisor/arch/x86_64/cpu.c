@@ -6,6 +6,7 @@
  */
 #include "asm.h"
 #include "base/log.h"
+#include "base/protection.h"
 #include "base/string.h"
 #include "machine.h"
 
@@ -22,7 +23,7 @@ static const struct {
 } known[] = {
     [CPU_SMEP] = {7, 'b', 7, "smep"},        [CPU_XSAVE] = {1, 'c', 26, "xsave"},
     [CPU_PGE] = {1, 'd', 13, "pge"},         [CPU_X2APIC] = {1, 'c', 21, "x2apic"},
-    [CPU_1GB] = {0x80000001, 'd', 26, "1g"},
+    [CPU_1GB] = {0x80000001, 'd', 26, "1g"}, [CPU_SMAP] = {7, 'b', 20, "smap"},
 };
 
 static uint32_t features;
@@ -93,12 +94,16 @@ void cpu_init(unsigned cpu)
     if (cpu == 0) {
         detect();
     }
-    /* SMAP stays off: QEMU's emulation takes the stack reads of a guest kernel's own IRETQ for
-     * supervisor accesses and breaks Linux. UMIP stays off: guests' user programs may use SGDT. */
+    /* UMIP stays off: guests' user programs may use SGDT. */
     uint64_t cr4 = X86_CR4_PAE | X86_CR4_DE | X86_CR4_MCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
     cr4 |= cpu_has(CPU_PGE) ? X86_CR4_PGE : 0;
     cr4 |= cpu_has(CPU_SMEP) ? X86_CR4_SMEP : 0;
+    cr4 |= smap_on ? X86_CR4_SMAP : 0; /* decided after the first CPU has been here */
     cr4 |= cpu_has(CPU_XSAVE) ? X86_CR4_OSXSAVE : 0;
+    if (cpu == 0) {
+        protection_report("NX", "on"); /* boot.S stops without */
+        protection_report("SMEP", cpu_has(CPU_SMEP) ? "on" : "off: not in this processor");
+    }
     WRITE_CR(0, X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM |
                     X86_CR0_PG);
     WRITE_CR(4, cr4);

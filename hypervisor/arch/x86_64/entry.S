@@ -19,7 +19,7 @@
 .endm
 
 /* Every general register is saved and cleared, so that no value of a guest's choice is there for
- * code that runs speculatively. Of the flags an interrupt brings along, DF and AC are the guest's. */
+ * code that runs speculatively. Of the flags an interrupt brings along, DF and AC are a guest's. */
 .macro SAVE_GPRS
     .irp reg, rdi, rsi, rdx, rcx, rax, r8, r9, r10, r11, rbx, rbp, r12, r13, r14, r15
     push %\reg

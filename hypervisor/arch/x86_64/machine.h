@@ -43,12 +43,20 @@ static inline vaddr_t percpu_block(void)
     return PERCPU_START + (vaddr_t)arch_cpu_id() * PERCPU_STRIDE;
 }
 
+/* Machine address of something in the image. */
+static inline maddr_t image_maddr(const void *symbol)
+{
+    return (vaddr_t)symbol - HYP_IMAGE_START + HYP_LOAD_PHYS;
+}
+
 /* entry.S: go to fn with rsp = rdi = sp; there is no way back. */
 noreturn void jump_to_stack(void *sp, void (*fn)(void));
 
 /* trap_entry.c: IDT, GDT tail, TSS, fast-call MSRs and stubs of this CPU; its per-CPU block must be
  * mapped. From here on exceptions are handled. */
 void traps_init_cpu(unsigned cpu);
+/* Have exceptions of `vector` handled at `address`; 0: as always. */
+void trap_gate_set(unsigned vector, vaddr_t address);
 /* Point this CPU's LDTR at its LDT window, `entries` long; 0: no LDT. */
 void ldt_descriptor_set(unsigned entries);
 
@@ -159,8 +167,15 @@ void uart_irq_enable(void);
 /* cpu.c */
 /* Control registers, EFER, PAT of this CPU; on the first one also find and log its features. */
 void cpu_init(unsigned cpu);
-enum cpu_feature { CPU_SMEP, CPU_XSAVE, CPU_PGE, CPU_X2APIC, CPU_1GB };
+enum cpu_feature { CPU_SMEP, CPU_XSAVE, CPU_PGE, CPU_X2APIC, CPU_1GB, CPU_SMAP };
 bool cpu_has(enum cpu_feature f);
+
+/* smap.c */
+/* Decide about SMAP and turn it on here; other CPUs follow smap_on. */
+void smap_init(void);
+extern bool smap_on;
+/* Put in the PATCHED() instructions of a feature; while only one CPU runs. */
+void patch_code(unsigned feature);
 
 /* panic.c */
 noreturn void panic_regs(const struct cpu_user_regs *regs, const char *what);

@@ -130,11 +130,6 @@ static void map_at_start(vaddr_t va, maddr_t pa, uint64_t bytes, uint64_t flags)
     BUG_ON(!map_range(va, pa, bytes, flags));
 }
 
-static maddr_t image_maddr(const char *symbol)
-{
-    return (uint64_t)symbol - HYP_IMAGE_START + HYP_LOAD_PHYS;
-}
-
 static void map_image(void)
 {
     vaddr_t start = (vaddr_t)__image_start, text = (vaddr_t)__text_end;

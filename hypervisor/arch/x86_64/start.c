@@ -47,6 +47,7 @@ static noreturn void start_on_percpu_stack(void)
 {
     traps_init_cpu(0);
     percpu_stub_seal(0);
+    smap_init();
     clock_init();
     irq_mask_old_controllers();
     apic_init_cpu();

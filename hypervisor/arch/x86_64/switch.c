@@ -122,7 +122,7 @@ static void window_map(uint64_t offset, mfn_t mfn, uint64_t flags)
 
 void arch_load_gdt(const struct vcpu *v)
 {
-    mfn_t zero_mfn = ((vaddr_t)zero_page - HYP_IMAGE_START + HYP_LOAD_PHYS) >> PAGE_SHIFT;
+    mfn_t zero_mfn = image_maddr(zero_page) >> PAGE_SHIFT;
     mfn_t *mapped = window[arch_cpu_id()].gdt;
     for (unsigned i = 0; i < GUEST_GDT_FRAMES; i++) {
         mfn_t want = v->pv.gdt[i] ? frame_to_mfn(v->pv.gdt[i]) : zero_mfn;

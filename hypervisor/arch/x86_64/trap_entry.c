@@ -45,23 +45,21 @@ struct tss {
 
 static struct idt_gate idt[256] __attribute__((aligned(4096)));
 
-static void idt_fill(void)
+void trap_gate_set(unsigned vector, vaddr_t address)
 {
     static const uint8_t ist[256] = {
         [TRAP_DF] = IST_DF, [TRAP_MC] = IST_MC, [TRAP_NMI] = IST_NMI, [TRAP_DB] = IST_DEBUG};
-    for (unsigned v = 0; v < 256; v++) {
-        uint64_t address = (uint64_t)trap_stubs[v];
-        /* INT3 and INTO are user instructions; every other INT n faults and is decoded. */
-        unsigned dpl = (v == TRAP_BP || v == TRAP_OF) ? 3 : 0;
-        idt[v] = (struct idt_gate){
-            .offset_low = (uint16_t)address,
-            .selector = SEL_HYP_CS,
-            .ist = ist[v],
-            .type = (uint8_t)(0x8e | dpl << 5),
-            .offset_mid = (uint16_t)(address >> 16),
-            .offset_high = (uint32_t)(address >> 32),
-        };
-    }
+    /* INT3 and INTO are user instructions; every other INT n faults and is decoded. */
+    unsigned dpl = (vector == TRAP_BP || vector == TRAP_OF) ? 3 : 0;
+    address = address ?: (vaddr_t)trap_stubs[vector];
+    idt[vector] = (struct idt_gate){
+        .offset_low = (uint16_t)address,
+        .selector = SEL_HYP_CS,
+        .ist = ist[vector],
+        .type = (uint8_t)(0x8e | dpl << 5),
+        .offset_mid = (uint16_t)(address >> 16),
+        .offset_high = (uint32_t)(address >> 32),
+    };
 }
 
 static void system_descriptor(uint64_t *slot, uint64_t base, uint32_t limit, unsigned type)
@@ -118,7 +116,9 @@ void traps_init_cpu(unsigned cpu)
     };
     system_descriptor(&gdt[SEL_TSS / 8], (uint64_t)tss, sizeof(*tss) - 1, 9);
     if (cpu == 0) {
-        idt_fill();
+        for (unsigned v = 0; v < 256; v++) {
+            trap_gate_set(v, 0);
+        }
     }
     struct table_pointer gdtr = {.limit = 0xffff, .base = (uint64_t)gdt};
     struct table_pointer idtr = {.limit = sizeof(idt) - 1, .base = (uint64_t)idt};

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Reading and writing guest memory through the page tables that are loaded: the current vCPU's.
- * Every access may fault; the exception table turns a fault into a short copy. No locks.
+ * Every access may fault; the exception table turns a fault into a short copy. Nowhere else is an
+ * address touched that guests have mapped: with SMAP it would fault. No locks.
  */
 #include "asm.h"
 #include "machine.h"
@@ -17,11 +18,23 @@ static bool range_ok(vaddr_t va, size_t bytes)
            (va >> 63) == (end >> 63) && (end < HYP_VIRT_START || va >= HYP_VIRT_END);
 }
 
+/* Between the two SMAP allows access. An exception closes the window until it returns. */
+static void window_open(void)
+{
+    __asm__ volatile(PATCHED(PATCH_SMAP, 3, "stac")::: "memory", "cc");
+}
+
+static void window_close(void)
+{
+    __asm__ volatile(PATCHED(PATCH_SMAP, 3, "clac")::: "memory", "cc");
+}
+
 /* Forward copy, 8 bytes at a time and then single bytes; a fault ends it. Returns what is left. */
 static size_t copy_faulting(void *dst, const void *src, size_t bytes)
 {
     size_t words = bytes / 8, tail = bytes & 7;
     uint64_t tmp;
+    window_open();
     __asm__ volatile(
         "   test %[words], %[words]\n"
         "   jz 3f\n"
@@ -43,6 +56,7 @@ static size_t copy_faulting(void *dst, const void *src, size_t bytes)
         : [words] "+r"(words), [tail] "+r"(tail), [src] "+r"(src), [dst] "+r"(dst), [tmp] "=&q"(tmp)
         :
         : "memory", "cc");
+    window_close();
     return words * 8 + tail;
 }
 
