@@ -12,10 +12,12 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts"))
 
 import image  # noqa: E402
+import kernels  # noqa: E402
 import machine  # noqa: E402
 
 
@@ -26,6 +28,7 @@ class Test:
     limit = 1200
     weight = 1              # rough relative duration; heavier ones start first
     script = None
+    machines = False        # True: run() starts machines of its own, and prepare() is not called
 
     def __init__(self, name, script=None, limit=None, weight=None, **options):
         self.name = name
@@ -152,6 +155,26 @@ class Guests(Test):
         setup.dom0_args = "pv.only=" + only if only else ""
 
 
+class Alone(Test):
+    """The test kernels that need no other domain (kernels.py), each in the control domain's place
+    in a machine of its own. CPU="model model" for other processors than the usual one, HV_ARGS for
+    options of the hypervisor, ONLY=name,name for some of the kernels."""
+
+    systems = ("paravane",)
+    weight = 4
+    machines = True
+
+    def run(self, logs):
+        started = time.monotonic()
+        for cpu in (os.environ.get("CPU") or "max").split():
+            for kernel in kernels.wanted():
+                problem = kernel.reason and "not alone: " + kernel.reason
+                problem = problem or kernels.run_alone(kernel, cpu, os.path.join(logs, self.name))
+                self.expect("kernel %s on %s" % (kernel.name, cpu), not problem, problem)
+        word = "FAILURE" if self.problems else "SUCCESS"
+        return word, self.name, time.monotonic() - started, len(self.passed), self.problems
+
+
 class Torture(Test):
     """A guest that makes random hypercalls for SECONDS, from SEED or one drawn here and printed."""
 
@@ -256,6 +279,7 @@ def all_tests():
         Test("badinput", "badinput", weight=6, limit=2400),
         Test("store", "store", weight=2),
         Guests("guests", "guests", weight=7),
+        Alone("alone"),
         Torture("torture", "torture", weight=4),
     ]
     for cpu in ("qemu64", "Nehalem", "Skylake-Server", "EPYC"):

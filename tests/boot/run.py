@@ -72,6 +72,9 @@ def run_test(test, hv, tally):
     if hv not in test.systems:
         tally.report("SKIP", test.name, 0, 0, ["cannot run on " + hv])
         return
+    if test.machines:
+        tally.report(*test.run(LOGS))
+        return
     setup = machine.Setup(hv)
     test.prepare(setup)
     missing = machine.missing(setup)

@@ -30,6 +30,13 @@ $(G_KERNELS): $(G_B)/%.elf: $(G_B)/%.o $(G_B)/lib.a tests/guests/lib/link.lds
 	  --no-warn-rwx-segments -T tests/guests/lib/link.lds -o $@ --whole-archive $(G_B)/lib.a \
 	  --no-whole-archive $(G_B)/$*.o
 
+# Those that need no other domain, in the control domain's place: no Linux, no tools. ONLY=name,name,
+# CPU="model model", HV_ARGS=options of the hypervisor.
+.PHONY: alone
+alone: packages-run
+	@$(MAKE) --no-print-directory all
+	@BOOT=alone python3 tests/boot/run.py
+
 # All of them beside the canary, or ONLY=name,name; torture: random calls for SECONDS from SEED.
 .PHONY: guests torture
 guests: all image

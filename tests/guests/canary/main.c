@@ -7,6 +7,8 @@
  *
  * For tests that need a second domain it offers each of the DOMAINS domains after it one event
  * channel, which it answers, one page to read and one to write; see canary.h.
+ *
+ * Not alone: it is a bystander and waits to be stopped.
  */
 #include "canary.h"
 #include "lib.h"

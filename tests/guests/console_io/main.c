@@ -2,6 +2,8 @@
 /*
  * console_io is the control domain's: a guest's write and read are refused whatever the arguments,
  * and the hypervisor's log stays as it is. A guest talks through its ring.
+ *
+ * Not alone: the calls are the control domain's.
  */
 #include "lib.h"
 

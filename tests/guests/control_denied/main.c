@@ -3,6 +3,8 @@
  * The control domain's interfaces: every operation of domctl, sysctl and platform_op, with the
  * right version and the wrong one, on the caller itself, on others and on nobody; and the physical
  * interrupts and devices of physdev_op. Refused without exception, and the caller is as before.
+ *
+ * Not alone: the calls are the control domain's.
  */
 #include "lib.h"
 

@@ -2,6 +2,8 @@
 /*
  * Every event-channel operation with ports, vCPUs and domains that are not the caller's to use, and
  * with arguments that cannot be read: the documented error each, and no port comes into being.
+ *
+ * Not alone: it asks for what is domain 0's.
  */
 #include "lib.h"
 

@@ -2,6 +2,8 @@
 /*
  * Event channels between two domains that do not trust each other: only the port made for us can be
  * bound; a notification goes over and the answer comes back; closing lets it be bound again.
+ *
+ * Not alone: it needs the canary.
  */
 #include "canary.h"
 #include "lib.h"

@@ -28,7 +28,7 @@ void test_main(void)
     static const uint32_t global[] = {VIRQ_CONSOLE,  VIRQ_DOM_EXC,    VIRQ_TBUF,
                                       VIRQ_CON_RING, VIRQ_PCPU_STATE, VIRQ_MEM_EVENT,
                                       VIRQ_ENOMEM,   VIRQ_ARCH_0,     VIRQ_ARCH_7};
-    for (unsigned i = 0; i < ARRAY_SIZE(global); i++) {
+    for (unsigned i = 0; !alone() && i < ARRAY_SIZE(global); i++) {
         CHECK_IS(event_bind_virq(global[i], 0), -EPERM);
         CHECK_IS(event_bind_virq(global[i], 1), -EPERM);
     }

@@ -10,7 +10,10 @@
 
 void test_main(void)
 {
-    xen_pfn_t frame = frame_new();
+    xen_pfn_t frame = frame_new(), room = frame_new();
+    struct xen_memory_reservation less = {.nr_extents = 1, .domid = DOMID_SELF};
+    set_xen_guest_handle(less.extent_start, &room);
+    NEED(memory_op(XENMEM_decrease_reservation, &less) == 1);
     for (unsigned i = 0; i < ROUNDS; i++) {
         NEED_OK(test_area_set(0, pte_make(frame, PTE_RW)));
         *(volatile uint64_t *)TEST_VA = 0x600d;

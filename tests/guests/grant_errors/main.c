@@ -3,6 +3,8 @@
  * Mapping what was not granted: wrong domains, entries that are empty, for somebody else,
  * read-only, of another kind, beyond the table, of frames that are not the granter's; addresses
  * where nothing can be mapped. A status each, no handle, and the entry is left unused.
+ *
+ * Not alone: it asks for what is domain 0's.
  */
 #include "lib.h"
 

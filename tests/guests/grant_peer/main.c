@@ -3,6 +3,8 @@
  * Frames granted by another domain: what is granted read-only cannot be written, by mapping,
  * copying or a changed entry; the frame cannot be made a table, given away or kept; other domains'
  * grants are out of reach. The canary sees no change in its page.
+ *
+ * Not alone: it needs the canary.
  */
 #include "canary.h"
 #include "lib.h"

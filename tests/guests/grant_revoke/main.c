@@ -31,7 +31,7 @@ void test_main(void)
     grant_table[REF].flags = 0;
     CHECK_IS(*(volatile uint64_t *)TEST_VA, 0x1111);
     CHECK_IS(grant_map(me, REF, TEST_VA + PAGE_BYTES, GNTMAP_host_map, &b), GNTST_general_error);
-    grant_set(REF, 0, mfn_of(other), GTF_permit_access);
+    grant_set(REF, me + 1, mfn_of(other), GTF_permit_access);
     CHECK_IS(grant_map(me, REF, TEST_VA + PAGE_BYTES, GNTMAP_host_map, &b), GNTST_general_error);
 
     /* The frame is given up by its owner, while somebody maps it. */

@@ -3,6 +3,8 @@
  * Port I/O of a guest without devices: a general protection fault without the right, all ones and
  * no effect with it, for every port that would reset the machine, switch it off or speak on its
  * console; a bitmap gives user mode what it says and no more, wherever it lies.
+ *
+ * Not alone: the ports are the control domain's.
  */
 #include "lib.h"
 

@@ -248,6 +248,12 @@ extern struct vcpu_guest_context cpu_context;
 
 extern struct start_info *start_info;
 extern struct shared_info *shared_info;
+/* Started in the control domain's place: there is no other domain, and nothing is refused for want
+ * of rights. */
+static inline bool alone(void)
+{
+    return start_info->flags & SIF_PRIVILEGED;
+}
 
 #define PTE_P 0x1UL
 #define PTE_W 0x2UL

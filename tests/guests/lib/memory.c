@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Frames, page tables and how our pages are mapped. The initial tables map all of the kernel and
- * its pool, at VIRT_BASE + pfn * 4096; frames beyond are owned but mapped nowhere.
+ * its pool, at VIRT_BASE + pfn * 4096; frames beyond are owned but, the list of frames apart,
+ * mapped nowhere.
  */
 #include "lib.h"
 
@@ -31,6 +32,8 @@ void memory_init(void)
     }
     for (next_pfn = 1024; pte_find(VIRT_BASE + next_pfn * PAGE_BYTES, 1); next_pfn += 512) {
     }
+    uint64_t p2m_end = start_info->first_p2m_pfn + start_info->nr_p2m_frames;
+    next_pfn = next_pfn > p2m_end ? next_pfn : p2m_end;
 }
 
 uint64_t mfn_of_pfn(uint64_t pfn)

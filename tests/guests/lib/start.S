@@ -6,6 +6,7 @@
  */
 #include <xen/elfnote.h>
 
+#define INIT_P2M 0x8000000000 /* where the list of frames is mapped: a top-level slot of its own */
 #define NOTE(type, kind, value)                                                                    \
     .pushsection .note.Xen, "a", @note;                                                            \
     .balign 4;                                                                                     \
@@ -22,6 +23,9 @@
     NOTE(XEN_ELFNOTE_PADDR_OFFSET, .quad, 0)
     NOTE(XEN_ELFNOTE_ENTRY, .quad, start)
     NOTE(XEN_ELFNOTE_HYPERCALL_PAGE, .quad, hypercall_page)
+    /* What a kernel that is to be the control domain must have. */
+    NOTE(XEN_ELFNOTE_INIT_P2M, .quad, INIT_P2M)
+    NOTE(XEN_ELFNOTE_MOD_START_PFN, .quad, 1)
 
     .section .text.start, "ax"
     .globl start

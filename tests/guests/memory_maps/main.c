@@ -3,6 +3,8 @@
  * What a guest may ask about memory: its map, the M2P's place, the highest frame. What it may not:
  * the machine's map, other domains' figures, setting maps, resources; operations of other kinds of
  * guests do not exist.
+ *
+ * Not alone: it asks for what is domain 0's.
  */
 #include "lib.h"
 

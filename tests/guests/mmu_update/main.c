@@ -26,7 +26,7 @@ void test_main(void)
     CHECK_IS(done, 0);
 
     /* Stops at the bad one. */
-    reqs[1].val |= PTE_PS;
+    reqs[1].val |= 1UL << 51;
     reqs[2] = (struct mmu_update){(at + 16) | MMU_NORMAL_PT_UPDATE, pte_make(a, PTE_RO)};
     CHECK_IS(mmu_update(reqs, 3, &done, DOMID_SELF), -EINVAL);
     CHECK_IS(done, 1);

@@ -2,6 +2,8 @@
 /*
  * mmu_update refused: addresses of no frame of ours, unaligned ones, lists that cannot be read,
  * counts that cannot be written, other domains. Nothing is changed by any.
+ *
+ * Not alone: it asks for what is domain 0's.
  */
 #include "lib.h"
 

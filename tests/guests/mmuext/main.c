@@ -31,8 +31,9 @@ void test_main(void)
     }
     CHECK_IS(op(MMUEXT_TLB_FLUSH_MULTI, 0, HYP_START), -EFAULT);
     CHECK_IS(op(MMUEXT_INVLPG_MULTI, VIRT_BASE, NONCANONICAL), -EFAULT);
-    CHECK_IS(op(MMUEXT_FLUSH_CACHE, 0, 0), -EACCES);
-    CHECK_IS(op(MMUEXT_FLUSH_CACHE_GLOBAL, 0, 0), -EACCES);
+    long no_devices = alone() ? 0 : -EACCES;
+    CHECK_IS(op(MMUEXT_FLUSH_CACHE, 0, 0), no_devices);
+    CHECK_IS(op(MMUEXT_FLUSH_CACHE_GLOBAL, 0, 0), no_devices);
     CHECK_IS(op(MMUEXT_MARK_SUPER, mfn_of(a), 0), -ENOSYS);
     CHECK_IS(op(MMUEXT_UNMARK_SUPER, mfn_of(a), 0), -ENOSYS);
     CHECK_IS(op(14, 0, 0), -ENOSYS);
@@ -53,9 +54,11 @@ void test_main(void)
     CHECK_IS(done, 2);
     CHECK_IS(mmuext_op(list, 2, &done, own_domid()), 0);
     CHECK_IS(done, 2);
-    CHECK_IS(mmuext_op(list, 1, 0, 0), -EPERM);
+    if (!alone()) {
+        CHECK_IS(mmuext_op(list, 1, 0, 0), -EPERM);
+        CHECK_IS(mmuext_op(list, 1, 0, 31000), -EPERM);
+    }
     CHECK_IS(mmuext_op(list, 1, 0, DOMID_XEN), -EPERM);
-    CHECK_IS(mmuext_op(list, 1, 0, 31000), -EPERM);
     CHECK_IS(mmuext_op(HYP_START, 1, &done, DOMID_SELF), -EFAULT);
     CHECK_IS(done, 0);
     CHECK_IS(mmuext_op(list, 1, HYP_START, DOMID_SELF), -EFAULT);

@@ -5,6 +5,8 @@
  */
 #include "lib.h"
 
+#define FRAMES 1000
+
 static volatile uint32_t stop, done, ready;
 static volatile uint64_t worst;
 
@@ -27,11 +29,15 @@ static void second(uint64_t arg)
 void test_main(void)
 {
     uint64_t *l2 = page_new(), *l3 = page_new();
+    static uint64_t frames[FRAMES];
+    for (unsigned i = 0; i < FRAMES; i++) {
+        frames[i] = frame_new();
+    }
     uint64_t *leaf[64];
     for (unsigned i = 0; i < ARRAY_SIZE(leaf); i++) {
         leaf[i] = page_new();
         for (unsigned k = 0; k < ENTRIES; k++) {
-            leaf[i][k] = pte_make(mfn_of_pfn(1024 + (i * 7 + k) % 1500), PTE_RW);
+            leaf[i][k] = pte_make(frames[(i * 7 + k) % FRAMES], PTE_RW);
         }
         l2[i * 8] = pte_make(mfn_of(leaf[i]), PTE_RW);
         NEED_OK(page_protect(leaf[i], PTE_RO));

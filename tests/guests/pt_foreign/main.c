@@ -2,6 +2,8 @@
 /*
  * Frames that are not the guest's in its page tables: the hypervisor's, other domains', devices',
  * beyond the end of memory. Refused at every level, by update and by pinning.
+ *
+ * Not alone: devices' frames are the control domain's to map.
  */
 #include "lib.h"
 

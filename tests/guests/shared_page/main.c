@@ -43,7 +43,7 @@ void test_main(void)
     for (unsigned i = 0; i < 200; i++) {
         struct sched_poll poll = {.nr_ports = 0, .timeout = ~0UL >> 2};
         (void)poll;
-        struct vcpu_set_singleshot_timer set = {.timeout_abs_ns = 1};
+        struct vcpu_set_singleshot_timer set = {.timeout_abs_ns = before + (i + 1) * 20000000UL};
         long timer = event_bind_virq(VIRQ_TIMER, 0);
         NEED_OK(timer);
         evtchn_port_t list[1] = {(evtchn_port_t)timer};

@@ -4,6 +4,8 @@
  * pages, tables, ports, grants and areas of a small set, with values that are right half of the
  * time. There is no expectation for a single call but the range of answers; the hypervisor, the
  * canary and the domain's books must be unharmed. The same seed gives the same calls on each vCPU.
+ *
+ * Not alone: it needs the canary.
  */
 #include "canary.h"
 #include "lib.h"

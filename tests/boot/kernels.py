@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""The test kernels of tests/guests/ without any other domain: which there are, how one is started
+in the control domain's place, and what its console says about it.
+
+A kernel that cannot do without others says so in its head comment: "Not alone: <reason>."
+"""
+import collections
+import os
+import re
+
+import machine
+
+SOURCES = os.path.join(machine.TOP, "tests/guests")
+LIMIT = 60
+# The control domain's end is the machine's; with noreboot it stops there.
+ENDED = r"control domain has (shut down|crashed) |^\(PV\) Stopped, "
+
+Kernel = collections.namedtuple("Kernel", "name path reason")
+
+
+def wanted():
+    """All that can run alone, or those ONLY=name,name asks for; `reason` says why one cannot."""
+    only = [name for name in (os.environ.get("ONLY") or "").split(",") if name]
+    found = []
+    for name in only or sorted(os.listdir(SOURCES)):
+        source = os.path.join(SOURCES, name, "main.c")
+        if not os.path.exists(source):
+            if only:
+                raise SystemExit("no test kernel named " + name)
+            continue
+        with open(source, encoding="ascii") as f:
+            refusal = re.search(r"^ \* Not alone: (.*)$", f.read(), re.MULTILINE)
+        if only or not refusal:
+            found.append(Kernel(name, os.path.join(machine.OUT, "guests", name + ".elf"),
+                                refusal and refusal.group(1)))
+    return found
+
+
+def judge(text, fatal):
+    """What is wrong with the run of a kernel that said `text`; None: nothing."""
+    said = re.findall(r"^guest: (.*)$", text, re.MULTILINE) or ["nothing"]
+    end = re.search(ENDED, text, re.MULTILINE)
+    last = "; ".join(said[-8:])
+    if fatal:
+        return "CRASH: the console shows: " + fatal
+    if not end:
+        return "CRASH: no end; last: " + last
+    good = {"shut down": "verdict SUCCESS ", "crashed": "verdict EXPECT-END "}
+    return None if said[-1].startswith(good.get(end.group(1), "-")) else last
+
+
+def setup_for(kernel):
+    setup = machine.Setup()
+    setup.kernel = kernel.path
+    setup.memory = 256
+    setup.dom0_memory = "12M"   # as much as beside the canary
+    setup.hv_args = ("dom0_max_vcpus=2 noreboot " + (os.environ.get("HV_ARGS") or "")).strip()
+    return setup
+
+
+def run_alone(kernel, cpu, logs):
+    """In QEMU; returns what is wrong, or None."""
+    setup = setup_for(kernel)
+    setup.cpu = cpu
+    os.makedirs(logs, exist_ok=True)
+    console = machine.Console(setup, os.path.join(logs, kernel.name + ".log"))
+    try:
+        console.wait_for(ENDED, LIMIT)
+    finally:
+        console.close()
+    return judge(console.text, console.fatal)
