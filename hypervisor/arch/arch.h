@@ -96,6 +96,8 @@ must_check size_t arch_copy_to_guest(vaddr_t dst, const void *src, size_t bytes)
 /* Save what prev has on this CPU and load next's state: registers of the exit frame, segments and
  * their bases, FPU, debug registers, GDT and LDT windows, page tables. Sets current_vcpu(). */
 void arch_context_switch(struct vcpu *prev, struct vcpu *next);
+/* Start-up: let the other CPUs go on to upcall_cpu_online(). */
+void arch_release_cpus(void);
 /* Start-up: v is this CPU's idle vCPU and current from now on. */
 void arch_start_idle(struct vcpu *v);
 /* Leave for the current vCPU with an empty stack. */

@@ -27,3 +27,5 @@ void upcall_console_input(void);
 void upcall_exit(void);
 /* Start-up: page tables, frame allocator's memory map and console are there. */
 noreturn void upcall_boot(const struct boot_info *info);
+/* Another CPU takes part, once upcall_boot() has called arch_release_cpus(). */
+noreturn void upcall_cpu_online(void);

@@ -19,6 +19,13 @@ noreturn void upcall_boot(const struct boot_info *info)
     protection_log();
     dom0_build(info);
     printk("%lu MiB free for guests; starting the control domain\n", frame_free_count() >> 8);
+    arch_release_cpus();
     deferred_raise(arch_cpu_id(), DEFER_SCHED);
+    arch_exit_to_guest();
+}
+
+void upcall_cpu_online(void)
+{
+    arch_start_idle(vcpu_idle(arch_cpu_id()));
     arch_exit_to_guest();
 }

@@ -136,6 +136,13 @@ void timer_stop(struct timer *t)
 void timer_migrate(struct timer *t, unsigned cpu)
 {
     struct timer_queue *q = lock_queue(t);
+    /* timer_stop() waits for the callback on the queue the timer belongs to: it stays there until
+     * that is over. */
+    while (q->running == t && t->cpu != arch_cpu_id()) {
+        spin_unlock(&q->lock);
+        arch_relax();
+        q = lock_queue(t);
+    }
     bool moves = t->armed && t->cpu != cpu;
     if (moves) {
         remove_locked(q, t);

@@ -72,20 +72,20 @@ void apic_error(void)
     log_guest(NULL, "APIC error %02x on CPU %u\n", reg_read(REG_ERROR), arch_cpu_id());
 }
 
-void apic_send_ipi(unsigned cpu, unsigned vector)
+void apic_send_ipi(unsigned cpu, uint32_t command)
 {
     uint32_t id = acpi_facts.apic_id[cpu];
     if (x2apic) {
         /* ORDER: an MSR write to the x2APIC does not wait for earlier stores by itself. */
         smp_mb();
-        wrmsr(MSR_X2APIC(REG_ICR), (uint64_t)id << 32 | ICR_ASSERT | vector);
+        wrmsr(MSR_X2APIC(REG_ICR), (uint64_t)id << 32 | ICR_ASSERT | command);
         return;
     }
     while (reg_read(REG_ICR) & ICR_BUSY) {
         __asm__ volatile("pause");
     }
     reg_write(REG_ICR_HIGH, id << 24);
-    reg_write(REG_ICR, ICR_ASSERT | vector);
+    reg_write(REG_ICR, ICR_ASSERT | command);
 }
 
 void arch_timer_set(ns_t deadline)

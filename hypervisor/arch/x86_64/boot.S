@@ -2,7 +2,9 @@
 /*
  * From the boot loader's 32-bit world to 64-bit C. Early page tables: the first 4 GiB at address 0
  * and again at the direct map, never executable, and the image in 4 KiB pages with its final
- * rights, in both places and at its own address. mmu_init() replaces all of it.
+ * rights, in both places and at its own address. mmu_init() replaces all of it. The other CPUs come
+ * the same way from real mode: where they start is never mapped executable, for paging is turned on
+ * inside the image.
  */
 #include "arch/x86_64/asm.h"
 
@@ -62,6 +64,7 @@ boot_entry:
     MAP_IMAGE __image_start, __text_end, PTE_RO, 0
     MAP_IMAGE __text_end, __rodata_end, PTE_RO, PTE_NX_UPPER
     MAP_IMAGE __rodata_end, HYP_IMAGE_START + IMAGE_BYTES_MAX, PTE_RW, PTE_NX_UPPER
+long_mode: /* keeps edi and esi */
     mov $1 << 5, %eax /* PAE */
     mov %eax, %cr4
     mov $PHYS(early_l4), %eax
@@ -74,6 +77,11 @@ boot_entry:
     mov %eax, %cr0
     lgdt PHYS(boot_gdtr)
     ljmp $8, $PHYS(boot_long)
+
+ap_protected:
+    mov $0x18, %eax
+    mov %eax, %ds
+    jmp long_mode
 
 /* The only place without C: say so on the serial port and stop. */
 no_long_mode:
@@ -95,22 +103,55 @@ no_long_mode:
 
     .code64
 boot_long:
-    movabs $boot_stack + STACK_BYTES - CPU_INFO_BYTES, %rsp
+    movabs $1f, %rax
+    jmp *%rax
+1:  mov cpu_start(%rip), %rax
+    mov %rax, %cr3
+    /* A stack is taken once: a CPU that comes when nobody waits for it any more finds none. */
+    xor %esp, %esp
+    xchg %rsp, 8 + cpu_start(%rip)
+    test %rsp, %rsp
+    jz 2f
     xor %ebp, %ebp
     push $0 /* it never returns, but expects its stack as after a call */
-    movabs $start_image, %rax
-    push %rax
+    push 16 + cpu_start(%rip)
     ret
+2:  cli
+    hlt
+    jmp 2b
 
     .section .rodata
+/* Real-mode code for the other CPUs, copied to a page below 1 MiB: on to ap_protected. */
+    .globl ap_trampoline, ap_trampoline_end
+    .code16
+ap_trampoline:
+    cli
+    cld
+    mov %cs, %ax
+    mov %ax, %ds
+    lgdtl ap_gdtr - ap_trampoline
+    mov $0x11, %eax /* ET PE */
+    mov %eax, %cr0
+    ljmpl $0x10, $PHYS(ap_protected)
+ap_gdtr:
+    .word boot_gdtr - boot_gdt - 1
+    .long PHYS(boot_gdt)
+ap_trampoline_end:
+    .code64
 no_long_mode_text:
     .asciz "(PV) This processor lacks the 64-bit mode or no-execute pages.\r\n"
     .balign 8
-boot_gdt: /* until traps_init_cpu(): nothing, 64-bit code */
-    .quad 0, 0x00af9b000000ffff
+boot_gdt: /* until traps_init_cpu(): nothing, 64-bit code, 32-bit code and data */
+    .quad 0, 0x00af9b000000ffff, 0x00cf9b000000ffff, 0x00cf93000000ffff
 boot_gdtr:
     .word boot_gdtr - boot_gdt - 1
     .long PHYS(boot_gdt)
+
+    .section .data, "aw"
+    .balign 8
+    .globl cpu_start
+cpu_start: /* struct cpu_start, for the first CPU */
+    .quad PHYS(early_l4), boot_stack + STACK_BYTES - CPU_INFO_BYTES, start_image
 
     .section .data.page, "aw"
     .balign 4096

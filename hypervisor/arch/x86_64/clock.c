@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Time: the TSC, scaled to nanoseconds exactly as guests scale it (pvclock), its frequency measured
- * at start-up against the best reference there is; the battery clock. The TSCs of all CPUs are
- * taken to be the same. Constant after clock_init(); no lock.
+ * at start-up against the best reference there is; the battery clock. The TSCs of all CPUs are made
+ * the same when they start. Constant after that; no lock.
  */
 #include "base/assert.h"
 #include "base/log.h"
@@ -157,6 +157,56 @@ void clock_init(void)
     }
     set_scale(khz);
     printk("Clock: TSC at %lu.%03lu MHz, measured by %s\n", khz / 1000, khz % 1000, r->name);
+}
+
+/* ---- other CPUs ---- */
+
+#define SYNC_ROUNDS 32
+
+/* One question at a time: `asked` is odd while it waits for its answer. */
+static uint32_t asked;
+static uint64_t answer;
+
+void clock_sync_answer(void)
+{
+    if (__atomic_load_n(&asked, __ATOMIC_ACQUIRE) & 1) {
+        answer = arch_rdtsc();
+        __atomic_fetch_add(&asked, 1, __ATOMIC_SEQ_CST);
+    }
+}
+
+/* How far the first CPU's TSC is ahead of ours, and by how much at most that is wrong. Of several
+ * rounds the quickest counts. */
+static int64_t tsc_offset(uint64_t *error)
+{
+    int64_t offset = 0;
+    *error = UINT64_MAX;
+    for (unsigned i = 0; i < SYNC_ROUNDS; i++) {
+        uint64_t before = arch_rdtsc();
+        __atomic_fetch_add(&asked, 1, __ATOMIC_SEQ_CST);
+        while (__atomic_load_n(&asked, __ATOMIC_ACQUIRE) & 1) {
+            __asm__ volatile("pause");
+        }
+        uint64_t half = (arch_rdtsc() - before) / 2;
+        if (half < *error) {
+            *error = half;
+            offset = (int64_t)(answer - (before + half));
+        }
+    }
+    return offset;
+}
+
+void clock_sync(void)
+{
+    uint64_t error;
+    int64_t offset = tsc_offset(&error);
+    if ((offset < 0 ? -offset : offset) > (int64_t)error) {
+        /* Certainly different. Guests read it, so the counter itself is set. */
+        wrmsr(MSR_TSC, arch_rdtsc() + (uint64_t)offset);
+        int64_t left = tsc_offset(&error);
+        printk("CPU %u: TSC was off by %ld ticks, now by %ld, +-%lu\n", arch_cpu_id(), offset, left,
+               error);
+    }
 }
 
 /* ---- battery clock ---- */

@@ -29,8 +29,8 @@ enum use { USE_FREE, USE_GSI, USE_MSI, USE_UART };
 
 static struct spinlock irq_lock = SPINLOCK_INIT(RANK_IOAPIC);
 
-/* under irq_lock; read without it by irq_dispatch(), whose vector stays as it is until an
- * interrupt window after its release */
+/* under irq_lock; read without it by irq_dispatch(): an interrupt that is on its way while its line
+ * is unbound or bound anew finds no port, or makes one event too many */
 static struct vector_state {
     uint8_t use; /* enum use */
     uint16_t token;
@@ -69,7 +69,7 @@ static void write_entry_locked(const struct gsi_state *g)
 {
     /* ORDER: mask before the destination changes, unmask after. */
     ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin), entry_low(g) | RTE_MASKED);
-    ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin) + 1, apic_id() << 24);
+    ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin) + 1, acpi_facts.apic_id[0] << 24);
     ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin), entry_low(g));
 }
 
@@ -187,7 +187,7 @@ void irq_dispatch(unsigned vector)
     } else if (state.use == USE_UART) {
         upcall_console_input();
     } else if (vector == VECTOR_TIMER) {
-        if (!uart_vector && uart_has_input()) {
+        if (!uart_vector && arch_cpu_id() == 0 && uart_has_input()) {
             upcall_console_input();
         }
         upcall_timer();

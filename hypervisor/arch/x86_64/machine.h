@@ -52,11 +52,13 @@ static inline maddr_t image_maddr(const void *symbol)
 /* entry.S: go to fn with rsp = rdi = sp; there is no way back. */
 noreturn void jump_to_stack(void *sp, void (*fn)(void));
 
-/* trap_entry.c: IDT, GDT tail, TSS, fast-call MSRs and stubs of this CPU; its per-CPU block must be
+/* trap_entry.c: IDT, GDT tail, TSS and fast-call MSRs of this CPU; its per-CPU block must be
  * mapped. From here on exceptions are handled. */
 void traps_init_cpu(unsigned cpu);
 /* Have exceptions of `vector` handled at `address`; 0: as always. */
 void trap_gate_set(unsigned vector, vaddr_t address);
+/* Fill a page that will run at `stub` with the syscall stubs. */
+void syscall_stub_write(uint8_t *page, vaddr_t stub);
 /* Point this CPU's LDTR at its LDT window, `entries` long; 0: no LDT. */
 void ldt_descriptor_set(unsigned entries);
 
@@ -69,25 +71,23 @@ bool memmap_ram(unsigned index, mfn_t *first, mfn_t *end);
 /* Start-up allocator: highest free frames that end at or below frame `limit`; align is a power of
  * two. Panics when there are none. */
 mfn_t memmap_alloc(uint64_t frames, uint64_t align, mfn_t limit);
+/* A RAM frame below 1 MiB that holds no boot module and is nobody's; 0 when there is none. */
+mfn_t memmap_low_frame(void);
 
 /* mmu.c */
 /* Build the final page tables and leave the early ones; fills free ranges. */
 void mmu_init(const struct boot_info *info);
 /* The free ranges are about to be handed out: page tables come from the reserve from now on. */
 void mmu_init_done(void);
-/* Take away write access to the stub page through the direct map, once it is written. */
-void percpu_stub_seal(unsigned cpu);
 /* Map the per-CPU block of `cpu`: stacks with guard pages, GDT tail pages, stub page, TSS page. */
 void percpu_map(unsigned cpu);
-/* The page behind the read-execute stub page of `cpu`, writable through the direct map. */
-void *percpu_stub_page(unsigned cpu);
 /* Map one page of hypervisor address space (window, per-CPU block); flags are PTE bits. Machine
  * frame INVALID_MFN unmaps. Does not flush. */
 void hyp_map_page(vaddr_t va, mfn_t mfn, uint64_t pte_flags);
 /* The hypervisor's own page tables, for idle vCPUs. */
 maddr_t hyp_cr3(void);
-/* First CPU's switch to its mapped stack: calls fn there, never returns. */
-noreturn void switch_to_percpu_stack(unsigned cpu, void (*fn)(void));
+/* The empty main stack of `cpu`, whose block is mapped. */
+struct cpu_info *percpu_stack(unsigned cpu);
 
 /* irq.c: called by entry code for vectors 32..255 with interrupts off, guest or hypervisor. */
 void irq_dispatch(unsigned vector);
@@ -107,7 +107,9 @@ enum {
 /* apic.c */
 void apic_init_cpu(void);
 void apic_eoi(void);
-void apic_send_ipi(unsigned cpu, unsigned vector);
+/* command: a vector, or one of these. */
+enum { IPI_NMI = 0x400, IPI_INIT = 0x500, IPI_STARTUP = 0x600 };
+void apic_send_ipi(unsigned cpu, uint32_t command);
 void apic_error(void);
 uint32_t apic_id(void); /* of this CPU */
 
@@ -151,7 +153,22 @@ void tlb_flush_end(uint32_t time);
 /* Do what other CPUs asked of this one. */
 void tlb_service(void);
 
+/* smp.c */
+/* Start the other CPUs: they wait, answering interrupts, for arch_release_cpus(). Sets
+ * arch_facts.cpus_online. */
+void smp_start(void);
+/* What the CPU that comes out of boot.S next shall do. */
+struct cpu_start {
+    uint64_t cr3;
+    void *stack;         /* NULL once it is taken */
+    void (*enter)(void); /* never returns */
+};
+
 /* clock.c */
+/* Another CPU's TSC is compared with the first one's and, where that is needed, set; the first one
+ * calls clock_sync_answer() again and again meanwhile. */
+void clock_sync(void);
+void clock_sync_answer(void);
 /* Find the TSC's frequency and start arch_now_ns(). */
 void clock_init(void);
 /* Busy-wait; before clock_init() it returns at once. */

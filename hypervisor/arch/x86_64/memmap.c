@@ -163,6 +163,17 @@ static bool in_ranges(const struct arch_range *list, unsigned count, mfn_t mfn)
     return false;
 }
 
+mfn_t memmap_low_frame(void)
+{
+    /* Firmware keeps things at the very bottom, also where the map does not say so. */
+    for (mfn_t mfn = 0x9f; mfn >= 8; mfn--) {
+        if (arch_mfn_is_ram(mfn) && !in_ranges(modules, module_count, mfn)) {
+            return mfn;
+        }
+    }
+    return 0;
+}
+
 bool arch_frame_is_hyp(mfn_t mfn)
 {
     return mfn >= LOW_FRAMES && arch_mfn_is_ram(mfn) &&

@@ -3,8 +3,9 @@
  * The hypervisor's own page tables: image, per-CPU blocks, device mappings, direct map, frame table
  * and M2P, as arch/layout.h draws them. Nothing is writable and executable, in any alias. The
  * tables behind the sixteen L4 entries are shared by every address space, so a change here is seen
- * in all; the L4 entries never change after mmu_init(). Changed on the first CPU only, without a
- * lock; the page-table pages needed after start-up come from a small reserve.
+ * in all; the L4 entries never change after mmu_init(). No lock: after start-up a CPU changes the
+ * entries of its own windows, whose tables are there, and device memory is mapped under the lock of
+ * the one caller (RANK_IRQ), with page-table pages from a small reserve.
  */
 #include "asm.h"
 #include "base/assert.h"
@@ -36,7 +37,6 @@ static unsigned reserve_count;
 static mfn_t table_limit = FOUR_GIB_MFN;
 static bool starting = true;
 static vaddr_t ioremap_next = IOREMAP_START;
-static mfn_t stub_mfn[MAX_PCPUS];
 
 /* Flags of pages that only the hypervisor reads, or executes. */
 static uint64_t read_flags(bool execute)
@@ -267,29 +267,21 @@ void percpu_map(unsigned cpu)
             hyp_map_page(block + at, table_alloc(), data_flags());
         }
     }
-    stub_mfn[cpu] = table_alloc();
-    hyp_map_page(block + PERCPU_STUB, stub_mfn[cpu], read_flags(true));
+    mfn_t stub = table_alloc();
+    uint8_t *page = mfn_to_virt(stub);
+    syscall_stub_write(page, block + PERCPU_STUB);
+    hyp_map_page((vaddr_t)page, stub, read_flags(false));
+    arch_tlb_flush_local(FLUSH_ONE, (vaddr_t)page);
+    hyp_map_page(block + PERCPU_STUB, stub, read_flags(true));
 }
 
-void *percpu_stub_page(unsigned cpu)
-{
-    return mfn_to_virt(stub_mfn[cpu]);
-}
-
-void percpu_stub_seal(unsigned cpu)
-{
-    vaddr_t alias = (vaddr_t)mfn_to_virt(stub_mfn[cpu]);
-    hyp_map_page(alias, stub_mfn[cpu], read_flags(false));
-    arch_tlb_flush_local(FLUSH_ONE, alias);
-}
-
-void switch_to_percpu_stack(unsigned cpu, void (*fn)(void))
+struct cpu_info *percpu_stack(unsigned cpu)
 {
     vaddr_t block = PERCPU_START + (uint64_t)cpu * PERCPU_STRIDE;
     struct cpu_info *info = (struct cpu_info *)(block + STACK_BYTES) - 1;
     info->cpu = cpu;
     info->current = NULL;
-    jump_to_stack(info, fn);
+    return info;
 }
 
 /* ---- device memory ---- */

@@ -46,11 +46,11 @@ static void report_memory(void)
 static noreturn void start_on_percpu_stack(void)
 {
     traps_init_cpu(0);
-    percpu_stub_seal(0);
     smap_init();
     clock_init();
     irq_mask_old_controllers();
     apic_init_cpu();
+    smp_start();
     irq_init();
     mmu_init_done();
     report_memory();
@@ -78,5 +78,5 @@ void start_image(uint32_t magic, uint32_t mbi)
     mmu_init(&boot_info);
     acpi_init(boot_info.rsdp);
     percpu_map(0);
-    switch_to_percpu_stack(0, start_on_percpu_stack);
+    jump_to_stack(percpu_stack(0), start_on_percpu_stack);
 }

@@ -276,6 +276,9 @@ void arch_context_switch(struct vcpu *prev, struct vcpu *next)
     cpu_info()->current = next;
     if (!vcpu_is_idle(next)) {
         cpumask_set(&next->domain->dirty_cpus, cpu);
+        /* Also tables that are loaded already are loaded again: what this TLB holds may be what
+         * another vCPU was allowed to keep, and `next` has been told that its own was flushed. */
+        loaded_cr3[cpu] = 0;
     }
     load_debugregs(prev, next);
     /* Nothing of a guest is needed to idle, but its tables must not be relied upon either: they may

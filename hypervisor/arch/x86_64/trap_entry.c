@@ -78,21 +78,23 @@ void ldt_descriptor_set(unsigned entries)
     __asm__ volatile("lldt %w0" ::"r"(entries ? SEL_LDT : 0) : "memory");
 }
 
-static void fast_calls_init(unsigned cpu)
+void syscall_stub_write(uint8_t *page, vaddr_t stub)
 {
-    uint64_t stub = percpu_block() + PERCPU_STUB;
     uint64_t compat_offset = (uint64_t)(syscall_compat_stub - syscall_stub);
     uint64_t end_offset = (uint64_t)(syscall_stubs_end - syscall_stub);
-    /* Through the direct map: the page itself is mapped read-execute. */
-    uint8_t *page = memcpy(percpu_stub_page(cpu), syscall_stub, end_offset);
+    memcpy(page, syscall_stub, end_offset);
     int32_t *jump = (int32_t *)(page + compat_offset) - 1;
     int32_t *compat_jump = (int32_t *)(page + end_offset) - 1;
     *jump += (int32_t)((uint64_t)syscall_stub - stub);
     *compat_jump += (int32_t)((uint64_t)syscall_stub - stub);
+}
 
+static void fast_calls_init(void)
+{
+    uint64_t stub = percpu_block() + PERCPU_STUB;
     wrmsr(MSR_STAR, (uint64_t)SEL_GUEST_CS32 << 48 | (uint64_t)SEL_HYP_CS << 32);
     wrmsr(MSR_LSTAR, stub);
-    wrmsr(MSR_CSTAR, stub + compat_offset);
+    wrmsr(MSR_CSTAR, stub + (uint64_t)(syscall_compat_stub - syscall_stub));
     wrmsr(MSR_SYSCALL_MASK, X86_EFLAGS_IF | X86_EFLAGS_TF | X86_EFLAGS_DF | X86_EFLAGS_NT |
                                 X86_EFLAGS_AC | X86_EFLAGS_RF | X86_EFLAGS_IOPL);
 }
@@ -138,7 +140,7 @@ void traps_init_cpu(unsigned cpu)
                      "m"(idtr), "r"(SEL_TSS), "r"(SEL_HYP_DS), "r"(0), "i"(SEL_HYP_CS)
                      : "rax", "memory");
     ldt_descriptor_set(0);
-    fast_calls_init(cpu);
+    fast_calls_init();
 }
 
 void arch_exit_to_guest(void)
