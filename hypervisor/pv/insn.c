@@ -17,8 +17,9 @@
 #define IMM 8u    /* immediate of operand size, at most 4 bytes */
 #define MOFFS 16u /* absolute address of address size */
 /* The operand's size, if not the prefixes' choice. */
-#define WIDTH 32u /* even opcodes work on one byte */
-#define QUAD 64u  /* 64 bits, in a register whatever the mod field says */
+#define WIDTH 32u   /* even opcodes work on one byte */
+#define QUAD 64u    /* 64 bits, in a register whatever the mod field says */
+#define CODE32 128u /* with ModRM, and known in 32-bit code too */
 
 /* In the place of a store: the reg field of ModRM says which. */
 enum { GROUP_ARITH = STORE_BTC + 1, GROUP_MOV, GROUP_BIT };
@@ -42,16 +43,16 @@ static const struct {
     [0x88 ... 0x89] = {MODRM | WIDTH, STORE_MOV},
     [0xa2 ... 0xa3] = {MOFFS | WIDTH, STORE_MOV},
     [0xc6 ... 0xc7] = {MODRM | IMM | WIDTH, GROUP_MOV},
-    [0xe4 ... 0xe7] = {IMM8 | WIDTH, STORE_NONE},    /* in, out with a port number */
-    [0xec ... 0xef] = {NOTHING | WIDTH, STORE_NONE}, /* in, out with dx */
-    [0xf4] = {NOTHING, STORE_NONE},                  /* hlt */
-    [0xfa ... 0xfb] = {NOTHING, STORE_NONE},         /* cli, sti */
-    [0x101] = {MODRM, STORE_NONE},                   /* xsetbv, invlpg, ... */
-    [0x106] = {NOTHING, STORE_NONE},                 /* clts */
-    [0x108 ... 0x109] = {NOTHING, STORE_NONE},       /* invd, wbinvd */
-    [0x120 ... 0x123] = {MODRM | QUAD, STORE_NONE},  /* mov, control and debug registers */
-    [0x130 ... 0x132] = {NOTHING, STORE_NONE},       /* wrmsr, rdtsc, rdmsr */
-    [0x1a2] = {NOTHING, STORE_NONE},                 /* cpuid */
+    [0xe4 ... 0xe7] = {IMM8 | WIDTH, STORE_NONE},     /* in, out with a port number */
+    [0xec ... 0xef] = {NOTHING | WIDTH, STORE_NONE},  /* in, out with dx */
+    [0xf4] = {NOTHING, STORE_NONE},                   /* hlt */
+    [0xfa ... 0xfb] = {NOTHING, STORE_NONE},          /* cli, sti */
+    [0x100 ... 0x101] = {MODRM | CODE32, STORE_NONE}, /* sldt, ..., xsetbv, invlpg, ... */
+    [0x106] = {NOTHING, STORE_NONE},                  /* clts */
+    [0x108 ... 0x109] = {NOTHING, STORE_NONE},        /* invd, wbinvd */
+    [0x120 ... 0x123] = {MODRM | QUAD, STORE_NONE},   /* mov, control and debug registers */
+    [0x130 ... 0x132] = {NOTHING, STORE_NONE},        /* wrmsr, rdtsc, rdmsr */
+    [0x1a2] = {NOTHING, STORE_NONE},                  /* cpuid */
     [0x1ab] = {MODRM, STORE_BTS},
     [0x1b0 ... 0x1b1] = {MODRM | WIDTH, STORE_CMPXCHG},
     [0x1b3] = {MODRM, STORE_BTR},
@@ -99,8 +100,8 @@ static int64_t next_signed(struct cursor *c, unsigned bytes)
     return (int64_t)sign_extend(value, bytes);
 }
 
-/* Memory operand in 64-bit addressing: SIB and displacement. */
-static void decode_memory(struct cursor *c, struct insn *out)
+/* Memory operand in 64- or 32-bit addressing: SIB and displacement. */
+static void decode_memory(struct cursor *c, bool mode64, struct insn *out)
 {
     unsigned mod = out->modrm >> 6;
     bool has_sib = (out->rm & 7) == 4;
@@ -115,7 +116,7 @@ static void decode_memory(struct cursor *c, struct insn *out)
     }
     bool no_base = mod == 0 && (out->base & 7) == 5;
     if (no_base) {
-        out->base = has_sib ? INSN_NO_REG : INSN_REG_RIP;
+        out->base = has_sib || !mode64 ? INSN_NO_REG : INSN_REG_RIP;
     }
     if (mod || no_base) {
         out->disp = next_signed(c, mod == 1 ? 1 : 4);
@@ -151,8 +152,11 @@ static uint8_t decode_prefixes(struct cursor *c, bool mode64, struct insn *out)
 int insn_decode(const uint8_t *bytes, unsigned count, bool mode64, struct insn *out)
 {
     struct cursor c = {bytes, MIN(count, (unsigned)INSN_BYTES_MAX), false};
-    *out = (struct insn){
-        .operand = 4, .address = mode64 ? 8 : 4, .base = INSN_NO_REG, .index = INSN_NO_REG};
+    *out = (struct insn){.mode64 = mode64,
+                         .operand = 4,
+                         .address = mode64 ? 8 : 4,
+                         .base = INSN_NO_REG,
+                         .index = INSN_NO_REG};
     out->opcode = decode_prefixes(&c, mode64, out);
     if (out->opcode == 0x0f) {
         out->opcode = 0x100 | next_byte(&c);
@@ -161,7 +165,8 @@ int insn_decode(const uint8_t *bytes, unsigned count, bool mode64, struct insn *
         return -ENODATA;
     }
     unsigned shape = opcodes[out->opcode].shape, store = opcodes[out->opcode].store;
-    if (!shape || out->address == 2 || (!mode64 && (shape & (MODRM | MOFFS)))) {
+    if (!shape || out->address == 2 ||
+        (!mode64 && (shape & (MODRM | MOFFS)) && !(shape & CODE32))) {
         return -EINVAL;
     }
     if ((shape & WIDTH) && !(out->opcode & 1)) {
@@ -174,7 +179,7 @@ int insn_decode(const uint8_t *bytes, unsigned count, bool mode64, struct insn *
         out->reg = (uint8_t)((out->modrm >> 3 & 7) | (out->rex & 4) << 1);
         out->rm = (uint8_t)((out->modrm & 7) | (out->rex & 1) << 3);
         if (out->modrm >> 6 != 3 && !(shape & QUAD)) {
-            decode_memory(&c, out);
+            decode_memory(&c, mode64, out);
         }
     }
     if (shape & MOFFS) {

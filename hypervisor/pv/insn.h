@@ -34,14 +34,14 @@ struct insn {
     uint8_t rep;     /* 0, 0xf2 or 0xf3 */
     uint8_t rex;     /* the prefix or 0 */
     uint8_t segment; /* 0 or the prefix of fs (64) or gs (65) */
-    bool lock, is_mem, has_imm;
+    bool mode64, lock, is_mem, has_imm;
     uint8_t modrm, reg, rm;     /* register numbers with their REX bits; rm when !is_mem */
     uint8_t base, index, scale; /* memory operand: register numbers or INSN_NO_REG, INSN_REG_RIP */
     enum insn_store_op store;   /* what it does to the memory operand, if that is known here */
     int64_t disp, imm;          /* sign-extended */
 };
 
-/* Decode. mode64: a 64-bit code segment; in 32-bit ones only instructions without memory operand
+/* Decode. mode64: a 64-bit code segment; in 32-bit ones few instructions with memory operands
  * are known. Returns 0, -ENODATA when `count` bytes are not enough, -EINVAL when unknown. */
 must_check int insn_decode(const uint8_t *bytes, unsigned count, bool mode64, struct insn *out);
 /* Fetch from the current guest at regs->rip, only as many bytes as needed (the page after the

@@ -128,17 +128,74 @@ static enum outcome do_string(struct vcpu *v, struct cpu_user_regs *regs, const 
     return regs->rcx & mask ? DELIVERED : DONE;
 }
 
+/* ---- what UMIP hides ---- */
+
+/* ABI: what Linux tells user programs where it uses UMIP itself. Both addresses are a kernel's. */
+#define SHOWN_GDT_BASE 0xfffffffffffe0000UL
+#define SHOWN_IDT_BASE 0xffffffffffff0000UL
+
+static enum outcome store(struct vcpu *v, vaddr_t va, const void *data, size_t bytes)
+{
+    if (!is_canonical(va) || !is_canonical(va + bytes - 1)) {
+        return REFUSED;
+    }
+    for (size_t done = 0, part; done < bytes; done += part) {
+        part = MIN(bytes - done, PAGE_SIZE - ((va + done) & ~PAGE_MASK));
+        if (guest_write(va + done, (const char *)data + done, part)) {
+            trap_inject_page_fault(v, va + done, PF_W);
+            return DELIVERED;
+        }
+    }
+    return DONE;
+}
+
+static uint64_t guest_cr0(const struct vcpu *v)
+{
+    return CR0_FIXED | (v->pv.ts ? X86_CR0_TS : 0);
+}
+
+/* sgdt, sidt, sldt, str, smsw: they tell user programs, too, but nothing about us. */
+static enum outcome do_store_system(struct vcpu *v, struct cpu_user_regs *regs,
+                                    const struct insn *insn)
+{
+    enum { SLDT = 0x1000, STR, SGDT = 0x1010, SIDT, SMSW = 0x1014 };
+    struct packed {
+        uint16_t limit;
+        uint64_t base;
+    } table = {0, SHOWN_GDT_BASE};
+    uint64_t value = 0; /* selectors of no LDT and no task */
+    vaddr_t va = insn_address(insn, regs);
+    if (insn->segment) {
+        va += arch_get_segment_base(insn->segment == 0x64 ? SEGBASE_FS : SEGBASE_GS_KERNEL);
+        va = insn->mode64 ? va : (uint32_t)va;
+    }
+    switch (insn->opcode << 4 | (insn->reg & 7)) {
+    case SIDT:
+        table.base = SHOWN_IDT_BASE;
+        /* fall through */
+    case SGDT:
+        return insn->is_mem ? store(v, va, &table, insn->mode64 ? 10 : 6) : REFUSED;
+    case SMSW:
+        value = guest_cr0(v);
+        /* fall through */
+    case SLDT:
+    case STR:
+        if (insn->is_mem) {
+            return store(v, va, &value, 2);
+        }
+        insn_reg_write(regs, insn->rm, insn->operand, true, value);
+        return DONE;
+    default:
+        return REFUSED;
+    }
+}
+
 /* ---- control and debug registers ---- */
 
 /* CR4 bits a guest may choose. */
 static uint64_t guest_cr4_mask(void)
 {
     return X86_CR4_TSD | X86_CR4_DE | (cpuid_guest_xcr0() ? X86_CR4_OSXSAVE : 0);
-}
-
-static uint64_t guest_cr0(const struct vcpu *v)
-{
-    return CR0_FIXED | (v->pv.ts ? X86_CR0_TS : 0);
 }
 
 static enum outcome read_cr(struct vcpu *v, struct cpu_user_regs *regs, const struct insn *insn)
@@ -295,6 +352,10 @@ static enum outcome emulate(struct vcpu *v, struct cpu_user_regs *regs, const st
         return do_in_out(v, regs, insn);
     case 0x1a2:
         return do_cpuid(v, regs);
+    case 0x100 ... 0x101: {
+        enum outcome outcome = do_store_system(v, regs, insn);
+        return outcome == REFUSED && v->pv.kernel_mode ? emulate_kernel(v, regs, insn) : outcome;
+    }
     default:
         return v->pv.kernel_mode ? emulate_kernel(v, regs, insn) : REFUSED;
     }

@@ -419,6 +419,67 @@ static void test_string_io__long_one_can_be_interrupted(void)
     finish();
 }
 
+static void test_store_system__same_for_kernel_and_user(void)
+{
+    setup_domains();
+    start(guest->vcpu[0]);
+    uint64_t at = host_guest_alloc(64), cr0 = 0x80050033;
+    uint8_t *bytes = host_guest_ptr(at);
+    host.fs_base = at + 16;
+    host.gs_base_kernel = at + 32;
+    for (unsigned user = 0; user < 2; user++) {
+        current_vcpu()->pv.kernel_mode = !user;
+        memset(bytes, 0x55, 64);
+        regs->rdi = at;
+        regs->rcx = regs->r9 = 0x1122334455667788;
+        CU_ASSERT(RUN(0x0f, 0x01, 0x07)); /* sgdt (%rdi) */
+        CU_ASSERT(!memcmp(bytes, "\0\0\0\0\xfe\xff\xff\xff\xff\xff\x55", 11));
+        CU_ASSERT(RUN(0x0f, 0x01, 0x0f)); /* sidt (%rdi) */
+        CU_ASSERT(!memcmp(bytes, "\0\0\0\0\xff\xff\xff\xff\xff\xff\x55", 11));
+        CU_ASSERT(RUN(0x48, 0x0f, 0x01, 0x67, 0x0b)); /* smsw 11(%rdi): 16 bits */
+        CU_ASSERT(!memcmp(bytes + 10, "\x55\x33\0\x55", 4));
+        CU_ASSERT(RUN(0x66, 0x0f, 0x01, 0xe1)); /* smsw %cx */
+        CU_ASSERT_EQUAL(regs->rcx, 0x1122334455660033);
+        CU_ASSERT(RUN(0x0f, 0x01, 0xe1)); /* smsw %ecx */
+        CU_ASSERT_EQUAL(regs->rcx, cr0);
+        CU_ASSERT(RUN(0x49, 0x0f, 0x00, 0xc9)); /* str %r9 */
+        CU_ASSERT_EQUAL(regs->r9, 0);
+        CU_ASSERT(RUN(0x66, 0x0f, 0x00, 0xc1)); /* sldt %cx */
+        CU_ASSERT_EQUAL(regs->rcx, cr0 & 0xffff0000);
+        regs->rdi = 3;
+        CU_ASSERT(RUN(0x64, 0x0f, 0x00, 0x0f)); /* str %fs:(%rdi) */
+        CU_ASSERT(!memcmp(bytes + 18, "\x55\0\0\x55", 4));
+        CU_ASSERT(RUN(0x65, 0x0f, 0x00, 0x07)); /* sldt %gs:(%rdi) */
+        CU_ASSERT(!memcmp(bytes + 34, "\x55\0\0\x55", 4));
+        /* Their neighbours are as privileged as ever. */
+        CU_ASSERT(!RUN(0x0f, 0x00, 0xd1)); /* lldt */
+        CU_ASSERT(!RUN(0x0f, 0x00, 0xd9)); /* ltr */
+        CU_ASSERT(!RUN(0x0f, 0x01, 0xc0)); /* no register form of sgdt */
+        CU_ASSERT(!RUN(0x0f, 0x01, 0xca)); /* clac */
+        CU_ASSERT(!RUN(0x0f, 0x01, 0xf1)); /* lmsw */
+        regs->rdi = 0x7ffffffffff8;
+        CU_ASSERT(!RUN(0x0f, 0x01, 0x07)); /* not canonical at its end */
+    }
+    finish();
+}
+
+static void test_store_system__fault_names_the_missing_page(void)
+{
+    setup_domains();
+    start(guest->vcpu[0]);
+    const vaddr_t end = HOST_GUEST_BASE + HOST_GUEST_BYTES;
+    for (unsigned user = 0; user < 2; user++) {
+        current_vcpu()->pv.kernel_mode = !user;
+        regs->rip = host_guest_put("\x0f\x01\x07", 3);
+        regs->rdi = end - 4;
+        host_fetch_reset();
+        CU_ASSERT(priv_emul_gp(current_vcpu(), regs));
+        CU_ASSERT_EQUAL(regs->rip, HANDLER + TRAP_PF);
+        CU_ASSERT_EQUAL(current_vcpu()->info->arch.cr2, end);
+    }
+    finish();
+}
+
 /* Page tables that map one page at LOW_VA, where 32-bit code can be. */
 #define LOW_VA 0x400000UL
 static struct frame *low_tables(struct vcpu *v, uint8_t **page)
@@ -480,6 +541,19 @@ static void test_code_segment__from_the_guests_table(void)
         host_fetch_reset();
         CU_ASSERT_EQUAL(priv_emul_gp(v, regs), i != 1);
         CU_ASSERT_EQUAL(regs->rip, i == 1 ? 1UL << 32 | (LOW_VA + 0x11) : LOW_VA + 0x12);
+    }
+    /* Operands of 32-bit code: an absolute address, a base register's lower half; six bytes. */
+    static const char *const code[] = {"\x0f\x01\x0d\x40\0\x40", "\x0f\x01\x40\x40"};
+    regs->cs = SEL_GUEST_CS32;
+    regs->rax = 1UL << 32 | LOW_VA;
+    for (unsigned i = 0; i < ARRAY_SIZE(code); i++) {
+        memcpy(page + 0x10, code[i], 7 - 3 * i);
+        memset(page + 0x40, 0x55, 16);
+        regs->rip = LOW_VA + 0x10;
+        host_fetch_reset();
+        CU_ASSERT(priv_emul_gp(v, regs));
+        CU_ASSERT_EQUAL(regs->rip, LOW_VA + 0x17 - 3 * i);
+        CU_ASSERT(!memcmp(page + 0x40, i ? "\0\0\0\0\xfe\xff\x55" : "\0\0\0\0\xff\xff\x55", 7));
     }
     v->pv.gdt[0] = v->pv.l4 = NULL;
     v->pv.gdt_entries = 0;
@@ -547,6 +621,8 @@ int main(void)
         CASE(test_string_io),
         CASE(test_string_io__fault_before_the_port_is_read),
         CASE(test_string_io__long_one_can_be_interrupted),
+        CASE(test_store_system__same_for_kernel_and_user),
+        CASE(test_store_system__fault_names_the_missing_page),
         CASE(test_code_segment__from_the_guests_table),
         CASE(test_random_instructions),
     };

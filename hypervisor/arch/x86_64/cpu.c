@@ -24,6 +24,7 @@ static const struct {
     [CPU_SMEP] = {7, 'b', 7, "smep"},        [CPU_XSAVE] = {1, 'c', 26, "xsave"},
     [CPU_PGE] = {1, 'd', 13, "pge"},         [CPU_X2APIC] = {1, 'c', 21, "x2apic"},
     [CPU_1GB] = {0x80000001, 'd', 26, "1g"}, [CPU_SMAP] = {7, 'b', 20, "smap"},
+    [CPU_UMIP] = {7, 'c', 2, "umip"},
 };
 
 static uint32_t features;
@@ -94,15 +95,17 @@ void cpu_init(unsigned cpu)
     if (cpu == 0) {
         detect();
     }
-    /* UMIP stays off: guests' user programs may use SGDT. */
     uint64_t cr4 = X86_CR4_PAE | X86_CR4_DE | X86_CR4_MCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
     cr4 |= cpu_has(CPU_PGE) ? X86_CR4_PGE : 0;
     cr4 |= cpu_has(CPU_SMEP) ? X86_CR4_SMEP : 0;
+    cr4 |= cpu_has(CPU_UMIP) ? X86_CR4_UMIP : 0;
     cr4 |= smap_on ? X86_CR4_SMAP : 0; /* decided after the first CPU has been here */
     cr4 |= cpu_has(CPU_XSAVE) ? X86_CR4_OSXSAVE : 0;
     if (cpu == 0) {
         protection_report("NX", "on"); /* boot.S stops without */
-        protection_report("SMEP", cpu_has(CPU_SMEP) ? "on" : "off: not in this processor");
+        static const char no[] = "off: not in this processor";
+        protection_report("SMEP", "%s", cpu_has(CPU_SMEP) ? "on" : no);
+        protection_report("UMIP", "%s", cpu_has(CPU_UMIP) ? "on" : no);
     }
     WRITE_CR(0, X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM |
                     X86_CR0_PG);

@@ -184,7 +184,7 @@ void uart_irq_enable(void);
 /* cpu.c */
 /* Control registers, EFER, PAT of this CPU; on the first one also find and log its features. */
 void cpu_init(unsigned cpu);
-enum cpu_feature { CPU_SMEP, CPU_XSAVE, CPU_PGE, CPU_X2APIC, CPU_1GB, CPU_SMAP };
+enum cpu_feature { CPU_SMEP, CPU_XSAVE, CPU_PGE, CPU_X2APIC, CPU_1GB, CPU_SMAP, CPU_UMIP };
 bool cpu_has(enum cpu_feature f);
 
 /* smap.c */

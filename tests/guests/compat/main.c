@@ -82,6 +82,15 @@ void test_main(void)
     f = run("\xea\x00\x00\x40\x00\x08\xe0", 7, true); /* far jump to the hypervisor's selector */
     CHECK_FAULT(f, VEC_GP, 0xe008);
 
+    /* sidt in memory, with an absolute address: the processor does it or, with UMIP, the
+     * hypervisor; then the way back. */
+    memset(code + 256, 0x55, 16);
+    f = run("\x0f\x01\x0d\x00\x01\x40\x00\xcd\x80", 9, true);
+    CHECK_FAULT(f, 0x80, 0);
+    CHECK_IS(f.regs.rip, LOW_VA + 9);
+    CHECK(code[256] != 0x55);
+    CHECK_IS(code[256 + 6], 0x55);
+
     /* Kernel mode in the same segment: syscall, then a fault that brings us back. */
     f = run("\x0f\x05\x0f\x0b", 4, false);
     CHECK_FAULT(f, VEC_UD, 0);

@@ -2,7 +2,8 @@
 /*
  * Privileged instructions of kernel and user mode: the control registers a kernel may see and
  * change, and a general protection fault (or invalid opcode) for all the rest, with nothing
- * changed.
+ * changed. Where the processor has UMIP, the instructions that tell where its tables are tell
+ * constants, in either mode.
  */
 #include "lib.h"
 
@@ -45,6 +46,42 @@ INSTRUCTION(do_vmcall, "vmcall")
 INSTRUCTION(do_vmmcall, "vmmcall")
 INSTRUCTION(do_rdtsc, "rdtsc")
 
+static uint8_t table[16]; /* limit, 2 bytes, and base */
+INSTRUCTION(do_sgdt, "sgdt (%%rax)")
+INSTRUCTION(do_sidt, "sidt (%%rax)")
+INSTRUCTION(do_sldt, "sldt %%rax")
+INSTRUCTION(do_str, "str %%rax")
+INSTRUCTION(do_smsw, "smsw %%rax")
+
+static uint64_t base_shown(struct fault f)
+{
+    CHECK_FAULT(f, NO_FAULT, 0);
+    uint64_t base;
+    memcpy(&base, table + 2, 8);
+    return base;
+}
+
+static bool has_umip(void)
+{
+    uint32_t eax = 7, ecx = 0;
+    __asm__ volatile("cpuid" : "+a"(eax), "+c"(ecx) : : "ebx", "edx");
+    return ecx >> 2 & 1;
+}
+
+static void store_system(struct fault (*try)(uint64_t (*fn)(uint64_t), uint64_t), uint64_t cr0)
+{
+    uint64_t at = (uint64_t)table;
+    memset(table, 0x55, sizeof(table));
+    CHECK_IS(base_shown(try(do_sgdt, at)), 0xfffffffffffe0000);
+    CHECK_IS(base_shown(try(do_sidt, at)), 0xffffffffffff0000);
+    CHECK_IS(table[0] | table[1] | (table[10] ^ 0x55), 0);
+    CHECK_IS(try(do_sldt, ~0UL).value, 0);
+    CHECK_IS(try(do_str, ~0UL).value, 0);
+    CHECK_IS(try(do_smsw, 0).value, cr0);
+    struct fault f = try(do_sgdt, 0x4321ffa);
+    CHECK(f.vector == VEC_PF && (f.error & ERR_W) && f.cr2 == 0x4321ffa);
+}
+
 void test_main(void)
 {
     user_tables_init();
@@ -75,6 +112,11 @@ void test_main(void)
     CHECK_FAULT(try_call(do_rdtsc, 0), NO_FAULT, 0);
     CHECK_FAULT(try_call(write_cr4, cr4), NO_FAULT, 0);
     CHECK_FAULT(try_user(do_rdtsc, 0), NO_FAULT, 0);
+
+    if (has_umip()) {
+        store_system(try_call, cr0);
+        store_system(try_user, cr0);
+    }
 
     static uint64_t (*const denied[])(uint64_t) = {read_cr8,  write_cr8, do_hlt,    do_lgdt,
                                                    do_lidt,   do_lldt,   do_ltr,    do_lmsw,
