@@ -15,7 +15,8 @@ HV_OBJ := $(HV_SRC:%=$(HVB)/%.o)
 # Only the compiler's own headers and <xen/...>: no header of the host's C library is in reach.
 HV_INCLUDE = -nostdinc -isystem $(shell $(CC) -print-file-name=include) -isystem $(HVB)/include \
              -I. -Ihypervisor -Ihypervisor/arch/x86_64
-# Indirect branches go through the thunks of arch/x86_64/retpoline.S.
+# Indirect branches go through the thunks of arch/x86_64/retpoline.S, and after the last link it is
+# looked that all do but the one by which a CPU starts.
 HV_BRANCHES = -fno-jump-tables $(if $(findstring clang,$(shell $(CC) --version)),\
                 -mretpoline -mretpoline-external-thunk,\
                 -mindirect-branch=thunk-extern -mindirect-branch-register)
@@ -60,7 +61,8 @@ $(HVB)/symbols0.o $(HVB)/symbols.o: %.o: %.S
 	@$(CC) -c -o $@ $<
 $(HVB)/paravane: $(HV_OBJ) $(HVB)/symbols.o $(HVB)/link.lds
 	@$(LD) $(HV_LDFLAGS) -T $(HVB)/link.lds -o $@ $(HV_OBJ) $(HVB)/symbols.o
-	@if objdump -d $@ | grep -E '[[:space:]](jmp|call)q?[[:space:]]+\*'; then \
+	@if objdump -d $@ | awk '/>:$$/ { at = $$2 } at != "<boot_long>:" && \
+	  /[[:space:]]l?(jmp|call)q?[[:space:]]+\*/ { print at, $$0; bad = 1 } END { exit !bad }'; then \
 	  echo 'indirect branches that a guest can train'; exit 1; fi
 $(HVB)/paravane.bin: $(HVB)/paravane
 	@echo '  IMAGE $@'
@@ -71,11 +73,17 @@ HVS := $(B)/unit/start
 HVS_SRC := $(addprefix hypervisor/,base/format.c base/lock.c base/cmdline.c boot/multiboot.c \
              arch/x86_64/memmap.c arch/x86_64/acpi.c) tests/unit/test_start.c
 HVS_OBJ := $(HVS_SRC:%=$(HVS)/%.o)
-UNIT_TESTS += $(HVS)/test_start
-$(HVS_OBJ): $(HVS)/%.o: % hypervisor/build.mk
+HVS_SPEC := $(addprefix hypervisor/,base/format.c base/cmdline.c base/protection.c \
+             arch/x86_64/speculation.c) \
+             tests/unit/test_speculation.c
+HVS_SPEC_OBJ := $(HVS_SPEC:%=$(HVS)/%.o)
+UNIT_TESTS += $(HVS)/test_start $(HVS)/test_speculation
+$(sort $(HVS_OBJ) $(HVS_SPEC_OBJ)): $(HVS)/%.o: % hypervisor/build.mk
 	@mkdir -p $(@D)
 	@$(CC) $(HOST_CFLAGS) $(SAN_CFLAGS) -DDEBUG_BUILD -MMD -MP -Itests/host -Ihypervisor -c -o $@ $<
 $(HVS)/test_start: $(HVS_OBJ)
+$(HVS)/test_speculation: $(HVS_SPEC_OBJ)
+$(HVS)/test_start $(HVS)/test_speculation:
 	@$(CC) $(SAN_CFLAGS) -o $@ $^ -lcunit
 
 # The table of command line options, as documentation.
@@ -83,4 +91,4 @@ $(HVS)/test_start: $(HVS_OBJ)
 options:
 	@awk -f scripts/options.awk hypervisor/base/cmdline.def
 
--include $(HV_OBJ:.o=.d) $(HVS_OBJ:.o=.d) $(HVB)/link.lds.d
+-include $(HV_OBJ:.o=.d) $(HVS_OBJ:.o=.d) $(HVS_SPEC_OBJ:.o=.d) $(HVB)/link.lds.d

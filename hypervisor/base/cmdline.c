@@ -13,7 +13,7 @@
 
 #define REJECTED_MAX 8
 
-enum option_type { STR, BOOL, UINT, SIZE };
+enum option_type { STR, BOOL, AUTO, UINT, SIZE };
 
 static const struct option {
     const char *name;
@@ -58,6 +58,20 @@ static bool parse_bool(const char *value, bool *result)
     return false;
 }
 
+static bool parse_auto(const char *value, enum option_auto *result)
+{
+    bool yes;
+    if (parse_bool(value, &yes)) {
+        *result = yes ? OPTION_YES : OPTION_NO;
+        return true;
+    }
+    if (!strcmp(value, "auto")) {
+        *result = OPTION_AUTO;
+        return true;
+    }
+    return false;
+}
+
 static bool parse_uint(const char *value, uint64_t *result)
 {
     const char *end;
@@ -65,6 +79,16 @@ static bool parse_uint(const char *value, uint64_t *result)
     bool good = end != value && !*end;
     *result = good ? n : *result;
     return good;
+}
+
+/* A word starts with the name of an option; the word may have - for _. */
+static bool same_name(const char *word, const char *name)
+{
+    while (*name && (*word == *name || (*word == '-' && *name == '_'))) {
+        word++;
+        name++;
+    }
+    return !*name;
 }
 
 /* One word "name" or "name=value". */
@@ -76,10 +100,11 @@ static bool parse_word(const char *word)
     for (unsigned i = 0; i < ARRAY_SIZE(options); i++) {
         const struct option *o = &options[i];
         void *field = (char *)&cmdline + o->offset;
-        if (strlen(o->name) == length && !memcmp(word, o->name, length)) {
+        if (strlen(o->name) == length && same_name(word, o->name)) {
             return o->type == STR
                        ? format(field, CMDLINE_STR_BYTES, "%s", value) < CMDLINE_STR_BYTES
                    : o->type == BOOL ? parse_bool(value, field)
+                   : o->type == AUTO ? parse_auto(value, field)
                    : o->type == UINT ? parse_uint(value, field)
                                      : cmdline_parse_size(value, field);
         }

@@ -11,6 +11,7 @@
 /* C types of the option types in cmdline.def. */
 typedef char cmdline_STR[CMDLINE_STR_BYTES];
 typedef bool cmdline_BOOL;
+typedef enum option_auto { OPTION_NO, OPTION_YES, OPTION_AUTO } cmdline_AUTO;
 typedef uint64_t cmdline_UINT;
 typedef uint64_t cmdline_SIZE;
 

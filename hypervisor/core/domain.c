@@ -135,7 +135,9 @@ static struct domain *domain_alloc(domid_t id)
     if (!d) {
         return NULL;
     }
+    static uint64_t serials;
     d->id = id;
+    d->serial = __atomic_add_fetch(&serials, 1, __ATOMIC_RELAXED);
     d->refs = 1;
     d->shutdown_code = DOMAIN_NO_CODE;
     d->life_lock = SPINLOCK_INIT(RANK_DOM_LIFE);

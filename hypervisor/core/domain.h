@@ -62,6 +62,7 @@ enum domain_state { DOM_ALIVE, DOM_DYING, DOM_DEAD };
 
 struct domain {
     domid_t id;                 /* constant */
+    uint64_t serial;            /* constant; no other domain ever has the same */
     bool privileged;            /* constant: the control domain */
     bool is_system;             /* constant: dom_xen, dom_io, idle; never runs guests */
     uint32_t refs;              /* atomic; the table holds one */

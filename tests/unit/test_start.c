@@ -215,6 +215,13 @@ static void test_cmdline(void)
     CU_ASSERT_FALSE(cmdline.noreboot);
     cmdline_parse("noreboot=maybe");
     CU_ASSERT_FALSE(cmdline.noreboot);
+    CU_ASSERT_EQUAL(cmdline.spec_ctrl, OPTION_AUTO);
+    cmdline_parse("spec-ctrl=no");
+    CU_ASSERT_EQUAL(cmdline.spec_ctrl, OPTION_NO);
+    cmdline_parse("spec_ctrl spec-ctr=no spec-ctrla=no");
+    CU_ASSERT_EQUAL(cmdline.spec_ctrl, OPTION_YES);
+    cmdline_parse("spec-ctrl=auto spec-ctrl=perhaps");
+    CU_ASSERT_EQUAL(cmdline.spec_ctrl, OPTION_AUTO);
 }
 
 static void test_cmdline_parse_size(void)

@@ -15,7 +15,8 @@ struct cpu_info {
     struct cpu_user_regs guest_regs;
     struct vcpu *current;
     uint32_t cpu;
-    uint32_t pad;
+    uint16_t verw; /* selector of a writable segment: operand of VERW */
+    uint16_t pad;
 };
 
 static inline struct cpu_info *cpu_info(void)

@@ -6,9 +6,11 @@
 #include "arch/layout.h"
 
 /* Offsets in struct cpu_user_regs and the size of struct cpu_info, asserted in trap_entry.c. */
+#define REGS_ERROR 120
 #define REGS_VECTOR 124
 #define REGS_CS 136
 #define REGS_ES 168
+#define CPU_INFO_VERW 212 /* from the start of struct cpu_info, as guest_regs is */
 #define CPU_INFO_BYTES 216
 
 #define TRAP_STUB_BYTES 16
@@ -16,6 +18,8 @@
 
 /* Whose instructions patch_code() puts in the place of the NOPs. */
 #define PATCH_SMAP 1
+#define PATCH_VERW 2
+#define PATCH_RSB 3
 
 #ifndef __ASSEMBLY__
 

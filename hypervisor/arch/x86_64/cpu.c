@@ -9,6 +9,7 @@
 #include "base/protection.h"
 #include "base/string.h"
 #include "machine.h"
+#include "speculation.h"
 
 #define XCR0_SUPPORTED 0xe7UL /* x87, SSE, AVX, AVX-512 */
 #define SLP_TYPE (7u << 10)
@@ -94,6 +95,7 @@ void cpu_init(unsigned cpu)
 {
     if (cpu == 0) {
         detect();
+        speculation_init();
     }
     uint64_t cr4 = X86_CR4_PAE | X86_CR4_DE | X86_CR4_MCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
     cr4 |= cpu_has(CPU_PGE) ? X86_CR4_PGE : 0;
@@ -115,6 +117,7 @@ void cpu_init(unsigned cpu)
     if (cpu_has(CPU_XSAVE)) {
         arch_xsetbv(arch_facts.xcr0_mask);
     }
+    speculation_init_cpu();
 }
 
 /* ---- ports ---- */

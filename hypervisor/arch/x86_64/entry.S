@@ -37,6 +37,19 @@
     .endr
 .endm
 
+/* Before the first return in C. */
+.macro ENTRY_FROM_GUEST
+    ONLY_WITH PATCH_RSB, 773f
+    call rsb_overwrite
+773:
+.endm
+
+/* On from here to `end`, which is near, only with the feature: patched in is a jump over a jump. */
+.macro ONLY_WITH feature, end
+    PATCHED \feature, 2, .byte 0xeb, 2
+    jmp \end
+.endm
+
     .section .text.entry, "ax"
 
 /* One stub of TRAP_STUB_BYTES per vector: an error code (0 where the processor pushes none) and the
@@ -68,6 +81,7 @@ trap:
     jz 1f
     .globl trap_guest
 trap_guest: /* rdi and rsp are at guest_regs */
+    ENTRY_FROM_GUEST
     call trap_from_guest
     jmp exit_to_guest
 1:  call trap_from_hyp
@@ -75,6 +89,7 @@ trap_guest: /* rdi and rsp are at guest_regs */
 
 trap_ist:
     SAVE_GPRS
+    ENTRY_FROM_GUEST
     call trap_on_ist
 trap_return:
     RESTORE_GPRS
@@ -107,14 +122,18 @@ syscall_stubs_end:
 
 syscall_entry:
     SAVE_GPRS
+    ENTRY_FROM_GUEST
     call upcall_syscall
     .globl exit_to_guest, iret_to_guest
 exit_to_guest:
     /* rsp is at guest_regs: upcall_exit may have switched to another vCPU, whose registers are in
      * the same place. */
     call upcall_exit
-    cmpl $VECTOR_SYSCALL, REGS_VECTOR(%rsp)
     RESTORE_GPRS
+    /* Clears what loads and stores have left in buffers of the processor; what follows only touches
+     * the guest's own. */
+    PATCHED PATCH_VERW, 5, verw CPU_INFO_VERW-REGS_ERROR(%rsp)
+    cmpl $VECTOR_SYSCALL, REGS_VECTOR-REGS_ERROR(%rsp)
     jne 1f
     /* A hypercall returns the way it came; C has made sure that rip is canonical and that cs and
      * ss are the flat selectors SYSRET loads. */
@@ -125,6 +144,20 @@ exit_to_guest:
 1:  add $8, %rsp
 iret_to_guest:
     iretq
+
+/* Fill the processor's record of calls, of 32 entries at most, with calls to a harmless loop. */
+    .globl rsb_overwrite
+rsb_overwrite:
+    mov $32, %ecx
+1:  call 3f
+2:  pause
+    lfence
+    jmp 2b
+3:  dec %ecx
+    jnz 1b
+    add $32 * 8, %rsp
+    lfence
+    ret
 
     .globl jump_to_stack
 jump_to_stack:

@@ -49,6 +49,8 @@ static inline maddr_t image_maddr(const void *symbol)
     return (vaddr_t)symbol - HYP_IMAGE_START + HYP_LOAD_PHYS;
 }
 
+/* entry.S: overwrite what the processor predicts returns by. */
+void rsb_overwrite(void);
 /* entry.S: go to fn with rsp = rdi = sp; there is no way back. */
 noreturn void jump_to_stack(void *sp, void (*fn)(void));
 

@@ -8,6 +8,7 @@
 #include "base/string.h"
 #include "core/domain.h"
 #include "machine.h"
+#include "speculation.h"
 
 /* ---- page tables ---- */
 
@@ -265,6 +266,9 @@ void arch_start_idle(struct vcpu *v)
     cpu_info()->current = v;
 }
 
+/* Serial number of the domain that ran last; 0 none. */
+static uint64_t last_domain[MAX_PCPUS];
+
 void arch_context_switch(struct vcpu *prev, struct vcpu *next)
 {
     unsigned cpu = arch_cpu_id();
@@ -290,6 +294,10 @@ void arch_context_switch(struct vcpu *prev, struct vcpu *next)
     }
     if (vcpu_is_idle(next)) {
         return;
+    }
+    if (last_domain[cpu] != next->domain->serial) {
+        last_domain[cpu] = next->domain->serial;
+        speculation_forget();
     }
     arch_load_gdt(next);
     if (next->pv.ldt_entries || window[cpu].ldt_pages) {

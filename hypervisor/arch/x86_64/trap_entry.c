@@ -12,10 +12,12 @@
 #include "machine.h"
 #include "pv-abi/abi.h"
 
+_Static_assert(offsetof(struct cpu_user_regs, error_code) == REGS_ERROR, "asm.h");
 _Static_assert(offsetof(struct cpu_user_regs, entry_vector) == REGS_VECTOR, "asm.h");
 _Static_assert(offsetof(struct cpu_user_regs, cs) == REGS_CS, "asm.h");
 _Static_assert(offsetof(struct cpu_user_regs, es) == REGS_ES, "asm.h");
 _Static_assert(sizeof(struct cpu_info) == CPU_INFO_BYTES, "asm.h");
+_Static_assert(offsetof(struct cpu_info, verw) == CPU_INFO_VERW, "asm.h");
 
 /* entry.S */
 extern const uint8_t trap_stubs[256][TRAP_STUB_BYTES];
@@ -140,6 +142,7 @@ void traps_init_cpu(unsigned cpu)
                      "m"(idtr), "r"(SEL_TSS), "r"(SEL_HYP_DS), "r"(0), "i"(SEL_HYP_CS)
                      : "rax", "memory");
     ldt_descriptor_set(0);
+    cpu_info()->verw = SEL_HYP_DS;
     fast_calls_init();
 }
 
