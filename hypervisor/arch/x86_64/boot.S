@@ -103,8 +103,11 @@ no_long_mode:
 
     .code64
 boot_long:
+    /* The first stack serves for one return, also where two CPUs do this at once. */
+    movabs $boot_stack + STACK_BYTES - CPU_INFO_BYTES, %rsp
     movabs $1f, %rax
-    jmp *%rax
+    push %rax
+    ret
 1:  mov cpu_start(%rip), %rax
     mov %rax, %cr3
     /* A stack is taken once: a CPU that comes when nobody waits for it any more finds none. */
