@@ -5,7 +5,7 @@
 HVU := $(B)/unit
 HVU_SRC := $(filter-out hypervisor/base/string.c, \
              $(wildcard $(addprefix hypervisor/,base/*.c core/*.c pv/*.c)) \
-             $(wildcard hypervisor/boot/elf.c))
+             $(wildcard hypervisor/boot/elf.c hypervisor/arch/x86_64/wx.c))
 HVU_HOST := $(wildcard tests/host/*.c) tests/unit/suite.c
 HVU_TESTS := $(shell grep -lE '"(host|suite).h"' tests/unit/test_*.c)
 HVU_PROGRAMS := $(HVU_TESTS:tests/unit/%.c=$(HVU)/%)

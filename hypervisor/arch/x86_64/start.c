@@ -7,7 +7,9 @@
 #include "base/assert.h"
 #include "base/cmdline.h"
 #include "base/log.h"
+#include "base/protection.h"
 #include "machine.h"
+#include "wx.h"
 
 #ifdef __clang__
 #define COMPILER __VERSION__
@@ -43,6 +45,20 @@ static void report_memory(void)
            arch_facts.max_mfn - 1);
 }
 
+static void check_tables(void)
+{
+    static struct wx wx;
+    wx_walk(&wx, hyp_cr3() >> PAGE_SHIFT);
+    if (wx.problem) {
+        panic("page tables at %lx: %s", wx.at, wx.problem);
+    }
+    printk(
+        "Page tables: %lu pages executable, %lu writable, %lu neither (%lu open to guests), none "
+        "both; %u stacks over guard pages\n",
+        wx.executable, wx.writable, wx.read_only, wx.user, wx.stacks);
+    protection_report("W^X", "on, checked");
+}
+
 static noreturn void start_on_percpu_stack(void)
 {
     traps_init_cpu(0);
@@ -53,6 +69,7 @@ static noreturn void start_on_percpu_stack(void)
     smp_start();
     irq_init();
     mmu_init_done();
+    check_tables();
     report_memory();
     upcall_boot(&boot_info);
 }
