@@ -26,11 +26,11 @@ static int l1_entry_get(uint64_t pte, struct domain *d, struct domain *foreign)
 
 int page_type_entry_get(unsigned level, uint64_t *pte, struct domain *d, struct domain *foreign)
 {
-    if (!(*pte & X86_PTE_P)) {
-        return 0;
-    }
     if (!pte_bits_ok(level, *pte, d)) {
         return -EINVAL;
+    }
+    if (!(*pte & X86_PTE_P)) {
+        return 0;
     }
     int rc = level == 1
                  ? l1_entry_get(*pte, d, foreign)

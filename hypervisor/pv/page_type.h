@@ -56,13 +56,23 @@ bool page_type_dismantle(struct frame *f);
 
 /* ---- what one entry may say, level by level: pure rules, no locks ---- */
 
+/* SAFETY: a processor with L1TF goes on with the address in an entry that is not present, as wide
+ * as it has addresses, and finds what the cache has there: it must be no RAM. Frame 0, which is
+ * nobody's, may be named, as an entry that is just 0 does, but not with all that a large page
+ * spans. Linux, for one, inverts the addresses in such entries. */
+static inline bool pte_absent_ok(unsigned level, uint64_t pte)
+{
+    maddr_t address = pte & X86_PTE_ADDR & ((1UL << arch_facts.maddr_bits) - 1);
+    return address >= arch_facts.absent_top || (!address && (level == 1 || !(pte & X86_PTE_PSE)));
+}
+
 /* True for the L4 slots only the hypervisor may fill. */
 static inline bool pte_slot_reserved(unsigned level, unsigned index)
 {
     return level == 4 && index >= HYP_L4_FIRST && index <= HYP_L4_LAST;
 }
 
-/* The entry's bits are allowed at this level for a table of d; a non-present entry always is. */
+/* The entry's bits are allowed at this level for a table of d. */
 static inline bool pte_bits_ok(unsigned level, uint64_t pte, const struct domain *d)
 {
     uint64_t allowed = X86_PTE_P | X86_PTE_RW | X86_PTE_US | X86_PTE_A | X86_PTE_D | X86_PTE_AVAIL |
@@ -70,7 +80,7 @@ static inline bool pte_bits_ok(unsigned level, uint64_t pte, const struct domain
                        (level == 1 && d->privileged ? X86_PTE_PWT | X86_PTE_PCD | X86_PTE_PAT : 0);
     /* Address bits beyond what the processor implements would be reserved-bit faults. */
     allowed |= X86_PTE_ADDR & ((1UL << arch_facts.maddr_bits) - 1);
-    return !(pte & X86_PTE_P) || !(pte & ~allowed);
+    return pte & X86_PTE_P ? !(pte & ~allowed) : pte_absent_ok(level, pte);
 }
 
 /* What is really stored for a guest's wish: the guest kernel runs at CPL 3, so user access is

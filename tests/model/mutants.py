@@ -75,6 +75,8 @@ MUTANTS = [
      "index <= HYP_L4_LAST;\n}\n\n/* The entry", "index < HYP_L4_LAST;\n}\n\n/* The entry"),
     ("large pages pass", "(level == 1 ? X86_PTE_G : 0) |",
      "(level == 1 ? X86_PTE_G : X86_PTE_PSE) |"),
+    ("absent entries may name RAM", "address >= arch_facts.absent_top ||",
+     "address < arch_facts.absent_top ||"),
     ("call gates pass", "        return *desc & DESC_S;\n", "        return true;\n"),
     ("descriptors go into any typed frame",
      "if ((type & TYPE_MASK) == TYPE_SEGDESC && (type & TYPE_COUNT_MASK)) {",

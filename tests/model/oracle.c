@@ -190,6 +190,9 @@ static void walk_table(struct frame *f, unsigned level)
                            (unsigned long)table, (unsigned long)child);
             }
             use_table(mfn_to_frame(child), level - 1);
+        } else if (PTE_MFN(entry[i]) && PTE_MFN(entry[i]) < HOST_FRAMES) {
+            model_fail("absent", "table %lx has %lx in slot %u", (unsigned long)table,
+                       (unsigned long)entry[i], i);
         }
     }
 }

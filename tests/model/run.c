@@ -355,6 +355,7 @@ static void create_control(void)
 void world_start(void)
 {
     host_start(MODEL_CPUS);
+    arch_facts.absent_top = HOST_FRAMES * PAGE_SIZE;
     frames_at_start = frame_free_count();
     oracle_start();
     host.models_tlb = true;

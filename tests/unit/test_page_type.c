@@ -221,6 +221,52 @@ static void test_entry__references_follow(void)
     tree_end(&t);
 }
 
+/* What a processor with L1TF could read from the cache. */
+static void test_entry__absent_names_no_ram(void)
+{
+    struct tree t = tree_make(1);
+    maddr_t ram = frame_to_mfn(t.data) << PAGE_SHIFT, top = HOST_FRAMES * PAGE_SIZE;
+    maddr_t beyond = 1UL << arch_facts.maddr_bits;
+    const struct frame *tables[] = {NULL, t.l1, t.l2, t.l3, t.l4};
+    /* Swap entry 5 of area 3 and PROT_NONE of pfn 0x1234 as Linux writes them. */
+    uint64_t swap = (~5UL << 14 >> 5) | 3UL << 59, none = (~0x1234000UL & X86_PTE_ADDR) | 0x165;
+    uint64_t good[] = {0, 0x60, top, top | X86_PTE_RW, swap, none & ~X86_PTE_P, beyond | top};
+    uint64_t bad[] = {ram, PAGE_SIZE, top - 8, ram | X86_PTE_RW | X86_PTE_NX, beyond | ram};
+    CU_ASSERT_EQUAL(pin(&t, t.l4, 4), 0);
+    for (unsigned level = 1; level <= 4; level++) {
+        struct frame *f = mfn_to_frame(frame_to_mfn(tables[level]));
+        for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+            arch_facts.absent_top = 0;
+            CU_ASSERT_EQUAL(set(&t, f, 300, bad[i]), 0);
+            CU_ASSERT_EQUAL(set(&t, f, 300, 0), 0);
+            arch_facts.absent_top = top;
+            CU_ASSERT_EQUAL(set(&t, f, 300, bad[i]), -EINVAL);
+            CU_ASSERT_EQUAL(entries(f)[300], 0);
+        }
+        for (unsigned i = 0; i < ARRAY_SIZE(good); i++) {
+            CU_ASSERT_EQUAL(set(&t, f, 300, good[i]), 0);
+            CU_ASSERT_EQUAL(entries(f)[300], good[i]);
+        }
+        /* Address 0 with the size of a large page. */
+        CU_ASSERT_EQUAL(set(&t, f, 300, X86_PTE_PSE), level == 1 ? 0 : -EINVAL);
+        CU_ASSERT_EQUAL(set(&t, f, 300, 0), 0);
+    }
+    CU_ASSERT_EQUAL(unpin(&t, t.l4), 0);
+    /* A frame with such an entry does not become a table, of any level, and keeps nothing. */
+    for (unsigned level = 1; level <= 4; level++) {
+        struct frame *f = mfn_to_frame(frame_to_mfn(tables[level]));
+        entries(f)[511] = ram;
+        CU_ASSERT_EQUAL(pin(&t, f, level), -EINVAL);
+        entries(f)[511] = swap;
+        CU_ASSERT_EQUAL(pin(&t, f, level), 0);
+        CU_ASSERT_EQUAL(unpin(&t, f), 0);
+        entries(f)[511] = 0;
+    }
+    arch_facts.absent_top = 0;
+    assert_untyped(&t);
+    tree_end(&t);
+}
+
 static void test_entry__accessed_and_dirty_kept_on_demand(void)
 {
     struct tree t = tree_make(1);
@@ -518,6 +564,7 @@ int main(void)
         CASE(test_pin__bad_entries_refused),
         CASE(test_entry__hypervisor_slots_untouchable),
         CASE(test_entry__references_follow),
+        CASE(test_entry__absent_names_no_ram),
         CASE(test_entry__accessed_and_dirty_kept_on_demand),
         CASE(test_retype__flushes_first),
         CASE(test_preemption__validation_and_dismantling),

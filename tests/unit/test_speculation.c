@@ -206,10 +206,20 @@ static void test_speculation_init(void)
     CU_ASSERT_STRING_EQUAL(row("weaknesses"), "Meltdown L1TF MDS Spectre");
     CU_ASSERT_STRING_EQUAL(row("IBRS"), "off: not in this processor");
     CU_ASSERT_STRING_EQUAL(row("VERW"), "on: before every guest runs");
+    CU_ASSERT_TRUE(speculation.absent);
     /* The MSR is read only where CPUID announces it; here it says that much is in order. */
     init_as("Cascade Lake");
     CU_ASSERT_EQUAL(msr_reads, 1);
     CU_ASSERT_STRING_EQUAL(open_to(speculation), "BS");
+    CU_ASSERT_FALSE(speculation.absent);
+    cmdline.pv_l1tf = OPTION_YES;
+    init_as("Cascade Lake");
+    CU_ASSERT_TRUE(speculation.absent);
+    cmdline.pv_l1tf = OPTION_NO;
+    init_as("Skylake server");
+    CU_ASSERT_FALSE(speculation.absent);
+    CU_ASSERT_STRING_EQUAL(row("L1TF entries"), "off: by option");
+    cmdline.pv_l1tf = OPTION_AUTO;
     /* Beyond its last leaf a processor answers nonsense, which is not looked at. */
     init_as("Zen 3");
     CU_ASSERT_FALSE(speculation.auto_ibrs);

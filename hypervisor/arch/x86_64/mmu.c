@@ -12,6 +12,7 @@
 #include "base/string.h"
 #include "core/frame.h"
 #include "machine.h"
+#include "speculation.h"
 
 /* Of entries above the last level, which decides what guests may do. */
 #define LINK_FLAGS (X86_PTE_P | X86_PTE_RW | X86_PTE_US | X86_PTE_A)
@@ -218,6 +219,7 @@ void mmu_init(const struct boot_info *info)
 {
     memmap_init(info, HYP_LOAD_PHYS >> PAGE_SHIFT, image_maddr(__image_end) >> PAGE_SHIFT);
     frame_table = (struct frame *)FRAMETABLE_START;
+    arch_facts.absent_top = speculation.absent ? arch_facts.max_mfn << PAGE_SHIFT : 0;
     hyp_l4 = mfn_to_virt(table_alloc());
     for (unsigned slot = HYP_L4_FIRST; slot <= HYP_L4_LAST; slot++) {
         hyp_l4[slot] = table_alloc() << PAGE_SHIFT | LINK_FLAGS;

@@ -106,6 +106,7 @@ struct speculation speculation_decide(const struct spec_words *w)
         .buffers = mds || taa || (caps & ARCH_RFDS_CLEAR),
         .branches = !(no & NO_BRANCHES),
     };
+    s.absent = cmdline.pv_l1tf == OPTION_AUTO ? s.l1tf : cmdline.pv_l1tf == OPTION_YES;
     if (cmdline.spec_ctrl == OPTION_NO) {
         return s;
     }
@@ -175,6 +176,9 @@ void speculation_init(void)
     report("RSB clearing", s->rsb, s->branches,
            s->rsb_entry ? "at every entry" : "before another domain runs");
     report("VERW", s->verw, s->buffers, "before every guest runs");
+    protection_report("L1TF entries", s->absent ? "on: guests' absent entries name no RAM"
+                                      : s->l1tf ? "off: by option"
+                                                : "off: not needed");
     if (s->rsb_entry) {
         patch_code(PATCH_RSB);
     }
