@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The domain element of a configuration and everything in it but the devices, which are in
- * devices.c; the public entry points; and the formatters that go with the configuration.
+ * devices.c, and the processors, which are in cputune.c; the public entry points; and the
+ * formatters that go with the configuration.
  *
  * A configuration is filled while the document is walked and then finished: defaults that depend
  * on other elements, limits that span elements, made-up identifiers.
@@ -79,7 +80,7 @@ static int read_description(struct xml_reader *reader, xmlNodePtr node)
     return xml_text(reader, node, &config_of(reader)->description);
 }
 
-/* --- memory and processors --------------------------------------------------------------- */
+/* --- memory ------------------------------------------------------------------------------ */
 
 /* An amount between the limits, in whole pages. */
 static int read_amount(struct xml_reader *reader, xmlNodePtr node, uint64_t *kib)
@@ -118,50 +119,6 @@ static int read_current_memory(struct xml_reader *reader, xmlNodePtr node)
 {
     loading_of(reader)->has_current_memory = true;
     return read_amount(reader, node, &config_of(reader)->current_memory_kib);
-}
-
-static int parse_vcpus(struct xml_reader *reader, xmlNodePtr node, const char *text,
-                       unsigned int *count)
-{
-    uint64_t number;
-
-    if (!value_number(text, &number) || number < 1 || number > CONFIG_MAX_VCPUS) {
-        return xml_error(reader, node, "'%.64s' is not a number of processors from 1 to %u", text,
-                         CONFIG_MAX_VCPUS);
-    }
-    *count = (unsigned int)number;
-    return 0;
-}
-
-static int read_vcpu(struct xml_reader *reader, xmlNodePtr node)
-{
-    static const char *const placements[] = {"static", NULL};
-    struct vane_config *config = config_of(reader);
-    char *current = NULL;
-    char *text;
-    int rc = xml_word(reader, node, &text);
-
-    if (rc != 0) {
-        return rc;
-    }
-    rc = parse_vcpus(reader, node, text, &config->vcpus);
-    free(text);
-    if (rc == 0) {
-        rc = xml_attribute_choice(reader, node, "placement", placements, NULL);
-    }
-    if (rc == 0) {
-        rc = xml_attribute(reader, node, "current", &current);
-    }
-    if (rc == 0 && current != NULL) {
-        loading_of(reader)->has_current_vcpus = true;
-        rc = parse_vcpus(reader, node, current, &config->current_vcpus);
-        if (rc == 0 && config->current_vcpus > config->vcpus) {
-            rc = xml_error(reader, node, "current='%u' is more than the %u there are",
-                           config->current_vcpus, config->vcpus);
-        }
-    }
-    free(current);
-    return rc;
 }
 
 /* --- what it runs ------------------------------------------------------------------------ */
@@ -354,9 +311,6 @@ static int finish(struct xml_reader *reader, xmlNodePtr root)
                          " KiB",
                          config->current_memory_kib, config->memory_kib);
     }
-    if (!loading->has_current_vcpus) {
-        config->current_vcpus = config->vcpus;
-    }
     if (config->cmdline == NULL) {
         config->cmdline = strdup("");
         if (config->cmdline == NULL) {
@@ -370,7 +324,7 @@ static int read_domain(struct xml_reader *reader, xmlNodePtr root)
 {
     static const char *const types[] = {"xen", NULL};
     static const char *const unit[] = {"unit", NULL};
-    static const char *const vcpu[] = {"placement", "current", NULL};
+    static const char *const vcpu[] = {"placement", "current", "cpuset", NULL};
     static const char *const offset[] = {"offset", NULL};
     static const struct xml_rule rules[] = {
         {"name", NULL, false, read_name},
@@ -380,7 +334,8 @@ static int read_domain(struct xml_reader *reader, xmlNodePtr root)
         {"metadata", NULL, false, xml_read_anything},
         {"memory", unit, false, read_memory},
         {"currentMemory", unit, false, read_current_memory},
-        {"vcpu", vcpu, false, read_vcpu},
+        {"vcpu", vcpu, false, config_read_vcpu},
+        {"cputune", NULL, false, config_read_cputune},
         {"os", NULL, false, read_os},
         {"features", NULL, false, read_features},
         {"clock", offset, false, read_clock},
@@ -403,6 +358,9 @@ static int read_domain(struct xml_reader *reader, xmlNodePtr root)
     if (rc == 0) {
         rc = finish(reader, root);
     }
+    if (rc == 0) {
+        rc = config_finish_vcpus(reader, root);
+    }
     return rc != 0 ? rc : config_finish_devices(reader);
 }
 
@@ -413,7 +371,7 @@ int config_parse(const char *name, const void *data, size_t bytes, struct vane_c
     static const char *const attributes[] = {"type", "id", NULL};
     static const struct xml_rule domain = {"domain", attributes, false, read_domain};
     struct vane_config *config = calloc(1, sizeof(*config));
-    struct loading loading = {.config = config};
+    struct loading loading = {.config = config, .cpuset = cpuset_all()};
     struct xml_reader reader = {.target = &loading};
 
     if (config == NULL) {

@@ -15,10 +15,12 @@
 #include <stdint.h>
 
 #include "dom0-tools/base/err.h"
+#include "dom0-tools/config/cpuset.h"
 
 #define CONFIG_MAX_FILE_BYTES (1u << 20)
 #define CONFIG_MAX_DEPTH 16
 #define CONFIG_MAX_VCPUS 128
+#define CONFIG_MAX_WEIGHT 65535
 #define CONFIG_MAX_MEMORY_KIB (16ull << 30) /* 16 TiB */
 #define CONFIG_MIN_MEMORY_KIB (4ull << 10)  /* 4 MiB: less holds no kernel */
 #define CONFIG_MAX_DISKS 64
@@ -69,6 +71,9 @@ struct vane_config {
     uint64_t current_memory_kib; /* <currentMemory>: what it starts with; <= memory_kib */
     unsigned int vcpus;          /* most virtual processors; 1..CONFIG_MAX_VCPUS */
     unsigned int current_vcpus;  /* those online at start; 1..vcpus */
+    unsigned int weight;         /* <shares>: part of the pcpus; 0: the hypervisor's usual one */
+    unsigned int cap;            /* percent of a pcpu it never gets more than; 0: none */
+    struct cpuset pins[CONFIG_MAX_VCPUS]; /* pcpus each may run on, not yet fitted to a machine */
 
     char *kernel;  /* bzImage or ELF; absolute path; never NULL */
     char *ramdisk; /* absolute path; NULL if absent */

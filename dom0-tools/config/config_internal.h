@@ -10,10 +10,14 @@
 
 /* xml_reader.target of a domain document. */
 struct loading {
-    struct vane_config *config; /* what is being filled */
-    bool has_current_memory;    /* <currentMemory> was there */
-    bool has_current_vcpus;     /* vcpu's current= was there */
-    unsigned int console_count; /* consoles described; the guest gets one in any case */
+    struct vane_config *config;    /* what is being filled */
+    bool has_current_memory;       /* <currentMemory> was there */
+    bool has_current_vcpus;        /* vcpu's current= was there */
+    struct cpuset cpuset;          /* vcpu's cpuset=, for vCPUs without a pin of their own */
+    uint64_t period_us;            /* of the domain's bandwidth limit */
+    uint64_t quota_us;             /* 0: no limit */
+    bool pinned[CONFIG_MAX_VCPUS]; /* there is a <vcpupin> for it */
+    unsigned int console_count;    /* consoles described; the guest gets one in any case */
 };
 
 static inline struct loading *loading_of(struct xml_reader *reader)
@@ -26,6 +30,13 @@ int config_read_devices(struct xml_reader *reader, xmlNodePtr node);
 
 /* devices.c: makes up addresses for the interfaces without one. */
 int config_finish_devices(struct xml_reader *reader);
+
+/* cputune.c: take <vcpu> and <cputune>. */
+int config_read_vcpu(struct xml_reader *reader, xmlNodePtr node);
+int config_read_cputune(struct xml_reader *reader, xmlNodePtr node);
+
+/* cputune.c: what depends on both. */
+int config_finish_vcpus(struct xml_reader *reader, xmlNodePtr root);
 
 /* config.c: fills `bytes` random bytes. Errors: -errno of the kernel, reported. */
 int config_random(struct xml_reader *reader, void *data, size_t bytes);

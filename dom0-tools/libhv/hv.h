@@ -86,6 +86,26 @@ int hv_vcpu_get_context(struct hv *hv, uint32_t domid, uint32_t vcpu,
                         struct vcpu_guest_context *context);
 int hv_vcpu_info(struct hv *hv, uint32_t domid, uint32_t vcpu, struct xen_domctl_getvcpuinfo *info);
 
+/* --- processors and shares --------------------------------------------------------------- */
+
+#define HV_MAX_PCPUS 256u
+#define HV_CPUMAP_BYTES (HV_MAX_PCPUS / 8)
+
+/* A domain's part of the processors. */
+struct hv_share {
+    uint32_t weight; /* relative to other domains; 1 to HV_MAX_WEIGHT */
+    uint32_t cap;    /* percent of one pcpu it never gets more than; 0: none */
+};
+#define HV_MAX_WEIGHT 65535u
+
+int hv_share_get(struct hv *hv, uint32_t domid, struct hv_share *share);
+int hv_share_set(struct hv *hv, uint32_t domid, const struct hv_share *share);
+/* The pcpus a vCPU may run on, bit n of byte n / 8 for pcpu n; zeros where there is no pcpu. */
+int hv_vcpu_affinity_get(struct hv *hv, uint32_t domid, uint32_t vcpu,
+                         uint8_t map[HV_CPUMAP_BYTES]);
+int hv_vcpu_affinity_set(struct hv *hv, uint32_t domid, uint32_t vcpu,
+                         const uint8_t map[HV_CPUMAP_BYTES]);
+
 /* --- the machine ------------------------------------------------------------------------- */
 
 int hv_physinfo(struct hv *hv, struct xen_sysctl_physinfo *info);

@@ -134,6 +134,69 @@ static int check_actions(const struct vane_config *config, struct err *err)
     return 0;
 }
 
+/* Fits a vCPU's pin to the machine. */
+static int fit_pin(const struct vane_config *config, unsigned int vcpu, unsigned int pcpus,
+                   struct cpuset *set, struct err *err)
+{
+    int rc;
+
+    *set = config->pins[vcpu];
+    rc = cpuset_fit(set, pcpus, err);
+    return rc == 0 ? 0 : err_prefix(err, "the pin of vCPU %u", vcpu);
+}
+
+static int check_processors(struct life *life, const struct vane_config *config, struct err *err)
+{
+    struct xen_sysctl_physinfo info;
+    struct cpuset set;
+    int rc = hv_physinfo(life->hv, &info);
+
+    if (rc != 0) {
+        return err_set_errno(err, -rc, "cannot ask the hypervisor for its processors");
+    }
+    if (config->cap > 100 * info.nr_cpus) {
+        return err_set(err, EBADMSG, "a cap of %u %% is more than the %u %% of all %u processors",
+                       config->cap, 100 * info.nr_cpus, info.nr_cpus);
+    }
+    for (unsigned int i = 0; i < config->vcpus && rc == 0; i++) {
+        rc = fit_pin(config, i, info.nr_cpus, &set, err);
+    }
+    if (rc != 0) {
+        err->number = EBADMSG;
+        rc = -EBADMSG;
+    }
+    return rc;
+}
+
+/* Gives a new domain its share and its pins, where the configuration has some. */
+static int set_processors(struct life *life, const struct vane_config *config, uint32_t domid,
+                          struct err *err)
+{
+    struct xen_sysctl_physinfo info;
+    struct hv_share share;
+    struct cpuset set;
+    int rc = 0;
+
+    if (config->weight != 0 || config->cap != 0) {
+        rc = hv_share_get(life->hv, domid, &share);
+        if (rc == 0) {
+            share.weight = config->weight != 0 ? config->weight : share.weight;
+            share.cap = config->cap;
+            rc = hv_share_set(life->hv, domid, &share);
+        }
+    }
+    if (rc == 0) {
+        rc = hv_physinfo(life->hv, &info);
+    }
+    for (unsigned int i = 0; i < config->vcpus && rc == 0; i++) {
+        if (config->pins[i].named != 0) {
+            rc = fit_pin(config, i, info.nr_cpus, &set, err);
+            rc = rc != 0 ? rc : hv_vcpu_affinity_set(life->hv, domid, i, set.bits);
+        }
+    }
+    return rc == 0 ? 0 : err_set_errno(err, -rc, "the hypervisor refuses share or pins");
+}
+
 static int check_memory(struct life *life, const struct vane_config *config, struct err *err)
 {
     uint64_t need = frames_of(config->current_memory_kib) + OVERHEAD_FRAMES +
@@ -189,6 +252,9 @@ int life_check(struct life *life, const struct vane_config *config,
         rc = check_memory(life, config, err);
     }
     if (rc == 0) {
+        rc = check_processors(life, config, err);
+    }
+    if (rc == 0) {
         rc = device_check(life->xs, config, err);
     }
     return rc;
@@ -236,6 +302,9 @@ static int complete(struct life *life, const struct vane_config *config,
     };
     int rc = builder_build(life->hv, image, &guest, err);
 
+    if (rc == 0) {
+        rc = set_processors(life, config, domid, err);
+    }
     if (rc == 0) {
         rc = device_finish(devices, err);
     }

@@ -189,6 +189,17 @@ static void print_cell(const struct vane_table *table, size_t column, const char
     fputs(last ? "\n" : "  ", stdout);
 }
 
+void vane_table_free(struct vane_table *table)
+{
+    for (size_t i = 0; table != NULL && i < table->cell_count; i++) {
+        free(table->cells[i]);
+    }
+    if (table != NULL) {
+        free(table->cells);
+    }
+    free(table);
+}
+
 int vane_table_print(struct vane_table *table)
 {
     for (size_t i = 0; i < table->column_count; i++) {
@@ -197,10 +208,6 @@ int vane_table_print(struct vane_table *table)
     for (size_t i = 0; i < table->cell_count; i++) {
         print_cell(table, i % table->column_count, table->cells[i]);
     }
-    for (size_t i = 0; i < table->cell_count; i++) {
-        free(table->cells[i]);
-    }
-    free(table->cells);
-    free(table);
+    vane_table_free(table);
     return flushed();
 }

@@ -4,7 +4,8 @@
  *
  * Every command is one row of struct vane_command; help, manual page and completion are made from
  * the rows, so nothing about a command is written twice. Rows stand in groups, one array a source
- * file: see.c (list, info, dmesg ...), life.c (create, destroy ...), image.c (unpack-kernel ...).
+ * file: see.c (list, info, dmesg ...), life.c (create, destroy ...), cpu.c (sched, vcpu-set ...),
+ * image.c (unpack-kernel ...).
  * The frame parses options and counts operands before run() is called; run() reports its failure
  * through vane_error() or vane_fail() and returns the exit status.
  */
@@ -64,6 +65,7 @@ struct vane_command {
 /* The groups; each ends with a row whose name is NULL. */
 extern const struct vane_command vane_commands_see[];   /* see.c */
 extern const struct vane_command vane_commands_life[];  /* life.c */
+extern const struct vane_command vane_commands_cpu[];   /* cpu.c */
 extern const struct vane_command vane_commands_image[]; /* image.c */
 
 /* Value of an option by its letter: NULL if not given, "" for a switch that is. */
@@ -98,6 +100,9 @@ struct vane_table *vane_table_new(const char *const headings[], size_t column_co
 /* Adds the next cell, row by row. */
 void vane_table_cell(struct vane_table *table, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Frees a table that is not to be printed; NULL is fine. */
+void vane_table_free(struct vane_table *table);
 
 /* Prints and frees. Returns: VANE_OK, or VANE_FAILURE when standard output cannot be written. */
 int vane_table_print(struct vane_table *table);

@@ -5,14 +5,14 @@
 
 # guest_xml NAME NUMBER: /tmp/NAME.xml, a guest with address 10.77.0.NUMBER and a disk of its own.
 # The variables KERNEL, MEMORY (MiB), EXTRA (kernel arguments), ON_POWEROFF, ON_REBOOT, ON_CRASH,
-# DISK and BRIDGE_NAME replace what is usual.
+# VCPU (elements), DISK and BRIDGE_NAME replace what is usual.
 guest_xml()
 {
     cat >"/tmp/$1.xml" <<END
 <domain type='xen'>
   <name>$1</name>
   <memory unit='MiB'>${MEMORY:-160}</memory>
-  <vcpu>1</vcpu>
+  ${VCPU:-<vcpu>1</vcpu>}
   <os>
     <type arch='x86_64' machine='xenpv'>linux</type>
     <kernel>${KERNEL:-/boot/guest/vmlinuz}</kernel>

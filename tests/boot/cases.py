@@ -278,6 +278,7 @@ def all_tests():
         Test("rounds", "rounds", weight=8, limit=2400),
         Test("badinput", "badinput", weight=6, limit=2400),
         Test("store", "store", weight=2),
+        Test("cpus", "cpus", weight=4),
         Guests("guests", "guests", weight=7),
         Alone("alone"),
         Torture("torture", "torture", weight=4),

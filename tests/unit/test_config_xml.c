@@ -144,6 +144,43 @@ static void test_config_parse__everything(void)
     config_free(c);
 }
 
+/* What vCPU `vcpu` of the configuration may run on, on a machine with eight pcpus. */
+static const char *pins_of(unsigned int vcpu)
+{
+    static char text[CPUSET_TEXT_BYTES];
+
+    cpuset_format(&config->pins[vcpu], 8, text);
+    return text;
+}
+
+static void test_config_parse__processors(void)
+{
+    CU_ASSERT_EQUAL_FATAL(parse(HEAD "<cputune><vcpupin vcpu='1' cpuset='0-3,^2'/>"
+                                     "<shares>512</shares>"
+                                     "<vcpupin vcpu='3' cpuset='all'></vcpupin>"
+                                     "<global_period>50000</global_period>"
+                                     "<global_quota>12500</global_quota></cputune>"
+                                     "<vcpu cpuset='4-5' current='2'>4</vcpu>" TAIL),
+                          0);
+    CU_ASSERT_EQUAL(config->vcpus, 4);
+    CU_ASSERT_EQUAL(config->current_vcpus, 2);
+    CU_ASSERT_EQUAL(config->weight, 512);
+    CU_ASSERT_EQUAL(config->cap, 25);
+    CU_ASSERT_STRING_EQUAL(pins_of(0), "4-5");
+    CU_ASSERT_STRING_EQUAL(pins_of(1), "0-1,3");
+    CU_ASSERT_STRING_EQUAL(pins_of(2), "4-5");
+    CU_ASSERT_STRING_EQUAL(pins_of(3), "all");
+    config_free(config);
+    CU_ASSERT_EQUAL_FATAL(parse(HEAD "<cputune><global_quota>250000</global_quota></cputune>" TAIL),
+                          0);
+    CU_ASSERT_EQUAL(config->cap, 250); /* the period's default is 100 ms */
+    CU_ASSERT_STRING_EQUAL(pins_of(0), "all");
+    config_free(config);
+    accepted(HEAD "<cputune/>" TAIL);
+    accepted(HEAD
+             "<cputune><shares>65535</shares><global_period>1000</global_period></cputune>" TAIL);
+}
+
 static void test_config_parse__defaults(void)
 {
     uint8_t uuid[16];
@@ -151,6 +188,8 @@ static void test_config_parse__defaults(void)
     CU_ASSERT_EQUAL_FATAL(parse(HEAD TAIL), 0);
     CU_ASSERT_EQUAL(config->vcpus, 1);
     CU_ASSERT_EQUAL(config->current_vcpus, 1);
+    CU_ASSERT_EQUAL(config->weight + config->cap, 0);
+    CU_ASSERT_STRING_EQUAL(pins_of(0), "all");
     CU_ASSERT_EQUAL(config->current_memory_kib, 65536);
     CU_ASSERT_STRING_EQUAL(config->cmdline, "");
     CU_ASSERT_PTR_NULL(config->ramdisk);
@@ -190,7 +229,9 @@ static void test_config_parse__unknown_words(void)
             "t.xml:6: <interface>: unknown element <bandwidth>");
     refused(HEAD "<vcpu><b>1</b></vcpu>" TAIL, "t.xml:5: <vcpu>: unknown element <b>");
     refused("<domain type='xen' x='1'/>", "t.xml:1: <domain>: unknown attribute 'x'");
-    refused(HEAD "<vcpu cpuset='1'>1</vcpu>" TAIL, "t.xml:5: <vcpu>: unknown attribute 'cpuset'");
+    refused(HEAD "<vcpu cpus='1'>1</vcpu>" TAIL, "t.xml:5: <vcpu>: unknown attribute 'cpus'");
+    refused(HEAD "<cputune><emulatorpin cpuset='1'/></cputune>" TAIL,
+            "t.xml:5: <cputune>: unknown element <emulatorpin>");
     refused(DEVICES("<disk><driver cache='none'/></disk>"),
             "t.xml:6: <driver>: unknown attribute 'cache'");
     refused(DEVICES("<disk>\n<readonly x='1'/></disk>"),
@@ -227,6 +268,32 @@ static void test_config_parse__missing(void)
     refused(DEVICES("<interface type='bridge'/>"),
             "t.xml:6: <interface>: element <source> is missing");
     refused(HEAD "<vcpu/>" TAIL, "t.xml:5: <vcpu>: is empty");
+}
+
+#define CPUTUNE(text) HEAD "<cputune>\n" text "</cputune>" TAIL
+
+static void test_config_parse__bad_processors(void)
+{
+    refused(HEAD "<vcpu cpuset='3-1'>2</vcpu>" TAIL, "t.xml:5: <vcpu>: cpuset='3-1' is no list");
+    refused(HEAD "<vcpu cpuset='256'>2</vcpu>" TAIL, "t.xml:5: <vcpu>: cpuset='256' is no list");
+    refused(CPUTUNE("<shares>0</shares>"), "t.xml:6: <shares>: '0' is not a number from 1 to");
+    refused(CPUTUNE("<shares>65536</shares>"), "t.xml:6: <shares>: '65536' is not a number");
+    refused(CPUTUNE("<global_quota>-1</global_quota>"), "t.xml:6: <global_quota>: '-1' is not");
+    refused(CPUTUNE("<global_quota>999</global_quota>"), "t.xml:6: <global_quota>: '999' is not");
+    refused(CPUTUNE("<global_period>0</global_period>"), "t.xml:6: <global_period>: '0' is not");
+    refused(CPUTUNE("<global_period>1000000</global_period><global_quota>1000</global_quota>"),
+            "t.xml:5: <cputune>: <global_quota> of 1000 in a period of 1000000");
+    refused(CPUTUNE("<global_period>1000</global_period><global_quota>256000000</global_quota>"),
+            "t.xml:5: <cputune>: <global_quota> of 256000000 in a period of 1000");
+    refused(CPUTUNE("<vcpupin cpuset='0'/>"), "t.xml:6: <vcpupin>: attribute 'vcpu' is missing");
+    refused(CPUTUNE("<vcpupin vcpu='0'/>"), "t.xml:6: <vcpupin>: attribute 'cpuset' is missing");
+    refused(CPUTUNE("<vcpupin vcpu='x' cpuset='0'/>"), "t.xml:6: <vcpupin>: vcpu='x' is not");
+    refused(CPUTUNE("<vcpupin vcpu='128' cpuset='0'/>"), "t.xml:6: <vcpupin>: vcpu='128' is not");
+    refused(CPUTUNE("<vcpupin vcpu='0' cpuset='a'/>"), "t.xml:6: <vcpupin>: cpuset='a' is no");
+    refused(CPUTUNE("<vcpupin vcpu='0' cpuset='0'/>\n<vcpupin vcpu='0' cpuset='1'/>"),
+            "t.xml:7: <vcpupin>: vCPU 0 is pinned for the second time");
+    refused(CPUTUNE("<vcpupin vcpu='1' cpuset='0'/>"),
+            "t.xml:1: <domain>: <vcpupin> names vCPU 1 of 1, which count from 0");
 }
 
 static void test_config_parse__bad_values(void)
@@ -439,6 +506,8 @@ int main(void)
     static CU_TestInfo tests[] = {
         {"the example", test_config_load__example},
         {"everything there is", test_config_parse__everything},
+        {"processors", test_config_parse__processors},
+        {"bad processors", test_config_parse__bad_processors},
         {"defaults", test_config_parse__defaults},
         {"unknown words", test_config_parse__unknown_words},
         {"missing parts", test_config_parse__missing},

@@ -100,13 +100,26 @@ static void test_vane__usage(void)
     fails("shutdown -t -5 x", 2, "-t takes a number from 1");
     fails("shutdown -t 5x x", 2, "-t takes a number from 1");
     fails("shutdown --timeout=99999999999999999999 x", 2, "-t takes a number from 1");
+    fails("sched --weight=0 x", 2, "-w takes a number from 1 to 65535, not '0'");
+    fails("sched --weight=65536 x", 2, "-w takes a number from 1 to 65535");
+    fails("sched --cap=-1 x", 2, "-c takes a number from 0");
+    fails("sched --cap=50", 2, "sched: missing operand: DOMAIN");
+    fails("vcpu-set x", 2, "vcpu-set: missing operand: DOMAIN N");
+    fails("vcpu-set x 0", 2, "a number of vCPUs from 1 on is needed, not '0'");
+    fails("vcpu-set x 4294967297", 2, "a number of vCPUs from 1 on is needed");
+    fails("vcpu-set -t 0 x 1", 2, "-t takes a number from 1");
+    fails("vcpu-pin x 0", 2, "vcpu-pin: missing operand: DOMAIN VCPU CPUS");
+    fails("vcpu-pin x some 0", 2, "the number of a vCPU or 'all' is needed, not 'some'");
+    fails("vcpu-pin x all 3-1", 2, "'3-1' is no list of processors");
+    fails("vcpu-pin x 0 256", 2, "'256' is no list of processors");
 }
 
 static void test_vane__help(void)
 {
     static const char *const commands[] = {
-        "list",    "info",     "dmesg",  "version", "pause",    "unpause",      "create",
-        "destroy", "shutdown", "reboot", "console", "validate", "unpack-kernel"};
+        "list",          "info",    "dmesg",     "version",  "pause",   "unpause",
+        "create",        "destroy", "shutdown",  "reboot",   "console", "validate",
+        "unpack-kernel", "sched",   "vcpu-list", "vcpu-set", "vcpu-pin"};
     static char page[sizeof(out)];
 
     CU_ASSERT_EQUAL(vane("--generate-man"), 0);
@@ -124,7 +137,7 @@ static void test_vane__help(void)
         snprintf(text, sizeof(text), "%s --help", commands[i]);
         CU_ASSERT_EQUAL(vane(text), 0);
         CU_ASSERT_PTR_NOT_NULL(strstr(out, "print this text"));
-        snprintf(text, sizeof(text), "\n.SS %.6s", commands[i]);
+        snprintf(text, sizeof(text), "\n.SS %.4s", commands[i]);
         CU_ASSERT_PTR_NOT_NULL(strstr(page, text));
     }
     CU_ASSERT_EQUAL(vane("--version"), 0);
@@ -143,9 +156,14 @@ static void test_vane__completion(void)
         const char *words;
         const char *answer;
     } cases[] = {
-        {"un", "unpause unpack-kernel\n"},  {"help des", "destroy\n"},
-        {"list --j", "--json\n"},           {"create --dr", "--dry-run\n"},
-        {"validate vane.b", "vane.bash\n"}, {"nonsense x", "\n"},
+        {"un", "unpause unpack-kernel\n"},
+        {"help des", "destroy\n"},
+        {"list --j", "--json\n"},
+        {"vcpu-", "vcpu-list vcpu-set vcpu-pin\n"},
+        {"sched --", "--help --json --weight --cap\n"},
+        {"create --dr", "--dry-run\n"},
+        {"validate vane.b", "vane.bash\n"},
+        {"nonsense x", "\n"},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -232,9 +250,25 @@ static void test_vane__output_full(void)
 /* Where there is no hypervisor, every command that needs one says so and nothing else. */
 static void test_vane__no_hypervisor(void)
 {
-    static const char *const commands[] = {"list",       "list --json", "info",      "info x",
-                                           "dmesg",      "pause x",     "unpause x", "destroy x",
-                                           "shutdown x", "reboot x",    "console x"};
+    static const char *const commands[] = {"list",
+                                           "list --json",
+                                           "info",
+                                           "info x",
+                                           "dmesg",
+                                           "pause x",
+                                           "unpause x",
+                                           "destroy x",
+                                           "shutdown x",
+                                           "reboot x",
+                                           "console x",
+                                           "sched",
+                                           "sched --json x",
+                                           "sched -w 1 x",
+                                           "vcpu-list",
+                                           "vcpu-list x",
+                                           "vcpu-set x 1",
+                                           "vcpu-pin x 0 0-3,^2",
+                                           "vcpu-pin x all all"};
 
     if (access("/dev/xen/privcmd", F_OK) == 0) {
         printf("(skipped: this machine has a hypervisor) ");
