@@ -6,7 +6,7 @@ DT_B := $(B)/dom0-tools
 DT_PKGS := libxml-2.0 json-c zlib liblzma liblz4 libzstd
 DT_CFLAGS := $(HOST_CFLAGS) $(shell pkg-config --cflags $(DT_PKGS))
 DT_LIBS := $(shell pkg-config --libs $(DT_PKGS)) -lbz2 -llzo2 -lxencall -lxenforeignmemory \
-           -lxenevtchn -lxengnttab -lxenstore -lxentoollog -lutil \
+           -lxenevtchn -lxengnttab -lxenhypfs -lxenstore -lxentoollog -lutil \
            -Wl,--push-state,--no-as-needed -lgcc_s -Wl,--pop-state
 # libgcc_s: libxenstore ends its reader thread with pthread_cancel(), which loads it by name at that
 # moment; linked, it is found by whoever collects the libraries of an image.

@@ -35,7 +35,7 @@ static void ignore_message(xentoollog_logger *logger, xentoollog_level level, in
     (void)list;
 }
 
-static xentoollog_logger quiet = {.vmessage = ignore_message};
+xentoollog_logger hv_quiet = {.vmessage = ignore_message};
 
 int hv_open(struct hv **out)
 {
@@ -46,11 +46,11 @@ int hv_open(struct hv **out)
     if (hv == NULL) {
         return -ENOMEM;
     }
-    hv->call = xencall_open(&quiet, 0);
+    hv->call = xencall_open(&hv_quiet, 0);
     if (hv->call == NULL) {
         goto undo;
     }
-    hv->memory = xenforeignmemory_open(&quiet, 0);
+    hv->memory = xenforeignmemory_open(&hv_quiet, 0);
     if (hv->memory == NULL) {
         goto undo;
     }

@@ -124,6 +124,15 @@ int hv_changeset(struct hv *hv, char *text, size_t text_bytes);
 int hv_command_line(struct hv *hv, char *text, size_t text_bytes);
 int hv_sched_id(struct hv *hv, uint32_t *id);
 
+/* A text the hypervisor shows, such as the state of a protection. */
+struct hv_text {
+    char name[64];
+    char value[256];
+};
+/* Reads the texts of a folder, such as "/protection". Returns: how many were stored, at most max; 0
+ * from a hypervisor that has no such folder. */
+size_t hv_texts(const char *folder, struct hv_text *texts, size_t max);
+
 /* --- memory ------------------------------------------------------------------------------ */
 
 /*

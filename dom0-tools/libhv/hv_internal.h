@@ -11,11 +11,15 @@
 
 #include <xencall.h>
 #include <xenforeignmemory.h>
+#include <xentoollog.h>
 
 struct hv {
     xencall_handle *call;            /* hypercalls */
     xenforeignmemory_handle *memory; /* mappings of other domains' pages */
 };
+
+/* The logger of the libraries below: says nothing. */
+extern xentoollog_logger hv_quiet;
 
 /* Issues a domctl: fills in the version, copies *op in and back out. */
 int hv_domctl(struct hv *hv, struct xen_domctl *op);

@@ -252,6 +252,8 @@ static int show_domain(const struct look *look, const struct vane_args *args, st
     return VANE_OK;
 }
 
+#define PROTECTIONS_MAX 64
+
 /* What the hypervisor says about itself and the machine. */
 struct host {
     int version;
@@ -261,6 +263,8 @@ struct host {
     struct xen_compile_info compile;
     struct xen_sysctl_physinfo phys;
     size_t domains;
+    struct hv_text protections[PROTECTIONS_MAX];
+    size_t protection_count;
 };
 
 static int read_host(const struct look *look, struct host *host, struct err *err)
@@ -291,6 +295,7 @@ static int read_host(const struct look *look, struct host *host, struct err *err
     if (rc != 0) {
         return look_call_failed(err, rc, "cannot ask the hypervisor about the machine");
     }
+    host->protection_count = hv_texts("/protection", host->protections, PROTECTIONS_MAX);
     /* The ABI's list of guest types ends in a blank. */
     for (size_t end = strlen(host->capabilities); end > 0 && host->capabilities[end - 1] == ' ';) {
         host->capabilities[--end] = '\0';
@@ -318,6 +323,13 @@ static int host_json(const struct host *host)
                            json_object_new_uint64(host->phys.free_pages * PAGE_KIB));
     json_object_object_add(out, "free_frames", json_object_new_uint64(host->phys.free_pages));
     json_object_object_add(out, "domains", json_object_new_uint64(host->domains));
+
+    struct json_object *protections = json_object_new_object();
+    for (size_t i = 0; i < host->protection_count; i++) {
+        json_object_object_add(protections, host->protections[i].name,
+                               json_object_new_string(host->protections[i].value));
+    }
+    json_object_object_add(out, "protections", protections);
     return vane_print_json(out);
 }
 
@@ -342,6 +354,9 @@ static int show_host(const struct look *look, const struct vane_args *args, stru
     print_field("free memory", "%" PRIu64 " MiB", (uint64_t)host.phys.free_pages * PAGE_KIB / 1024);
     print_field("free frames", "%" PRIu64, (uint64_t)host.phys.free_pages);
     print_field("domains", "%zu", host.domains);
+    for (size_t i = 0; i < host.protection_count; i++) {
+        print_field("protection", "%s %s", host.protections[i].name, host.protections[i].value);
+    }
     return VANE_OK;
 }
 

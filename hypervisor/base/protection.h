@@ -5,7 +5,7 @@
 
 #include "base/types.h"
 
-#define PROTECTIONS_MAX 16
+#define PROTECTIONS_MAX 24
 
 struct protection {
     char name[16];

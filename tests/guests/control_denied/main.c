@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The control domain's interfaces: every operation of domctl, sysctl and platform_op, with the
- * right version and the wrong one, on the caller itself, on others and on nobody; and the physical
- * interrupts and devices of physdev_op. Refused without exception, and the caller is as before.
+ * The control domain's interfaces: every operation of domctl, sysctl, platform_op and hypfs_op,
+ * with the right version and the wrong one, on the caller itself, on others and on nobody; and the
+ * physical interrupts and devices of physdev_op. Refused without exception, and the caller is as
+ * before.
  *
  * Not alone: the calls are the control domain's.
  */
@@ -42,6 +43,9 @@ void test_main(void)
         u.platform.interface_version = 0;
         long rc = HC1(__HYPERVISOR_platform_op, &u);
         CHECK(rc == -EPERM || rc == -EACCES);
+    }
+    for (unsigned cmd = 0; cmd < 4; cmd++) {
+        CHECK_IS(HC3(__HYPERVISOR_hypfs_op, cmd, "/", 2), -EPERM);
     }
     CHECK(HC1(__HYPERVISOR_domctl, HYP_START) < 0);
     CHECK(HC1(__HYPERVISOR_sysctl, HYP_START) < 0);

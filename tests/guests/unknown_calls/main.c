@@ -6,7 +6,7 @@
 #include "lib.h"
 
 static const unsigned short unknown[] = {4,  6,  11, 16, 19, 27, 28, 31, 34,
-                                         37, 38, 39, 40, 41, 42, 48, 55, 63};
+                                         37, 38, 39, 40, 41, 48, 55, 63};
 
 void test_main(void)
 {
