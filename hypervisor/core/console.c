@@ -14,9 +14,11 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/string.h"
+#include "core/deferred.h"
 #include "core/grant_table.h"
 #include "core/guest_access.h"
 #include "core/hypercall.h"
+#include "core/span.h"
 
 #define SWITCH_CHAR 0x01 /* Ctrl-A */
 #define SWITCH_PRESSES 3
@@ -70,6 +72,7 @@ static long console_write(struct hypercall *hc)
         }
         hc->arg[1] -= bytes;
         hc->arg[2] += bytes;
+        hypercall_preempt_soon(); /* a serial line is slow */
         if (hc->arg[1] && hypercall_preempt_check()) {
             return -ERESTART;
         }
@@ -96,6 +99,7 @@ static void show_domain(struct domain *d)
                v->sched.running ? " running" : "", v->sched.pause_bits,
                (unsigned long)(sched_used_ns(v) / NS_PER_MS),
                evtchn_upcall_wanted(v) ? "wanted" : "idle");
+        irq_window(false);
     }
 }
 
@@ -107,6 +111,7 @@ static void show_registers(struct domain *d)
             continue;
         }
         bool here = v == current_vcpu();
+        irq_window(false);
         if (sched_is_running(v) && !here) {
             printk("domain %u vcpu %u: running on pcpu %u\n", (unsigned)d->id, i, v->sched.pcpu);
             continue;
@@ -121,7 +126,8 @@ void console_keys_handle(char key)
 {
     switch (key) {
     case 'h':
-        printk("keys: h help, q memory and domains, d registers of vCPUs, R reboot\n");
+        printk("keys: h help, q memory and domains, d registers of vCPUs, i longest spans without "
+               "interrupts, R reboot\n");
         break;
     case 'q':
         printk("memory: %lu of %lu frames free\n", frame_free_count(), frame_total_count());
@@ -129,6 +135,9 @@ void console_keys_handle(char key)
         break;
     case 'd':
         domain_for_each(show_registers);
+        break;
+    case 'i':
+        span_report(true);
         break;
     case 'R':
         printk("restart asked for at the console\n");
@@ -211,6 +220,9 @@ void console_rx_work(void)
     /* A line that never pauses must not keep this CPU for ever: as much as the ring holds at most,
      * the next interrupt brings us back. */
     for (unsigned i = 0; i < INPUT_BYTES; i++) {
+        if (i % 32 == 31) {
+            irq_window(false);
+        }
         int c = arch_console_get();
         if (c < 0) {
             break;

@@ -4,6 +4,7 @@
 
 #include "arch/arch.h"
 #include "base/config.h"
+#include "core/span.h"
 
 static uint32_t pending[MAX_PCPUS];
 
@@ -25,8 +26,20 @@ uint32_t deferred_take(void)
     return __atomic_exchange_n(&pending[arch_cpu_id()], 0, __ATOMIC_SEQ_CST);
 }
 
+void irq_window(bool idle)
+{
+    unsigned cause = span_end();
+    if (idle) {
+        arch_idle();
+    } else {
+        arch_irq_window();
+    }
+    (void)span_end(); /* of an interrupt */
+    span_resume(cause);
+}
+
 bool preempt_needed(void)
 {
-    arch_irq_window();
+    irq_window(false);
     return deferred_pending();
 }

@@ -14,6 +14,8 @@ void deferred_raise(unsigned cpu, enum deferred_work work);
 bool deferred_pending(void);
 /* Take and clear all bits of this pcpu. */
 uint32_t deferred_take(void);
+/* Let interrupts in, once; or wait for one. Takes no more than RANK_DOM_MMU held. */
+void irq_window(bool idle);
 /* True when a long operation should return for continuation: opens an interrupt window, then looks
  * whether anything is pending on this pcpu. */
 bool preempt_needed(void);

@@ -17,9 +17,11 @@
 #include "base/cmdline.h"
 #include "base/format.h"
 #include "base/log.h"
+#include "core/deferred.h"
 #include "core/grant_table.h"
 #include "core/hooks.h"
 #include "core/hypercall.h"
+#include "core/span.h"
 #include "core/time.h"
 
 struct domain *dom_xen, *dom_io, *dom_idle, *dom_control;
@@ -122,6 +124,7 @@ void domain_for_each(void (*visit)(struct domain *d))
 {
     for (struct domain *d = domain_get_next(0), *next; d; d = next) {
         visit(d);
+        irq_window(false);
         next = domain_get_next((domid_t)(d->id + 1));
         domain_put(d);
     }
@@ -207,6 +210,7 @@ static int set_up(struct domain *d, const struct domain_limits *limits)
                  ?: grant_table_create(d, limits->max_grant_frames, limits->max_maptrack_frames);
     for (unsigned i = 0; i < limits->max_vcpus && rc == 0; i++) {
         rc = vcpu_create(d, i);
+        irq_window(false);
     }
     return rc;
 }
@@ -321,6 +325,7 @@ static noreturn void machine_down(uint8_t reason)
     bool halt = reason == SHUTDOWN_poweroff || (crash && cmdline.noreboot);
     printk("control domain has %s (reason %u): %s\n", crash ? "crashed" : "shut down", reason,
            halt ? "halting" : "restarting");
+    span_report(false);
     if (halt) {
         arch_halt();
     }
@@ -381,7 +386,7 @@ void domain_crash(struct domain *d, const char *fmt, ...)
 
 /* ---- death ---- */
 
-/* No vCPU runs from here on, no port is bound, no timer armed. */
+/* No vCPU runs from here on, no timer is armed. */
 static long kill_stop(struct domain *d)
 {
     spin_lock(&d->life_lock);
@@ -392,7 +397,6 @@ static long kill_stop(struct domain *d)
     for (unsigned i = 0; i < d->max_vcpus; i++) {
         vcpu_stop_timers(d->vcpu[i]);
     }
-    evtchn_close_all(d);
     return 0;
 }
 
@@ -421,7 +425,8 @@ static long kill_table(struct domain *d)
 
 /* Each returns 0 when it is through. */
 static long (*const kill_steps[])(struct domain *) = {
-    kill_stop, grant_table_release_mappings, kill_vcpus, pv_domain_relinquish, kill_table,
+    kill_stop,  evtchn_close_all,     grant_table_release_mappings,
+    kill_vcpus, pv_domain_relinquish, kill_table,
 };
 
 long domain_kill(struct domain *d)

@@ -5,6 +5,7 @@
  * the state; they hold a reference of the target and no lock.
  */
 #include "base/string.h"
+#include "core/deferred.h"
 #include "core/hooks.h"
 #include "core/subop.h"
 #include "core/time.h"
@@ -83,6 +84,7 @@ long sysctl_getdomaininfolist(struct xen_sysctl_getdomaininfolist *arg)
             return -EFAULT;
         }
         count++;
+        irq_window(false);
     }
     arg->num_domains = count;
     return 0;
@@ -227,6 +229,9 @@ long domctl_getpageframeinfo3(struct domain *d, struct xen_domctl_getpageframein
         word = frame_info(d, word);
         if (guest_write_element(GUEST_ADDR(arg->array), i, &word, sizeof(word))) {
             return -EFAULT;
+        }
+        if (i % 256 == 255) {
+            irq_window(false);
         }
     }
     return 0;

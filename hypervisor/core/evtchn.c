@@ -144,11 +144,20 @@ static int close_port(struct domain *d, uint32_t port)
     }
 }
 
-void evtchn_close_all(struct domain *d)
+long evtchn_close_all(struct domain *d)
 {
+    /* ORDER: whoever has seen d alive and binds a port is through with it. */
+    spin_lock(&d->evtchn_lock);
+    spin_unlock(&d->evtchn_lock);
     for (uint32_t port = 1; port < d->evtchn.port_limit; port++) {
-        (void)close_port(d, port); /* -EINVAL: it was free */
+        if (read_once(find_port(d, port)->state) != EVTCHNSTAT_closed) {
+            (void)close_port(d, port); /* -EINVAL: somebody else was faster */
+            if (hypercall_preempt_check()) {
+                return -ERESTART;
+            }
+        }
     }
+    return 0;
 }
 
 /* ---- sending ---- */
@@ -301,8 +310,7 @@ long evtchnop_close(struct hypercall *hc, struct evtchn_close *arg)
 
 long evtchnop_reset(struct hypercall *hc, struct evtchn_reset *arg unused)
 {
-    evtchn_close_all(hc->target);
-    return 0;
+    return evtchn_close_all(hc->target);
 }
 
 long evtchnop_bind_vcpu(struct hypercall *hc, struct evtchn_bind_vcpu *arg)

@@ -34,7 +34,7 @@ struct evtchn_table {
 must_check int evtchn_init(struct domain *d, uint32_t max_port);
 /* Close every port; idempotent, bounded by MAX_EVTCHNS. Part of domain death: d is DYING by then,
  * so no port is bound afterwards. */
-void evtchn_close_all(struct domain *d);
+long evtchn_close_all(struct domain *d);
 void evtchn_free(struct domain *d);
 
 /* Raise a virtual interrupt: per-vCPU, and global ones (delivered where the domain bound them). */

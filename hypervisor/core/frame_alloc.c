@@ -14,6 +14,7 @@
  */
 #include "core/frame.h"
 
+#include "core/deferred.h"
 #include "core/domain.h"
 
 #define ZONES 40 /* bits of a frame number: 52-bit machine addresses */
@@ -150,6 +151,9 @@ static struct frame *take_block(unsigned order, unsigned addr_bits, bool clear)
         block[i] = fresh;
         if (clear) {
             page_clear(mfn_to_virt(mfn + i));
+        }
+        if (i % 128 == 127) {
+            irq_window(false); /* nobody allocates this much with a lock held */
         }
     }
     return block;

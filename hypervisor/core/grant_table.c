@@ -14,6 +14,7 @@
  */
 #include "core/grant_table.h"
 
+#include "core/deferred.h"
 #include "core/hypercall.h"
 #include "core/subop.h"
 
@@ -71,6 +72,9 @@ int grant_table_grow(struct domain *d, uint32_t nr_frames)
         gt->frame[count] = gt->active[count] ? frame_alloc_hyp(0, 0) : NULL;
         if (!gt->frame[count]) {
             goto undo_frames;
+        }
+        if (count % 16 == 15) {
+            irq_window(false);
         }
     }
     for (; gt->frame_count < count; gt->frame_count++) {

@@ -8,10 +8,13 @@
 #include "base/assert.h"
 #include "base/string.h"
 #include "core/deferred.h"
+#include "core/span.h"
 #include "core/subop.h"
 
 long hypercall_dispatch(struct hypercall *hc)
 {
+    /* The sub-operation for those that have one; low bits of something for others. */
+    span_note(SPAN_HYPERCALL, hc->nr, hc->arg[0] & 63);
     /* Direct calls from a switch: a number given by a guest indexes nothing. */
     switch (hc->nr) {
 #define CALL(nr, name, nargs, handler, doc)                                                        \
@@ -82,6 +85,7 @@ long hc_multicall(struct hypercall *hc)
         }
         *list += sizeof(entry);
         --*count;
+        hypercall_preempt_soon();
         if (*count && hypercall_preempt_check()) {
             return -ERESTART;
         }
@@ -89,10 +93,15 @@ long hc_multicall(struct hypercall *hc)
     return 0;
 }
 
-/* A window costs little, but not nothing: it is opened on every 8th question. Between two questions
- * at most one level-1 table is checked. */
+/* A window costs little, but not nothing: it is opened on every 8th question, or on the next one
+ * after something long. */
 #define PREEMPT_STRIDE 8
 static uint32_t preempt_questions[MAX_PCPUS];
+
+void hypercall_preempt_soon(void)
+{
+    preempt_questions[arch_cpu_id()] = 0;
+}
 
 bool hypercall_preempt_check(void)
 {
@@ -120,6 +129,7 @@ long envelope_in(const struct hypercall *hc, void *op, size_t bytes, uint32_t ve
     if (guest_read(op, hc->arg[0], bytes)) {
         return -EFAULT;
     }
+    span_note(SPAN_HYPERCALL, hc->nr, *(const uint32_t *)op);
     return ((const uint32_t *)op)[1] == version ? 0 : -EACCES;
 }
 

@@ -29,6 +29,8 @@ long hypercall_dispatch(struct hypercall *hc);
 /* Long operations ask this between steps: true when they should return -ERESTART (something waits
  * for this pcpu, or page tables of this vCPU are still to be taken apart). */
 bool hypercall_preempt_check(void);
+/* Something was done that took more than some 10,000 instructions: the next question counts. */
+void hypercall_preempt_soon(void);
 
 /* ---- the handlers ---- */
 

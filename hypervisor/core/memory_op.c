@@ -10,6 +10,7 @@
 #include "arch/layout.h"
 #include "base/checked.h"
 #include "base/string.h"
+#include "core/deferred.h"
 #include "core/domain.h"
 #include "core/grant_table.h"
 #include "core/subop.h"
@@ -19,14 +20,22 @@
 
 /* Greatest extent, so that clearing one stays short and nobody drains the large blocks. */
 #define EXTENT_ORDER_MAX 10u
-/* Pages one exchange may trade: it is all or nothing, so it is not preemptible. */
-#define EXCHANGE_PAGES_MAX 4096u
+/* Pages one exchange may trade: it is all or nothing, so it has windows but is not continued. */
+#define EXCHANGE_PAGES_MAX 1024u
 
 /* ---- reservations ---- */
 
 static uint64_t memop_start(const struct hypercall *hc)
 {
     return hc->arg[0] >> MEMOP_START_SHIFT;
+}
+
+/* Pages are handled in small numbers between windows; `nr` counts them. */
+static void window_after(uint64_t nr)
+{
+    if (nr % 128 == 127) {
+        irq_window(false);
+    }
 }
 
 /* Take an extent away from d; false when something of it is no allocation of d's (any more). */
@@ -45,6 +54,7 @@ static bool extent_take(struct domain *d, mfn_t mfn, unsigned order)
         if (!taken) {
             return false;
         }
+        window_after(mfn);
     }
     return true;
 }
@@ -112,6 +122,7 @@ static long reservation(struct hypercall *hc, const struct xen_memory_reservatio
     }
     while (done < r->nr_extents && extent(hc->target, r, done)) {
         done++;
+        hypercall_preempt_soon();
         if (done < r->nr_extents && hypercall_preempt_check()) {
             hc->arg[0] = (hc->arg[0] & MEMOP_CMD_MASK) | done << MEMOP_START_SHIFT;
             return -ERESTART;
@@ -185,6 +196,7 @@ static struct frame *pop(uint32_t *stack)
 
 static void extent_free(struct frame *f, unsigned order)
 {
+    irq_window(false);
     extent_set_m2p(frame_to_mfn(f), INVALID_M2P, order);
     frame_free_hyp(f, order);
 }
@@ -217,6 +229,7 @@ static int exchange_allocate(const struct xen_memory_reservation *out, uint32_t 
         }
         extent_set_m2p(frame_to_mfn(f), pfn, out->extent_order);
         push(fresh, f);
+        irq_window(false);
     }
     return 0;
 }
@@ -225,7 +238,7 @@ static int exchange_allocate(const struct xen_memory_reservation *out, uint32_t 
 static int exchange_steal(struct domain *d, const struct xen_memory_reservation *in,
                           uint32_t *stolen)
 {
-    for (uint64_t i = 0; i < in->nr_extents; i++) {
+    for (uint64_t i = 0, pages = 0; i < in->nr_extents; i++) {
         uint64_t mfn;
         if (guest_read_element(&mfn, GUEST_ADDR(in->extent_start), i, sizeof(mfn))) {
             return -EFAULT;
@@ -238,6 +251,7 @@ static int exchange_steal(struct domain *d, const struct xen_memory_reservation 
                 return -EBUSY;
             }
             push(stolen, mfn_to_frame(mfn));
+            window_after(pages++);
         }
     }
     return 0;
@@ -251,6 +265,7 @@ static int exchange_commit(struct domain *d, const struct xen_memory_reservation
     for (uint64_t i = out->nr_extents; i-- > 0;) {
         struct frame *f = pop(fresh);
         uint64_t mfn = frame_to_mfn(f);
+        irq_window(false);
         if (!extent_assign(d, f, out->extent_order)) {
             rc = -ENOMEM;
         } else if (guest_write_element(GUEST_ADDR(out->extent_start), i, &mfn, sizeof(mfn))) {
@@ -295,6 +310,7 @@ long memop_exchange(struct hypercall *hc, struct xen_memory_exchange *arg)
     if (rc) {
         while ((f = pop(&stolen))) {
             (void)extent_assign(d, f, 0);
+            irq_window(false);
         }
         while ((f = pop(&fresh))) {
             extent_free(f, arg->out.extent_order);

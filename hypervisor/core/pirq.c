@@ -18,6 +18,7 @@
 #include "base/checked.h"
 #include "core/domain.h"
 #include "core/pci.h"
+#include "core/span.h"
 #include "core/subop.h"
 
 #define IOBITMAP_PORTS_MAX 65536u
@@ -228,6 +229,7 @@ void pirq_unbind(struct domain *d, unsigned pirq, uint32_t port)
 
 void upcall_irq(unsigned token)
 {
+    span_note(SPAN_ENTRY, 1, token);
     ASSERT(token < LINE_COUNT);
     struct irq_line *l = &line[token];
     spin_lock(&irq_lock);

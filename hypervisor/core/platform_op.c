@@ -4,6 +4,7 @@
  * locks of its own.
  */
 #include "base/string.h"
+#include "core/span.h"
 #include "core/subop.h"
 #include "core/time.h"
 
@@ -29,6 +30,7 @@ long platform_enter_acpi_sleep(struct xenpf_enter_acpi_sleep *arg)
     if (arg->flags) {
         return -EOPNOTSUPP; /* hardware-reduced ACPI */
     }
+    span_report(false);
     return arch_acpi_sleep(arg->sleep_state, arg->val_a, arg->val_b);
 }
 

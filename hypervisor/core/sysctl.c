@@ -5,6 +5,7 @@
  */
 #include "base/log.h"
 #include "core/console.h"
+#include "core/deferred.h"
 #include "core/subop.h"
 
 #define READ_CHUNK 512u
@@ -25,6 +26,7 @@ long sysctl_readconsole(struct xen_sysctl_readconsole *arg)
             return -EFAULT;
         }
         done += (uint32_t)bytes;
+        irq_window(false);
     }
     if (arg->clear) {
         log_clear();

@@ -15,6 +15,9 @@
 #include "base/lock.h"
 #include "core/deferred.h"
 
+/* Callbacks in one go; if more are due, the hardware interrupts again at once. */
+#define RUN_MAX 64
+
 static struct timer_queue {
     struct spinlock lock;
     /* under lock */
@@ -160,7 +163,7 @@ void timer_run(void)
     /* Read once: a callback that arms timers for "now" cannot keep us here for ever. */
     ns_t now = arch_now_ns();
     spin_lock(&q->lock);
-    while (q->root && q->root->deadline <= now) {
+    for (unsigned i = 0; i < RUN_MAX && q->root && q->root->deadline <= now; i++) {
         struct timer *t = q->root;
         remove_locked(q, t);
         q->running = t;

@@ -12,11 +12,13 @@
 #include "core/deferred.h"
 #include "core/hooks.h"
 #include "core/hypercall.h"
+#include "core/span.h"
 #include "pv/page_type.h"
 #include "pv/trap.h"
 
 void upcall_enter(void)
 {
+    span_note(SPAN_ENTRY, 0, 0);
     account_enter(&current_vcpu()->sched.system, arch_now_ns());
 }
 
@@ -52,6 +54,7 @@ void upcall_console_input(void)
 static void do_deferred_work(void)
 {
     uint32_t work = deferred_take();
+    span_note(SPAN_WORK, 0, work);
     if (work & DEFER_TIMER) {
         timer_run();
     }
@@ -72,9 +75,9 @@ void upcall_exit(void)
             continue;
         }
         if (vcpu_is_idle(v)) {
-            arch_idle();
+            irq_window(true);
         } else if (!page_type_finish_deferred(v)) {
-            arch_irq_window();
+            irq_window(false);
         } else {
             trap_deliver_pending(v);
             if (!deferred_pending() && !read_once(v->sched.pause_bits)) {
@@ -84,6 +87,7 @@ void upcall_exit(void)
     }
     spin_assert_none_held();
     account_leave(&current_vcpu()->sched.system, arch_now_ns());
+    (void)span_end();
 }
 
 /* ---- the page of hypercall stubs that kernels ask for ---- */

@@ -13,6 +13,7 @@
 #include "base/string.h"
 #include "core/guest_access.h"
 #include "core/hypercall.h"
+#include "core/span.h"
 #include "pv/descriptor.h"
 #include "pv/page_type.h"
 #include "pv/trap.h"
@@ -408,6 +409,7 @@ static int run_op(struct hypercall *hc, struct domain *self, struct domain *d,
                   const union request *req)
 {
     const struct mmuext_op *op = &req->ext;
+    span_note(SPAN_HYPERCALL, hc->nr, op->cmd);
     switch (op->cmd) {
 #define MMUEXT(nr, name, handler, doc)                                                             \
     case nr:                                                                                       \

@@ -7,6 +7,7 @@
 #include "pv/page_type.h"
 
 #include "base/assert.h"
+#include "core/deferred.h"
 #include "core/hooks.h"
 #include "core/hypercall.h"
 #include "pv/descriptor.h"
@@ -58,6 +59,14 @@ void page_type_entry_put(unsigned level, uint64_t pte)
 
 /* ---- validation ---- */
 
+/* By number of entry, whatever the guest has there. */
+static void table_window(const struct frame *f)
+{
+    if (f->pt_done % 128 == 0) {
+        irq_window(false);
+    }
+}
+
 /* Entries pt_done..511. 0, -ERESTART, or the error of the entry at pt_done. */
 static int validate_entries(struct frame *f, unsigned level)
 {
@@ -77,12 +86,14 @@ static int validate_entries(struct frame *f, unsigned level)
             write_once(*entry, pte);
         }
         f->pt_done++;
-        /* L1 tables are short enough to be checked in one go. */
+        table_window(f);
+        /* L1 tables are short enough to be checked in one go, with windows. */
         if (level > 1 && f->pt_done < PT_ENTRIES && (pte & X86_PTE_P) &&
             hypercall_preempt_check()) {
             return -ERESTART;
         }
     }
+    hypercall_preempt_soon();
     if (level == 4) {
         arch_l4_install(table);
     }
@@ -126,6 +137,7 @@ static bool drop_entries(struct frame *f, unsigned level)
     }
     while (f->pt_done) {
         f->pt_done--;
+        table_window(f);
         uint64_t pte = read_once(table[f->pt_done]);
         if (pte_slot_reserved(level, f->pt_done) || !(pte & X86_PTE_P)) {
             continue;
@@ -143,6 +155,7 @@ static bool drop_entries(struct frame *f, unsigned level)
             return false;
         }
     }
+    hypercall_preempt_soon();
     return true;
 }
 

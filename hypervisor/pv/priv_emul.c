@@ -14,7 +14,7 @@
 #include "pv/trap.h"
 
 /* Elements of one `rep ins/outs` done before the guest gets a chance of an interrupt. */
-#define STRING_BATCH 256u
+#define STRING_BATCH 128u
 
 #define DR6_SINGLE_STEP (1UL << 14)
 #define DESC_LONG (1UL << 53)

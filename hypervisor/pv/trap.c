@@ -12,6 +12,7 @@
 #include "core/guest_access.h"
 #include "core/hooks.h"
 #include "core/hypercall.h"
+#include "core/span.h"
 #include "pv/descriptor.h"
 #include "pv/emul.h"
 
@@ -324,6 +325,7 @@ static bool software_interrupt(struct vcpu *v, struct cpu_user_regs *regs)
 void upcall_guest_trap(struct cpu_user_regs *regs, vaddr_t cr2)
 {
     struct vcpu *v = current_vcpu();
+    span_note(SPAN_EXCEPTION, regs->entry_vector, 0);
     switch (regs->entry_vector) {
     case TRAP_PF:
         page_fault(v, regs, cr2);

@@ -280,7 +280,9 @@ static void test_timer__random_use_keeps_order_and_shape(void)
     }
     CU_ASSERT_TRUE(armed > TIMERS / 2);
     host_advance(NS_PER_SEC);
-    timer_run();
+    for (unsigned i = 0; i < TIMERS / 64 + 1; i++) {
+        timer_run();
+    }
     CU_ASSERT_EQUAL(fired_count, armed);
     for (unsigned i = 1; i < fired_count; i++) {
         CU_ASSERT_TRUE(t[fired[i - 1]].deadline <= t[fired[i]].deadline);

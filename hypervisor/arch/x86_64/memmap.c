@@ -72,9 +72,14 @@ bool memmap_ram(unsigned index, mfn_t *first, mfn_t *end)
 
 bool arch_mfn_is_ram(mfn_t mfn)
 {
+    static unsigned latest; /* where the one before was found: any value is right */
     mfn_t first, end;
+    if (memmap_ram(read_once(latest), &first, &end) && mfn >= first && mfn < end) {
+        return true;
+    }
     for (unsigned i = 0; i < arch_facts.e820_count; i++) {
         if (memmap_ram(i, &first, &end) && mfn >= first && mfn < end) {
+            write_once(latest, i);
             return true;
         }
     }

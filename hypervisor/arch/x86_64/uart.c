@@ -18,8 +18,9 @@ enum reg { DATA = 0, IER = 1, FCR = 2, LCR = 3, MCR = 4, LSR = 5, SCRATCH = 7, D
 #define LSR_TX_EMPTY 0x20
 #define MCR_DTR_RTS_OUT2 0x0b /* OUT2 gates the interrupt line */
 #define FCR_ENABLE_CLEAR 0x07
-/* Enough polls for a byte at 300 baud; a port that takes longer is not there. */
-#define TX_POLLS 1000000
+/* Enough polls for a byte at 600 baud. A port that takes longer is stuck: its bytes are lost, and
+ * nobody waits for it again before it has taken one. */
+#define TX_POLLS 20000
 
 static bool present;
 
@@ -75,12 +76,15 @@ void uart_irq_enable(void)
 
 static void put_byte(char c)
 {
-    for (unsigned i = 0; i < TX_POLLS; i++) {
+    static bool stuck;
+    for (unsigned i = 0; i < (stuck ? 1 : TX_POLLS); i++) {
         if (reg_read(LSR) & LSR_TX_EMPTY) {
+            stuck = false;
             reg_write(DATA, (uint8_t)c);
             return;
         }
     }
+    stuck = true;
 }
 
 void arch_console_put(const char *s, size_t bytes)
