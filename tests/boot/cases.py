@@ -16,6 +16,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts"))
 
+import bound  # noqa: E402
 import image  # noqa: E402
 import kernels  # noqa: E402
 import machine  # noqa: E402
@@ -175,6 +176,40 @@ class Alone(Test):
         return word, self.name, time.monotonic() - started, len(self.passed), self.problems
 
 
+class Bound(Test):
+    """No stretch without interrupts is longer than 250,000 instructions: the kernel "bound" does
+    the worst of each call in the control domain's place; with a script, Linux does its everyday."""
+
+    systems = ("paravane",)
+    weight = 2
+    machines = True
+
+    def run(self, logs):
+        setup = machine.Setup()
+        setup.counted, setup.cpus = True, 1
+        setup.hv_args = "noreboot"
+        end = kernels.ENDED
+        if self.script:
+            setup.mode, end = "test:" + self.script, r"span: longest .*\n"
+        else:
+            setup.kernel = os.path.join(machine.OUT, "guests/bound.elf")
+            setup.dom0_memory = "256M"
+            setup.hv_args += " dom0_max_vcpus=64"
+        console = machine.Console(setup, os.path.join(logs, self.name + ".log"))
+        try:
+            ended = console.wait_for(end, self.limit)
+        finally:
+            seconds = console.close()
+        worst = bound.table(console.text)
+        bad = bound.problems(worst, 1 if self.script else bound.CALLS_LEAST)
+        if not ended or console.fatal:
+            bad.append(console.fatal or "no end")
+        if not self.script and "guest: verdict SUCCESS" not in console.text:
+            bad.append("the kernel's verdict is not SUCCESS")
+        bound.show(worst, 12)
+        return "FAILURE" if bad else "SUCCESS", self.name, seconds, len(worst), bad
+
+
 class Torture(Test):
     """A guest that makes random hypercalls for SECONDS, from SEED or one drawn here and printed."""
 
@@ -281,6 +316,8 @@ def all_tests():
         Test("cpus", "cpus", weight=4),
         Guests("guests", "guests", weight=7),
         Alone("alone"),
+        Bound("bound"),
+        Bound("bound-linux", "guest"),
         Torture("torture", "torture", weight=4),
     ]
     for cpu in ("qemu64", "Nehalem", "Skylake-Server", "EPYC"):

@@ -37,6 +37,11 @@ alone: packages-run
 	@$(MAKE) --no-print-directory all
 	@BOOT=alone python3 tests/boot/run.py
 
+# How many instructions each call runs with interrupts off, at worst; the second with Linux.
+.PHONY: bound
+bound: all image
+	@BOOT=bound,bound-linux python3 tests/boot/run.py
+
 # All of them beside the canary, or ONLY=name,name; torture: random calls for SECONDS from SEED.
 .PHONY: guests torture
 guests: all image
