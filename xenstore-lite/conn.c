@@ -246,8 +246,11 @@ static void conn_fail(struct conn *c, int reason)
     conn_reset(c);
     if (c->domain) {
         c->broken = true;
-        fprintf(stderr, "xenstored: domain %u ignored from now on: %s\n", c->domid,
-                strerror(-reason));
+        if (!c->told) {
+            fprintf(stderr, "xenstored: domain %u ignored until it reconnects: %s\n", c->domid,
+                    strerror(-reason));
+            c->told = true;
+        }
         if (c->t.fail) {
             c->t.fail(c->t.io, reason);
         }
@@ -300,11 +303,12 @@ static int receive(struct conn *c)
 
 static bool may_ask(struct conn *c)
 {
+    unsigned int owed = c->answers + c->parked;
+
     if (c->domid == 0) {
-        return c->answers < CONTROL_OUTSTANDING && c->out_bytes < CONTROL_MEMORY;
+        return owed < CONTROL_OUTSTANDING && c->out_bytes < CONTROL_MEMORY;
     }
-    return c->answers < server_quota(c->server, c->domain)->outstanding &&
-           c->out_bytes < memory_limit(c);
+    return owed < server_quota(c->server, c->domain)->outstanding && c->out_bytes < memory_limit(c);
 }
 
 bool conn_run(struct conn *c)

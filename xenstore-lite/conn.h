@@ -47,6 +47,7 @@ struct conn {
     bool is_ready;             /* is there */
     bool dead;                 /* to be freed: the client has gone */
     bool broken;               /* ignored until it is introduced again: it broke the protocol */
+    bool told;                 /* that has been logged, once however often it does so */
     uint16_t domid;            /* who is at the other end */
     struct domain *domain;     /* NULL on a socket */
     struct transport t;
@@ -54,6 +55,7 @@ struct conn {
     struct out_msg *out, **out_tail; /* messages to send, oldest first */
     size_t out_bytes;                /* of them */
     unsigned int answers;            /* of them not events */
+    unsigned int parked;             /* requests that wait for their turn */
     struct map events;               /* of them events, by payload */
     struct watch_set watches;
     struct map txns;   /* struct txn by id */

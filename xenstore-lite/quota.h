@@ -15,7 +15,7 @@
     Q(transactions, 10, "transactions open")                                                       \
     Q(node_size, 2048, "bytes of a node's contents")                                               \
     Q(permissions, 5, "entries of a node's permissions")                                           \
-    Q(transaction_nodes, 1024, "nodes one transaction looks at or changes")                        \
+    Q(transaction_nodes, 1024, "nodes one transaction looks at, and changes it makes")             \
     Q(outstanding, 20, "answers not yet taken before requests wait")                               \
     Q(memory, 2097152, "bytes of answers and events not yet taken")
 

@@ -203,9 +203,8 @@ static int call_op(struct request *rq, const struct op *op)
         if (!rq->txn) {
             return -ENOENT;
         }
-        if (rq->txn->accesses.count >
-                server_quota(rq->server, rq->conn->domain)->transaction_nodes &&
-            !rq->who.privileged && rq->hdr->type != XS_TRANSACTION_END) {
+        if (!rq->who.privileged && rq->hdr->type != XS_TRANSACTION_END &&
+            txn_size(rq->txn) > server_quota(rq->server, rq->conn->domain)->transaction_nodes) {
             return -ENOSPC;
         }
     }

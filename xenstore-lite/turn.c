@@ -63,6 +63,7 @@ void turn_park(struct request *rq)
         w->hdr.len = 2;
         memcpy(w->body, rq->body, 2);
     }
+    w->conn->parked++;
     *t->end = w;
     t->end = &w->next;
     /* It has its place: others behind the same connection (all of a kernel's) need not wait. */
@@ -90,6 +91,7 @@ void turn_forget(struct server *s, const struct conn *c)
         struct turn_wait *w = *at;
 
         if (w->conn == c) {
+            w->conn->parked--;
             *at = w->next;
             free(w);
         } else {
@@ -113,6 +115,7 @@ void turn_next(struct server *s)
         if (!t->first) {
             t->end = &t->first;
         }
+        w->conn->parked--;
         server_resume(s, w->conn, &w->hdr, w->body);
         free(w);
     }

@@ -47,6 +47,14 @@ struct txn {
 struct txn *txn_new(struct store *s, uint32_t id);
 void txn_free(struct txn *t);
 
+/* What it has grown to: paths looked at, or edits when those are more (of one path, again and
+ * again).
+ */
+static inline size_t txn_size(const struct txn *t)
+{
+    return t->edit_count > t->accesses.count ? t->edit_count : t->accesses.count;
+}
+
 /* Records that the transaction depends on a part (TXN_ bits) of the node at a path. */
 void txn_depend(struct txn *t, const char *path, unsigned int what);
 

@@ -318,6 +318,7 @@ def all_tests():
         Alone("alone"),
         Bound("bound"),
         Bound("bound-linux", "guest"),
+        Test("abuse", "abuse", weight=7),
         Torture("torture", "torture", weight=4),
     ]
     for cpu in ("qemu64", "Nehalem", "Skylake-Server", "EPYC"):

@@ -289,6 +289,7 @@ static void test_ring__reconnects(void)
         conn_wake(g.conn);
         fake_run(&s);
         CU_ASSERT_EQUAL(g.page->connection, XENSTORE_CONNECTED);
+        CU_ASSERT_TRUE(g.conn->told); /* of the first error, and not again */
         CU_ASSERT_EQUAL(g.page->error, XENSTORE_ERROR_NONE);
         CU_ASSERT_EQUAL(g.page->req_prod | g.page->req_cons, 0);
         CU_ASSERT_EQUAL(g.page->rsp_prod | g.page->rsp_cons, 0);

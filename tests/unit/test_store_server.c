@@ -377,6 +377,45 @@ static void test_quota__watches_transactions_size(void)
     free(big);
 }
 
+static void test_quota__paths_and_permissions(void)
+{
+    char *text = mem_zalloc(4096);
+    size_t len = (size_t)sprintf(text, "data");
+    long had = server_find_domain(&s, 1)->nodes;
+
+    /* As deep as the quota of nodes lets it be, in one request; deeper is refused as a whole. */
+    for (long i = had; i < 999; i++) {
+        len += (size_t)sprintf(text + len, "/d");
+    }
+    strcpy(text + len, "/e/f|");
+    IS(fake_ask(&g1, XS_MKDIR, 0, text), "ENOSPC");
+    CU_ASSERT_EQUAL(server_find_domain(&s, 1)->nodes, had);
+    strcpy(text + len, "/e|");
+    IS(fake_ask(&g1, XS_MKDIR, 0, text), "OK|");
+    CU_ASSERT_EQUAL(server_find_domain(&s, 1)->nodes, 1000);
+    IS(fake_ask(&g1, XS_RM, 0, "data/d|"), "OK|");
+    CU_ASSERT_EQUAL(server_find_domain(&s, 1)->nodes, had);
+    /* The protocol's longest paths, and one more. */
+    memset(text, 'p', 4000);
+    memcpy(text, "data/", 5);
+    strcpy(text + 2048, "|x");
+    IS(fake_ask(&g1, XS_WRITE, 0, text), "OK|");
+    IS(fake_ask(&g1, XS_RM, 0, strcpy(text + 2048, "|") - 2048), "OK|");
+    strcpy(text + 2048, "p|x");
+    IS(fake_ask(&g1, XS_WRITE, 0, text), "EINVAL");
+    memset(text, 'p', 4000);
+    memcpy(text, "/local/domain/1/data/", 21);
+    strcpy(text + 3072, "|x");
+    IS(fake_ask(&g1, XS_WRITE, 0, text), "OK|");
+    IS(fake_ask(&g1, XS_RM, 0, strcpy(text + 3072, "|") - 3072), "OK|");
+    strcpy(text + 3072, "p|x");
+    IS(fake_ask(&g1, XS_WRITE, 0, text), "EINVAL");
+    IS(fake_ask(&g1, XS_SET_PERMS, 0, "data|n1|r2|r3|r4|r5|"), "OK|");
+    IS(fake_ask(&g1, XS_SET_PERMS, 0, "data|n1|r2|r3|r4|r5|r6|"), "ENOSPC");
+    IS(fake_ask(&g1, XS_SET_PERMS, 0, "data|n1|"), "OK|");
+    free(text);
+}
+
 static void test_quota__own_limits_by_control(void)
 {
     IS(fake_ask(&dom0, XS_CONTROL, 0, "quota|set|1|watches|1|"), "OK|");
@@ -580,6 +619,7 @@ static void add_suites(void)
     CU_ADD_TEST(watch, test_books__balance);
     CU_ADD_TEST(quota, test_quota__nodes);
     CU_ADD_TEST(quota, test_quota__watches_transactions_size);
+    CU_ADD_TEST(quota, test_quota__paths_and_permissions);
     CU_ADD_TEST(quota, test_quota__own_limits_by_control);
     CU_ADD_TEST(quota, test_quota__who_does_not_read_is_not_served);
     CU_ADD_TEST(quota, test_quota__unread_events_are_bounded);

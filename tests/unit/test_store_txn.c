@@ -254,6 +254,26 @@ static void test_txn__quota_counts_inside_and_at_the_end(void)
     server_find_domain(&s, 1)->own_quota = false;
 }
 
+/* One node written, or removed and made, again and again takes memory like many nodes. */
+static void test_txn__edits_of_one_node_are_bounded(void)
+{
+    const char *got = "OK|";
+    uint32_t tx = begin(&g);
+    int done = 0;
+
+    while (done < 5000 && strcmp(got, "OK|") == 0) {
+        got = fake_ask(&g, XS_WRITE, tx, "data/same|x");
+        done++;
+    }
+    IS(got, "ENOSPC");
+    CU_ASSERT_EQUAL(done, 1026);
+    IS(fake_ask(&g, XS_READ, tx, "data/same|"), "ENOSPC");
+    /* Of a client that has no limits, a like one goes through; and this one can still be kept. */
+    CU_ASSERT_STRING_EQUAL(commit(&g, tx), "OK|");
+    IS(fake_ask(&g, XS_READ, 0, "data/same|"), "x");
+    IS(fake_ask(&g, XS_RM, 0, "data/same|"), "OK|");
+}
+
 static void test_txn__dies_with_its_connection(void)
 {
     struct fake c;
@@ -306,6 +326,35 @@ static void test_turn__commit_in_the_way_waits(void)
     CU_ASSERT_EQUAL(turn_timeout(&s), -1);
     tx = begin(&b);
     IS(fake_ask(&b, XS_TRANSACTION_END, tx, "F|"), "OK|");
+}
+
+/* Whoever ends one transaction again and again while that end waits is not read any more. */
+static void test_turn__requests_that_wait_are_bounded(void)
+{
+    uint32_t turn, tx;
+    struct fake_msg m;
+    int answers = 0;
+
+    IS(fake_ask(&g, XS_WRITE, 0, "data/x|7"), "OK|");
+    collide(&a);
+    turn = begin(&a);
+    IS(fake_ask(&a, XS_READ, turn, "/local/domain/1/data/x|"), "7");
+    tx = begin(&g);
+    IS(fake_ask(&g, XS_WRITE, tx, "data/x|8"), "OK|");
+    for (int i = 0; i < 200; i++) {
+        fake_send(&g, XS_TRANSACTION_END, tx, "T", 2);
+    }
+    fake_run(&s);
+    CU_ASSERT_FALSE(fake_next(&g, &m));
+    CU_ASSERT_EQUAL(g.conn->parked, 20);
+    IS(commit(&a, turn), "OK|");
+    while (fake_next(&g, &m)) {
+        answers++;
+    }
+    CU_ASSERT_EQUAL(answers, 200);
+    CU_ASSERT_EQUAL(g.conn->parked, 0);
+    IS(fake_ask(&g, XS_READ, 0, "data/x|"), "8");
+    IS(fake_ask(&g, XS_RM, 0, "data/x|"), "OK|");
 }
 
 static void test_turn__of_a_dawdler_ends(void)
@@ -456,8 +505,10 @@ static void add_suites(void)
     CU_ADD_TEST(txn, test_txn__of_another_connection);
     CU_ADD_TEST(txn, test_txn__permissions_hold_inside);
     CU_ADD_TEST(txn, test_txn__quota_counts_inside_and_at_the_end);
+    CU_ADD_TEST(txn, test_txn__edits_of_one_node_are_bounded);
     CU_ADD_TEST(txn, test_txn__dies_with_its_connection);
     CU_ADD_TEST(txn, test_turn__commit_in_the_way_waits);
+    CU_ADD_TEST(txn, test_turn__requests_that_wait_are_bounded);
     CU_ADD_TEST(txn, test_turn__of_a_dawdler_ends);
     CU_ADD_TEST(txn, test_turn__ends_with_its_connection);
     CU_ADD_TEST(txn, test_txn__five_hundred_adders);

@@ -5,6 +5,22 @@
 KERNELS=/boot/kernels
 canary=
 
+# devices NAME: what a front_ kernel is given to cheat the back end of.
+devices()
+{
+    case $1 in
+    front_blk)
+        dd if=/dev/zero of="/tmp/$1.img" bs=1024 count=1024 2>/dev/null
+        echo "<disk type='file' device='disk'><driver name='phy' type='raw'/>" \
+            "<source file='/tmp/$1.img'/><target dev='xvda' bus='xen'/></disk>"
+        ;;
+    front_net)
+        echo "<interface type='bridge'><mac address='00:16:3e:77:01:01'/>" \
+            "<source bridge='$BRIDGE'/></interface>"
+        ;;
+    esac
+}
+
 # kernel_xml NAME ARGUMENTS: /tmp/NAME.xml.
 kernel_xml()
 {
@@ -21,6 +37,7 @@ kernel_xml()
   <on_poweroff>destroy</on_poweroff>
   <on_reboot>destroy</on_reboot>
   <on_crash>destroy</on_crash>
+  <devices>$(devices "$1")</devices>
 </domain>
 END
 }

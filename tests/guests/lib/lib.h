@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <xen/io/xs_wire.h>
+
 #include "pv-abi/abi.h"
 
 #define PAGE_BYTES 4096UL
@@ -55,6 +57,8 @@ void need_ok(long rc, const char *file, int line, const char *what);
 /* ---- text (text.c) ---- */
 
 size_t text_format(char *to, size_t bytes, const char *format, va_list args);
+size_t text_print(char *to, size_t bytes, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void *memcpy(void *to, const void *from, size_t bytes);
 void *memset(void *to, int value, size_t bytes);
 void *memmove(void *to, const void *from, size_t bytes);
@@ -354,5 +358,29 @@ void grant_set(grant_ref_t ref, domid_t to, uint64_t mfn, uint16_t flags);
 long grant_map(domid_t dom, grant_ref_t ref, uint64_t host_addr, uint32_t flags,
                grant_handle_t *handle);
 long grant_unmap(grant_handle_t handle, uint64_t host_addr, uint64_t dev_bus_addr);
+
+/* ---- the store (store.c) ---- */
+
+struct store_reply {
+    uint32_t type, len;
+    char text[XENSTORE_PAYLOAD_MAX + 1];
+};
+extern struct xenstore_domain_interface *store_ring;
+extern struct store_reply store_reply; /* the last message received */
+extern uint32_t store_events;          /* of watches, met while waiting for answers */
+void store_init(void);
+void store_kick(void);
+bool store_send(uint32_t type, uint32_t tx, const void *body, size_t bytes);
+/* The next message to store_reply; false when none comes. */
+bool store_receive(void);
+/* One request and its answer, or the error's name. */
+const char *store_ask(uint32_t type, uint32_t tx, const void *body, size_t bytes);
+/* The same with a text for the payload, in which '|' stands for a NUL. */
+const char *store_request(uint32_t type, uint32_t tx, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* A node that holds a number; ~0 if it cannot be read. */
+uint64_t store_number(const char *path);
+void check_text(const char *got, const char *want, const char *file, int line);
+#define CHECK_TEXT(got, want) check_text(got, want, __FILE__, __LINE__)
 
 void test_main(void);

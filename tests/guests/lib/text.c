@@ -111,6 +111,15 @@ size_t text_format(char *to, size_t bytes, const char *format, va_list args)
     return out.used;
 }
 
+size_t text_print(char *to, size_t bytes, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    size_t used = text_format(to, bytes, format, args);
+    va_end(args);
+    return used;
+}
+
 bool option_number(const char *name, uint64_t *value)
 {
     const char *at = (const char *)start_info->cmd_line;
