@@ -23,6 +23,8 @@
 
 struct grant_table;
 
+#define UNMAPPED_MAX 32
+
 struct vcpu {
     struct domain *domain; /* constant */
     unsigned id;           /* constant */
@@ -54,6 +56,9 @@ struct vcpu {
      * at a time, before this vCPU returns to its guest. Only touched as current. */
     struct frame *mmu_deferred[4];
     unsigned mmu_deferred_count;
+    /* Handles of grants whose entries are cleared, and TLBs not yet. Empty between hypercalls. */
+    uint32_t unmapped[UNMAPPED_MAX];
+    unsigned unmapped_count;
 };
 
 #define DOMAIN_NO_CODE 0xff

@@ -139,12 +139,9 @@ void frame_free_hyp(struct frame *f, unsigned order);
 void *hyp_alloc(size_t bytes);
 void hyp_free(void *object); /* or NULL */
 
-/* Frames for a domain: owner set, ALLOCATED reference taken, on d's page list, cleared. NULL when
- * the heap is empty, d is at its max_pages, or d is dying. */
-struct frame *frame_alloc_domain(struct domain *d, unsigned order, unsigned addr_bits);
-/* The same with whatever start-up and firmware left in the frames: for the control domain while it
- * is built, which clears what matters to it (page_clear). Scrubbing all of its memory would be most
- * of the time the hypervisor needs to start. */
+/* Frames of the control domain while it is built, as frame_assign() gives them, with whatever
+ * start-up and firmware left in them: it clears what matters to it (page_clear). Scrubbing all of
+ * its memory would be most of the time the hypervisor needs to start. */
 struct frame *frame_alloc_control(struct domain *d, unsigned order);
 /* Clear one page. */
 void page_clear(void *page);
@@ -154,7 +151,8 @@ void frame_free(struct frame *f);
 /* Remove a frame from its owner's page list without freeing it (exchange); it must have only the
  * ALLOCATED reference. False, with nothing changed, otherwise. */
 must_check bool frame_steal(struct domain *d, struct frame *f);
-/* Give an ownerless allocated frame to d. */
+/* Give ownerless allocated frames to d: owner set, ALLOCATED reference taken, on d's page list.
+ * Errors: -ENOMEM d is at its max_pages, or dying. */
 must_check int frame_assign(struct domain *d, struct frame *f, unsigned order);
 /* Walk d's page list: the frame after `f` (NULL: the first) with a general reference taken, NULL at
  * the end. The caller holds a reference on f, which keeps it on the list. */

@@ -274,30 +274,16 @@ int frame_assign(struct domain *d, struct frame *f, unsigned order)
     return 0;
 }
 
-static struct frame *alloc_for(struct domain *d, unsigned order, unsigned addr_bits, bool clear)
+struct frame *frame_alloc_control(struct domain *d, unsigned order)
 {
-    /* Not worth clearing memory for a domain that cannot have it; frame_assign() decides. */
-    if (order > FRAME_ORDER_MAX || read_once(d->page_count) + (1UL << order) > d->max_pages) {
-        return NULL;
-    }
-    struct frame *f = take_block(order, addr_bits, clear);
+    /* SAFETY: the control domain may read all memory anyway, and no guest has been there yet. */
+    BUG_ON(!d->privileged);
+    struct frame *f = order > FRAME_ORDER_MAX ? NULL : take_block(order, 0, false);
     if (f && frame_assign(d, f, order)) {
         frame_free_hyp(f, order);
         f = NULL;
     }
     return f;
-}
-
-struct frame *frame_alloc_domain(struct domain *d, unsigned order, unsigned addr_bits)
-{
-    return alloc_for(d, order, addr_bits, true);
-}
-
-struct frame *frame_alloc_control(struct domain *d, unsigned order)
-{
-    /* SAFETY: the control domain may read all memory anyway, and no guest has been there yet. */
-    BUG_ON(!d->privileged);
-    return alloc_for(d, order, 0, false);
 }
 
 void frame_free(struct frame *f)

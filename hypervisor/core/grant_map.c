@@ -166,6 +166,17 @@ long gnttabop_map_grant_ref(struct hypercall *hc, struct gnttab_map_grant_ref *a
 
 /* ---- unmap ---- */
 
+void grant_unmap_finish(struct vcpu *v)
+{
+    if (v->unmapped_count) {
+        arch_tlb_flush_mask(&v->domain->dirty_cpus, FLUSH_TLB, 0);
+    }
+    while (v->unmapped_count) {
+        /* SAFETY: entry and TLBs are clean, so the granter may be told. */
+        mapping_release(v->domain->grant, v->unmapped[--v->unmapped_count]);
+    }
+}
+
 /* Undo what op names of a mapping this call has claimed, all of it or nothing. */
 static int16_t unmap_claimed(const struct hypercall *hc, const struct gnttab_unmap_grant_ref *op,
                              struct grant_mapping *m)
@@ -197,9 +208,11 @@ long gnttabop_unmap_grant_ref(struct hypercall *hc, struct gnttab_unmap_grant_re
     if (m->flags & MAP_KINDS) {
         SPIN_GUARD(&gt->lock);
         m->live = true;
-    } else {
-        /* SAFETY: entry and TLBs are clean, so the granter may be told. */
-        mapping_release(gt, arg->handle);
+        return 0;
+    }
+    hc->v->unmapped[hc->v->unmapped_count++] = arg->handle;
+    if (hc->v->unmapped_count == UNMAPPED_MAX) {
+        grant_unmap_finish(hc->v);
     }
     return 0;
 }

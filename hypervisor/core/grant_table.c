@@ -273,6 +273,14 @@ long gnttabop_get_version(struct hypercall *hc, struct gnttab_get_version *arg)
     return rc;
 }
 
+static long dispatch(struct hypercall *hc)
+{
+    switch (hc->arg[0]) {
+#include "pv-abi/ops/gnttab.def"
+    }
+    return -ENOSYS;
+}
+
 long hc_grant_table_op(struct hypercall *hc)
 {
     uint64_t op = hc->arg[0];
@@ -283,8 +291,7 @@ long hc_grant_table_op(struct hypercall *hc)
     if (hc->arg[2] > (single ? 1 : INT32_MAX)) {
         return -EINVAL;
     }
-    switch (op) {
-#include "pv-abi/ops/gnttab.def"
-    }
-    return -ENOSYS;
+    long rc = dispatch(hc);
+    grant_unmap_finish(hc->v);
+    return rc;
 }

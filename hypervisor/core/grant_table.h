@@ -53,6 +53,8 @@ struct grant_table {
 };
 
 must_check int grant_table_create(struct domain *d, uint32_t max_frames, uint32_t max_maptrack);
+/* grant_map.c: flush for what v's call has unmapped, then forget those mappings. */
+void grant_unmap_finish(struct vcpu *v);
 /* grant_map.c: let handles be made in `page`, cleared, as page nr of d's map tracking. */
 void grant_maptrack_add(struct grant_table *gt, uint32_t nr, struct maptrack_page *page);
 /* Undo all mappings d made of others' frames; part of domain death: -ERESTART until done. */

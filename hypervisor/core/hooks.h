@@ -16,9 +16,10 @@ struct vcpu_guest_context;
  * is the caller's business. Replaces whatever was mapped and drops its references. */
 must_check int pv_grant_map(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t mfn,
                             bool writable, uint64_t avail);
-/* Clear the entry if it maps mfn with that writability (else -EINVAL, nothing changed) and flush
- * the TLBs of the domain's CPUs before returning. Drops no reference on the frame. The entry may
- * have moved to another address space: v is the current vCPU of the mapping domain. */
+/* Clear the entry if it maps mfn with that writability (else -EINVAL, nothing changed). Owes all
+ * TLBs of the domain's CPUs a full flush: its table may be in use at other addresses, too. Drops no
+ * reference on the frame. The entry may have moved to another address space: v is the current vCPU
+ * of the mapping domain. */
 must_check int pv_grant_unmap(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t mfn,
                               bool writable);
 

@@ -66,22 +66,39 @@ static void extent_set_m2p(mfn_t mfn, pfn_t pfn, unsigned order)
     }
 }
 
+static void extent_free(struct frame *f, unsigned order)
+{
+    irq_window(false);
+    extent_set_m2p(frame_to_mfn(f), INVALID_M2P, order);
+    frame_free_hyp(f, order);
+}
+
+/* d may have lost the right to frames meanwhile (it is dying): then they go back to the heap. */
+static bool extent_assign(struct domain *d, struct frame *f, unsigned order)
+{
+    if (frame_assign(d, f, order)) {
+        extent_free(f, order);
+        return false;
+    }
+    return true;
+}
+
 static bool extent_give(struct domain *d, const struct xen_memory_reservation *r, uint64_t i,
                         pfn_t pfn)
 {
     vaddr_t list = GUEST_ADDR(r->extent_start);
-    struct frame *f =
-        frame_alloc_domain(d, r->extent_order, XENMEMF_get_address_bits(r->mem_flags));
+    /* Not worth clearing memory for a domain that cannot have it; frame_assign() decides. */
+    if (read_once(d->page_count) + (1UL << r->extent_order) > d->max_pages) {
+        return false;
+    }
+    struct frame *f = frame_alloc_hyp(r->extent_order, XENMEMF_get_address_bits(r->mem_flags));
     if (!f) {
         return false;
     }
     uint64_t mfn = frame_to_mfn(f);
-    for (uint64_t k = 0; pfn != INVALID_M2P && k < 1UL << r->extent_order; k++) {
-        /* SAFETY: another vCPU of d may have given the frame back already. */
-        if (frame_get(f + k, d)) {
-            m2p_set(mfn + k, pfn + k);
-            frame_put(f + k);
-        }
+    extent_set_m2p(mfn, pfn, r->extent_order);
+    if (!extent_assign(d, f, r->extent_order)) {
+        return false;
     }
     if (list && guest_write_element(list, i, &mfn, sizeof(mfn))) {
         (void)extent_take(d, mfn, r->extent_order);
@@ -192,23 +209,6 @@ static struct frame *pop(uint32_t *stack)
     struct frame *f = *stack == INVALID_LINK ? NULL : mfn_to_frame(*stack);
     *stack = f ? f->next : INVALID_LINK;
     return f;
-}
-
-static void extent_free(struct frame *f, unsigned order)
-{
-    irq_window(false);
-    extent_set_m2p(frame_to_mfn(f), INVALID_M2P, order);
-    frame_free_hyp(f, order);
-}
-
-/* d may have lost the right to frames meanwhile (it is dying): then they go back to the heap. */
-static bool extent_assign(struct domain *d, struct frame *f, unsigned order)
-{
-    if (frame_assign(d, f, order)) {
-        extent_free(f, order);
-        return false;
-    }
-    return true;
 }
 
 /* Allocate what goes out, with its M2P entries. Each list element is written back as it was: what

@@ -57,10 +57,5 @@ int pv_grant_unmap(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t 
         rc = mmu_entry_set(l1, index, 0, d, d, false);
     }
     frame_put(l1);
-    if (rc == 0) {
-        /* SAFETY: the entry's table may be in use at other addresses, too, so that flushing
-         * host_addr alone would leave a way to the frame. */
-        arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);
-    }
     return rc;
 }

@@ -77,7 +77,8 @@ int misc_set_debugreg(struct vcpu *v, unsigned reg, uint64_t value)
 
 long hc_set_debugreg(struct hypercall *hc)
 {
-    return misc_set_debugreg(hc->v, (unsigned)hc->arg[0], hc->arg[1]);
+    uint64_t reg = hc->arg[0];
+    return reg < 8 ? misc_set_debugreg(hc->v, (unsigned)reg, hc->arg[1]) : -EINVAL;
 }
 
 long hc_get_debugreg(struct hypercall *hc)

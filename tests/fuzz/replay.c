@@ -17,9 +17,9 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "args.h"
 #include "fuzz.h"
 
 #define INPUT_MAX 65536
@@ -198,17 +198,10 @@ static void play(void)
     shared->played++;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void play_mutations(uint64_t seed, uint64_t first, uint64_t count, double seconds)
 {
-    double end = now() + seconds;
-    for (uint64_t nr = 0; count ? nr < count : nr % AT_ONCE || nr == 0 || now() < end; nr++) {
+    double end = args_now() + seconds;
+    for (uint64_t nr = 0; count ? nr < count : nr % AT_ONCE || nr == 0 || args_now() < end; nr++) {
         make_input(&shared->input, seed, first + nr);
         play();
     }
@@ -258,7 +251,7 @@ static bool replay(const struct input *in, const char *name)
 
 static bool mutations(uint64_t seed, uint64_t first, uint64_t count, double seconds)
 {
-    double start = now();
+    double start = args_now();
     fflush(stdout);
     shared->played = 0;
     pid_t child = fork();
@@ -274,24 +267,14 @@ static bool mutations(uint64_t seed, uint64_t first, uint64_t count, double seco
         keep(what);
     }
     printf("seed %lu: %lu inputs of %s in %.1f s, %s\n", (unsigned long)seed,
-           (unsigned long)shared->played, FUZZ_NAME, now() - start,
+           (unsigned long)shared->played, FUZZ_NAME, args_now() - start,
            good ? "nothing found" : "a find");
     return good;
 }
 
-static bool option(const char *arg, const char *name, unsigned long *value)
-{
-    size_t n = strlen(name);
-    if (strncmp(arg, name, n)) {
-        return false;
-    }
-    *value = strtoul(arg + n, NULL, 0);
-    return true;
-}
-
 int main(int argc, char **argv)
 {
-    unsigned long seed = (unsigned long)time(NULL) * 1000003 + (unsigned long)getpid();
+    unsigned long seed = args_fresh_seed();
     unsigned long seconds = DEFAULT_SECONDS, first = 0, count = 0;
     bool good = true, files = false;
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -306,8 +289,8 @@ int main(int argc, char **argv)
         return 2;
     }
     for (int i = 1; i < argc; i++) {
-        if (!option(argv[i], "SEED=", &seed) && !option(argv[i], "SECONDS=", &seconds) &&
-            !option(argv[i], "FIRST=", &first) && !option(argv[i], "COUNT=", &count)) {
+        if (!args_number(argv[i], "SEED=", &seed) && !args_number(argv[i], "SECONDS=", &seconds) &&
+            !args_number(argv[i], "FIRST=", &first) && !args_number(argv[i], "COUNT=", &count)) {
             struct input *in = input_load(argv[i]);
             good &= replay(in, argv[i]);
             free(in);

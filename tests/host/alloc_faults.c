@@ -8,8 +8,6 @@
 
 struct frame *__real_frame_alloc_hyp(unsigned order, unsigned addr_bits);
 struct frame *__wrap_frame_alloc_hyp(unsigned order, unsigned addr_bits);
-struct frame *__real_frame_alloc_domain(struct domain *d, unsigned order, unsigned addr_bits);
-struct frame *__wrap_frame_alloc_domain(struct domain *d, unsigned order, unsigned addr_bits);
 void *__real_hyp_alloc(size_t bytes);
 void *__wrap_hyp_alloc(size_t bytes);
 
@@ -38,9 +36,14 @@ struct frame *__wrap_frame_alloc_hyp(unsigned order, unsigned addr_bits)
     return injected() ? NULL : noted(__real_frame_alloc_hyp(order, addr_bits), order);
 }
 
-struct frame *__wrap_frame_alloc_domain(struct domain *d, unsigned order, unsigned addr_bits)
+struct frame *frame_alloc_domain(struct domain *d, unsigned order, unsigned addr_bits)
 {
-    return injected() ? NULL : noted(__real_frame_alloc_domain(d, order, addr_bits), order);
+    struct frame *f = order > FRAME_ORDER_MAX ? NULL : frame_alloc_hyp(order, addr_bits);
+    if (f && frame_assign(d, f, order)) {
+        frame_free_hyp(f, order);
+        f = NULL;
+    }
+    return f;
 }
 
 void *__wrap_hyp_alloc(size_t bytes)

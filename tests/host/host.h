@@ -134,6 +134,8 @@ void host_tlb_switch(struct vcpu *prev, struct vcpu *next);
 #define HOST_BAD_ADDR 0x0000200000000000UL
 
 /* Carve `bytes` out of the window, cleared; the window is emptied by host_reset(). */
+/* Cleared frames for a domain as memory_op gives them; NULL when there are none for it. */
+struct frame *frame_alloc_domain(struct domain *d, unsigned order, unsigned addr_bits);
 vaddr_t host_guest_alloc(size_t bytes);
 void *host_guest_ptr(vaddr_t va);
 /* Empty the window. */

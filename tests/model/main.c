@@ -18,9 +18,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "args.h"
 #include "model.h"
 
 #define CASES "tests/model/cases"
@@ -307,17 +307,10 @@ static void report(uint64_t seed, const char *class, const char *text, const cha
     }
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static int random_runs(uint64_t seed, unsigned steps, double seconds, const char *out)
 {
     char class[CLASS_BYTES], text[4096];
-    double start = now();
+    double start = args_now();
     unsigned runs = 0;
     uint64_t first = seed;
     do {
@@ -328,9 +321,9 @@ static int random_runs(uint64_t seed, unsigned steps, double seconds, const char
         }
         seed++;
         runs++;
-    } while (now() - start < seconds);
+    } while (args_now() - start < seconds);
     printf("seed %lu: %u runs, %lu steps in %.1f s, nothing found\n", (unsigned long)first, runs,
-           (unsigned long)total_steps, now() - start);
+           (unsigned long)total_steps, args_now() - start);
     return 0;
 }
 
@@ -351,19 +344,9 @@ static int replay_all(unsigned *count)
     return failed;
 }
 
-static bool number(const char *arg, const char *name, unsigned long *value)
-{
-    size_t n = strlen(name);
-    if (strncmp(arg, name, n)) {
-        return false;
-    }
-    *value = strtoul(arg + n, NULL, 0);
-    return true;
-}
-
 int main(int argc, char **argv)
 {
-    unsigned long seed = (unsigned long)time(NULL) * 1000003 + (unsigned long)getpid();
+    unsigned long seed = args_fresh_seed();
     unsigned long steps = 400, seconds = 0;
     const char *out = CASES "/found.steps";
     int failed = 0, files = 0;
@@ -374,9 +357,10 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (!strncmp(argv[i], "OUT=", 4)) {
             out = argv[i] + 4;
-        } else if (!number(argv[i], "SEED=", &seed) && !number(argv[i], "STEPS=", &steps) &&
-                   !number(argv[i], "SECONDS=", &seconds) &&
-                   !number(argv[i], "PREEMPT=", &preempt)) {
+        } else if (!args_number(argv[i], "SEED=", &seed) &&
+                   !args_number(argv[i], "STEPS=", &steps) &&
+                   !args_number(argv[i], "SECONDS=", &seconds) &&
+                   !args_number(argv[i], "PREEMPT=", &preempt)) {
             failed += replay(argv[i]);
             files++;
         }

@@ -12,7 +12,7 @@ HVU_PROGRAMS := $(HVU_TESTS:tests/unit/%.c=$(HVU)/%)
 
 HVU_CFLAGS = $(HOST_CFLAGS) -O1 $(SAN_CFLAGS) -DDEBUG_BUILD -MMD -MP -Itests/host -Itests/unit \
              -Ihypervisor
-HVU_WRAP := -Wl,--wrap=hyp_alloc,--wrap=frame_alloc_hyp,--wrap=frame_alloc_domain
+HVU_WRAP := -Wl,--wrap=hyp_alloc,--wrap=frame_alloc_hyp
 
 HVU_OBJ := $(HVU_SRC:%.c=$(HVU)/%.o)
 HVU_HOST_OBJ := $(HVU_HOST:%.c=$(HVU)/%.o)

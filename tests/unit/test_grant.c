@@ -591,6 +591,35 @@ static void test_gnttabop_map_grant_ref__own_grant(void)
     end();
 }
 
+/* Many at once cost a flush for every UNMAPPED_MAX of them, and the granter is told after it. */
+static void test_gnttabop_unmap_grant_ref__flushes_by_the_batch(void)
+{
+    static struct gnttab_unmap_grant_ref args[2 * UNMAPPED_MAX + 6];
+    begin();
+    grant(guest, REF, 0, page, 0);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < ARRAY_SIZE(args); i++) {
+            args[i] = (struct gnttab_unmap_grant_ref){.host_addr = MAP_VA + i * PAGE_SIZE};
+            CU_ASSERT_EQUAL_FATAL(map(i, GNTMAP_host_map, &args[i].handle), GNTST_okay);
+        }
+        /* Failures between are nobody's flush; the second time, the list has no end. */
+        grant_handle_t left = args[3].handle;
+        args[3].handle = UINT32_MAX;
+        vaddr_t va = host_guest_put(args, sizeof(args));
+        host.flush_count = 0;
+        host.fault_in_access = round ? 2 * ARRAY_SIZE(args) + 1 : 0;
+        CU_ASSERT_EQUAL(
+            suite_call(GRANT_OP, GNTTABOP_unmap_grant_ref, va, ARRAY_SIZE(args) + round),
+            round ? -EFAULT : 0);
+        CU_ASSERT_EQUAL(host.flush_count, 3);
+        CU_ASSERT_EQUAL(control->vcpu[0]->unmapped_count, 0);
+        CU_ASSERT_EQUAL(frame_ref_count(page), 3);
+        CU_ASSERT_EQUAL(unmap(3, left), GNTST_okay);
+        expect_unused();
+    }
+    end();
+}
+
 static void test_gnttabop_unmap_grant_ref__bad_handle(void)
 {
     begin();
@@ -881,6 +910,7 @@ int main(void)
         CASE(test_gnttabop_unmap_grant_ref__memory_comes_back),
         CASE(test_gnttabop_map_grant_ref__wavering_count),
         CASE(test_gnttabop_map_grant_ref__own_grant),
+        CASE(test_gnttabop_unmap_grant_ref__flushes_by_the_batch),
         CASE(test_gnttabop_unmap_grant_ref__bad_handle),
         CASE(test_gnttabop_unmap_grant_ref__entry_differs),
         CASE(test_gnttabop_unmap_grant_ref__device_and_host),

@@ -46,6 +46,8 @@ void test_main(void)
     CHECK_IS(get_debugreg(7), 0x400);
     CHECK_IS(set_debugreg(8, 0), -EINVAL);
     CHECK_IS(set_debugreg(~0u, 0), -EINVAL);
+    CHECK_IS(set_debugreg(1UL << 32, watched), -EINVAL);
+    CHECK_IS(get_debugreg(1UL << 32), -EINVAL);
     CHECK_IS(get_debugreg(8), -EINVAL);
     CHECK_IS(get_debugreg(1UL << 32), -EINVAL);
     CHECK_IS(set_debugreg(6, ~0UL), 0);
