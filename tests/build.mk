@@ -9,7 +9,7 @@
 
 C_FILES = $(shell find hypervisor pv-abi dom0-tools xenstore-lite tests -name '*.[ch]')
 
-.PHONY: test test-inner unit abi loc format lint check
+.PHONY: test test-inner unit abi loc format lint check attacks
 test:
 	@scripts/packages build run test
 	@$(MAKE) --no-print-directory test-inner
@@ -31,6 +31,11 @@ format:
 
 check:
 	@python3 tests/check/run.py
+	@python3 tests/check/attacks.py --check
+
+# Which test kernels and unit tests ask what of each hypercall and operation.
+attacks:
+	@python3 tests/check/attacks.py
 
 # The page of hypercalls, from the tables.
 abi:

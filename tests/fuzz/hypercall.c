@@ -619,7 +619,7 @@ static void start_vcpu(struct vcpu *v)
 static void start_domain(domid_t id, bool privileged, bool runs)
 {
     const struct domain_limits limits = {.max_vcpus = VCPUS,
-                                         .max_evtchn_port = 1023,
+                                         .max_evtchn_port = 127,
                                          .max_grant_frames = 2,
                                          .max_maptrack_frames = 1};
     struct domain *d = NULL;

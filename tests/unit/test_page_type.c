@@ -505,6 +505,7 @@ static void test_mmuext__flushes(void)
     CU_ASSERT_EQUAL(flush_op(MMUEXT_INVLPG_ALL, 0x0000800000000000), 0);
     CU_ASSERT_EQUAL(host.flush_count, 0); /* no such address */
     CU_ASSERT_EQUAL(flush_op(MMUEXT_FLUSH_CACHE, 0), -EACCES);
+    CU_ASSERT_EQUAL(flush_op(MMUEXT_FLUSH_CACHE_GLOBAL, 0), -EACCES);
     CU_ASSERT_EQUAL(host.flush_count, 0);
     suite_enter(control->vcpu[0]);
     CU_ASSERT_EQUAL(flush_op(MMUEXT_FLUSH_CACHE, 0), 0);

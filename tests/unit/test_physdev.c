@@ -452,6 +452,38 @@ static void test_device__add(void)
     CU_ASSERT_EQUAL(PHYSDEV(release_msix, &dev), 0);
     dev.devfn = 0;
     CU_ASSERT_EQUAL(PHYSDEV(prepare_msix, &dev), -ENODEV);
+    CU_ASSERT_EQUAL(PHYSDEV(release_msix, &dev), -ENODEV);
+    dev.seg = 1; /* there is one segment */
+    CU_ASSERT_EQUAL(PHYSDEV(pci_device_remove, &dev), -ENODEV);
+    CU_ASSERT_EQUAL(PHYSDEV(restore_msi_ext, &dev), -ENODEV);
+    finish();
+}
+
+/* The calls from before there were segments; asked by a guest, each is refused. */
+static void test_device__old_calls(void)
+{
+    start();
+    struct physdev_manage_pci dev = {DEV_BUS, DEV_DEVFN};
+    struct physdev_manage_pci_ext ext = {.bus = DEV_BUS, .devfn = DEV_DEVFN};
+    struct physdev_restore_msi restore = {DEV_BUS, DEV_DEVFN};
+    struct physdev_irq_status_query query = {.irq = 4711};
+    int pirq;
+    CU_ASSERT_EQUAL(PHYSDEV(manage_pci_add, &dev), 0);
+    CU_ASSERT_EQUAL(PHYSDEV(manage_pci_add_ext, &ext), 0);
+    CU_ASSERT_EQUAL(map_msi(MAP_PIRQ_TYPE_MSI_SEG, 0, 0, &pirq), 0);
+    device_reset();
+    CU_ASSERT_EQUAL(PHYSDEV(restore_msi, &restore), 0);
+    CU_ASSERT_EQUAL(config_get(MSI_CAP + 12, 2), 0x40);
+    CU_ASSERT_EQUAL(PHYSDEV(manage_pci_remove, &dev), 0);
+    CU_ASSERT_EQUAL(host.msi_vectors, 0);
+    CU_ASSERT_EQUAL(unmap(pirq), -EINVAL);
+    CU_ASSERT_EQUAL(PHYSDEV(irq_status_query, &query), -EINVAL);
+    dev.devfn = ext.devfn = 0x20;
+    CU_ASSERT_EQUAL(PHYSDEV(manage_pci_add, &dev), -ENODEV);
+    CU_ASSERT_EQUAL(PHYSDEV(manage_pci_add_ext, &ext), -ENODEV);
+    suite_enter(guest->vcpu[0]);
+    CU_ASSERT_EQUAL(PHYSDEV(manage_pci_remove, &dev), -EPERM);
+    CU_ASSERT_EQUAL(PHYSDEV(restore_msi, &restore), -EPERM);
     finish();
 }
 
@@ -564,6 +596,7 @@ int main(void)
         CASE(test_map_pirq__refused_forms),
         CASE(test_device__restore_and_remove),
         CASE(test_device__add),
+        CASE(test_device__old_calls),
         CASE(test_free_pirq),
         CASE(test_unprivileged),
         CASE(test_unknown_and_bad_address),

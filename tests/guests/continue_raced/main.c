@@ -34,7 +34,7 @@ static void second(uint64_t arg)
 
 static void pins(void)
 {
-    for (unsigned i = 0; i < 300; i++) {
+    for (unsigned i = 0; i < 80; i++) {
         long rc = mmuext_mfn(MMUEXT_PIN_L2_TABLE, mfn_of(l2));
         CHECK(rc == 0 || rc == -EINVAL);
         rc = mmuext_mfn(MMUEXT_UNPIN_TABLE, mfn_of(l2));
@@ -48,7 +48,7 @@ static void lists(void)
     for (unsigned i = 0; i < 512; i++) {
         reqs[i] = (struct mmu_update){entry + i % 16 * 8, 0};
     }
-    for (unsigned i = 0; i < 100; i++) {
+    for (unsigned i = 0; i < 30; i++) {
         uint32_t count = 99999;
         long rc = mmu_update(reqs, 512, &count, DOMID_SELF);
         CHECK(rc == 0 || rc == -EINVAL);
@@ -72,7 +72,7 @@ void test_main(void)
     set_xen_guest_handle(r.extent_start, list);
     NEED_OK(cpu_start(1, second, 0));
     NEED(wait_for(&ready, 10000));
-    for (unsigned round = 0; round < 6; round++) {
+    for (unsigned round = 0; round < 3; round++) {
         long gone = memory_op(XENMEM_decrease_reservation, &r);
         CHECK(gone >= 0 && gone <= FRAMES);
         long back = memory_op(XENMEM_populate_physmap, &r);

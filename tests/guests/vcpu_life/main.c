@@ -45,6 +45,8 @@ void test_main(void)
             CHECK_IS(vcpu_op(op, none[i], 0), -ENOENT);
         }
     }
+    CHECK_IS(vcpu_op(VCPUOP_down, 2, 0), -ENOENT);
+    CHECK_IS(vcpu_op(VCPUOP_is_up, 2, 0), -ENOENT);
     CHECK_IS(vcpu_op(VCPUOP_is_up, 0, 0), 1);
     CHECK_IS(vcpu_op(VCPUOP_is_up, 1, 0), 0);
     CHECK_IS(vcpu_op(VCPUOP_up, 1, 0), -EINVAL);
