@@ -142,15 +142,9 @@ void __wrap_console_keys_handle(char key)
 
 /* ---- pcpus ---- */
 
-/* What has to hold of registers a processor will load. */
 static void check_guest(const struct vcpu *v)
 {
-    const struct cpu_user_regs *regs = guest_regs();
-    FUZZ_CHECK((regs->cs & 3) == 3 && (regs->ss & 3) == 3);
-    FUZZ_CHECK((regs->rflags & 0x200) && !(regs->rflags & 0x27000)); /* IF; no VM, NT, IOPL */
-    FUZZ_CHECK(is_canonical(regs->rip) || regs->entry_vector == 0);
-    FUZZ_CHECK(is_canonical(host.fs_base) && is_canonical(host.gs_base_kernel) &&
-               is_canonical(host.gs_base_user));
+    host_processor_enter();
     FUZZ_CHECK(v->initialised && !v->sched.pause_bits && v->domain->state != DOM_DEAD);
 }
 
@@ -202,15 +196,22 @@ static vaddr_t slot_va(unsigned slot)
     return HOST_GUEST_BASE + slot * SLOT_BYTES;
 }
 
+/* What SYSCALL pushes: the selectors are constants, and the way back may be by SYSRET. */
+static void enter_by_syscall(struct cpu_user_regs *regs, uint16_t cs)
+{
+    regs->rip = CALL_RIP;
+    regs->cs = cs;
+    regs->ss = SEL_GUEST_DS;
+    regs->entry_vector = 0x100;
+    upcall_syscall(regs);
+}
+
 /* Run what is in the registers, to its end unless somebody else gets the pcpu. */
 static void syscall(void)
 {
     struct vcpu *v = current_vcpu();
     for (unsigned rounds = 0; rounds < ROUNDS_MAX; rounds++) {
-        struct cpu_user_regs *regs = guest_regs();
-        regs->rip = CALL_RIP;
-        regs->entry_vector = 0x100; /* may go back by SYSRET */
-        upcall_syscall(regs);
+        enter_by_syscall(guest_regs(), SEL_GUEST_CS64);
         if (!leave() || current_vcpu() != v || guest_regs()->rip != CALL_RIP - 2) {
             return;
         }
@@ -473,10 +474,8 @@ static void to_user(struct fuzz_in *in)
 {
     struct cpu_user_regs *regs = guest_regs();
     uint8_t how = fuzz_byte(in);
-    regs->rip = CALL_RIP;
     if (how & 1) { /* whatever mode it is in, 64 or 32 bits */
-        regs->cs = how & 2 ? SEL_GUEST_CS32 : SEL_GUEST_CS64;
-        upcall_syscall(regs);
+        enter_by_syscall(regs, how & 2 ? SEL_GUEST_CS32 : SEL_GUEST_CS64);
     } else {
         regs->rsp = value(in, 8);
         regs->rflags = trap_fix_flags(fuzz_number(in, 4));

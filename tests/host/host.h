@@ -92,6 +92,14 @@ void host_play(unsigned cpu);
 /* Forget guest bytes fetched so far. */
 void host_fetch_reset(void);
 
+/* ---- the processor's own checks (processor.c): each panics where hardware would fault ---- */
+
+/* What a vCPU brings along is loaded; part of arch_context_switch(). */
+void host_processor_load(const struct vcpu *v);
+/* Back to the guest that is current, with guest_regs(): by SYSRET if it came by SYSCALL, else by
+ * IRETQ. For tests, at the end of the way out. */
+void host_processor_enter(void);
+
 /* ---- what a pcpu may have cached, with host.models_tlb ---- */
 
 #define HOST_TLB_CPUS 4
@@ -100,7 +108,7 @@ void host_fetch_reset(void);
 struct host_translation {
     vaddr_t va; /* page */
     mfn_t mfn;
-    bool write;
+    bool write, global;
     const struct domain *mapper, *owner; /* when it was cached: who ran, whose frame it was */
 };
 struct host_tlb {

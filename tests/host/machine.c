@@ -115,67 +115,8 @@ void arch_context_switch(struct vcpu *prev, struct vcpu *next)
     prev->regs = host_regs[host_cpu];
     host_regs[host_cpu] = next->regs;
     host_current[host_cpu] = next;
+    host_processor_load(next);
     host_tlb_switch(prev, next);
-}
-
-void arch_set_segment_base(unsigned which, uint64_t base)
-{
-    if (which == SEGBASE_FS) {
-        host.fs_base = base;
-    } else if (which == SEGBASE_GS_USER) {
-        host.gs_base_user = base;
-    } else {
-        host.gs_base_kernel = base;
-    }
-}
-
-uint64_t arch_get_segment_base(unsigned which)
-{
-    return which == SEGBASE_FS        ? host.fs_base
-           : which == SEGBASE_GS_USER ? host.gs_base_user
-                                      : host.gs_base_kernel;
-}
-
-void arch_load_user_gs(uint16_t sel)
-{
-    (void)sel;
-}
-
-void arch_set_ts(bool on)
-{
-    host.ts = on;
-}
-
-void arch_set_cr4(const struct vcpu *v)
-{
-    (void)v;
-}
-
-void arch_set_debugreg(unsigned reg, uint64_t value)
-{
-    host.debugreg[reg] = value;
-}
-
-uint64_t arch_get_dr6(void)
-{
-    return host.debugreg[6];
-}
-
-void arch_xsetbv(uint64_t xcr0)
-{
-    host.xcr0 = xcr0;
-}
-
-void arch_fpu_init(void *area)
-{
-    memset(area, 0, 832);
-}
-
-void arch_swap_gs(void)
-{
-    uint64_t kernel = host.gs_base_kernel;
-    host.gs_base_kernel = host.gs_base_user;
-    host.gs_base_user = kernel;
 }
 
 /* ---- processor identification and model-specific registers ---- */

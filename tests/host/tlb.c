@@ -23,9 +23,17 @@ static void log_flush(struct host_flush flush)
     }
 }
 
+/* As loading CR3 does: global translations stay, whosever they are. */
 static void forget_all(struct host_tlb *t)
 {
-    t->count = t->tables = 0;
+    unsigned kept = 0;
+    for (unsigned i = 0; i < t->count; i++) {
+        if (t->entry[i].global) {
+            t->entry[kept++] = t->entry[i];
+        }
+    }
+    t->count = kept;
+    t->tables = 0;
     t->last_flush = ++host.tlb_clock;
 }
 
@@ -192,6 +200,7 @@ static bool cache(struct host_tlb *t, vaddr_t va, uint64_t *pte, bool write, mfn
         *e = (struct host_translation){.va = va,
                                        .mfn = PTE_MFN(*pte),
                                        .write = write,
+                                       .global = *pte & X86_PTE_G,
                                        .mapper = current_vcpu()->domain,
                                        .owner = mfn_to_frame(PTE_MFN(*pte))->owner};
     }
@@ -201,6 +210,9 @@ static bool cache(struct host_tlb *t, vaddr_t va, uint64_t *pte, bool write, mfn
 
 static bool usable(uint64_t entry, bool write)
 {
+    if ((entry & X86_PTE_P) && (entry & X86_PTE_ADDR) >> arch_facts.maddr_bits) {
+        panic("the processor refuses: reserved address bits in entry %lx", entry);
+    }
     return (entry & X86_PTE_P) && (entry & X86_PTE_US) && (!write || (entry & X86_PTE_RW));
 }
 

@@ -73,6 +73,7 @@ MUTANTS = [
      "const uint64_t harmless = X86_PTE_RW | X86_PTE_NX |"),
     ("the last reserved slot is the guest's",
      "index <= HYP_L4_LAST;\n}\n\n/* The entry", "index < HYP_L4_LAST;\n}\n\n/* The entry"),
+    ("global entries pass", "(pte | X86_PTE_US) & ~X86_PTE_G :", "(pte | X86_PTE_US) :"),
     ("large pages pass", "(level == 1 ? X86_PTE_G : 0) |",
      "(level == 1 ? X86_PTE_G : X86_PTE_PSE) |"),
     ("absent entries may name RAM", "address >= arch_facts.absent_top ||",
