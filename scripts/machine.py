@@ -83,7 +83,10 @@ class Setup:
         with open(os.path.join(boot, "grub/grub.cfg"), "w", encoding="ascii") as f:
             f.write("\n".join(steps + ["boot", ""]))
         self.cdrom = os.path.join(folder, "grub.iso")
-        subprocess.run(["grub-mkrescue", "-o", self.cdrom, os.path.dirname(boot)],
+        # Only what is used: a slow machine reads it all.
+        modules = "--install-modules=biosdisk iso9660 multiboot normal part_msdos serial"
+        subprocess.run(["grub-mkrescue", "-o", self.cdrom, "--fonts=", "--locales=", "--themes=",
+                        modules, os.path.dirname(boot)],
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
 
     def _kernel(self):
@@ -110,18 +113,56 @@ class Setup:
             "-no-reboot", "-nic", "none"] + self._kernel() + self.devices
 
 
-class Console:
-    """A running machine whose serial port is read, kept in a log and, if asked, shown."""
+class Transcript:
+    """What a machine has said so far, and waiting for more of it. Whoever reads the machine puts
+    text into `arrived`, at the end None."""
 
-    def __init__(self, setup, log, echo=None):
-        self.folder = tempfile.mkdtemp(prefix="paravane-")
+    def __init__(self):
         self.started = time.monotonic()
-        self.echo = echo
         self.text = ""
         self.seen = 0
         self.arrived = queue.Queue()
-        self.ended = None       # QMP's reason for the end: guest-shutdown, guest-reset ...
         self.fatal = None       # first line that no healthy machine prints
+
+    def _take(self, text):
+        self.text += text
+        if self.fatal is None:
+            start = self.text.rfind("\n", 0, len(self.text) - len(text)) + 1
+            for line in self.text[start:].split("\n"):
+                if FATAL.search(line) and not HARMLESS.search(line):
+                    self.fatal = line.strip()
+                    break
+
+    def wait_for(self, pattern, seconds, fatal_ends=True):
+        """The next match behind what earlier calls have found, or None: the machine has ended, a
+        fatal line has come, or the time is up. The caller tells which by asking."""
+        expression = re.compile(pattern, re.MULTILINE)
+        deadline = time.monotonic() + seconds
+        while True:
+            match = expression.search(self.text, self.seen)
+            if match:
+                self.seen = match.end()
+                return match
+            if fatal_ends and self.fatal:
+                return None
+            try:
+                text = self.arrived.get(timeout=max(0, deadline - time.monotonic()))
+            except queue.Empty:
+                return None
+            if text is None:
+                self.arrived.put(None)
+                return None
+            self._take(text)
+
+
+class Console(Transcript):
+    """A running machine whose serial port is read, kept in a log and, if asked, shown."""
+
+    def __init__(self, setup, log, echo=None):
+        super().__init__()
+        self.folder = tempfile.mkdtemp(prefix="paravane-")
+        self.echo = echo
+        self.ended = None       # QMP's reason for the end: guest-shutdown, guest-reset ...
         self.log = open(log, "wb")
         monitor = os.path.join(self.folder, "qmp")
         command = setup.command() + ["-display", "none", "-monitor", "none", "-serial", "stdio",
@@ -168,36 +209,6 @@ class Console:
             pass    # QEMU has gone; what it said before is in self.ended
         finally:
             link.close()
-
-    def _take(self, text):
-        self.text += text
-        if self.fatal is None:
-            start = self.text.rfind("\n", 0, len(self.text) - len(text)) + 1
-            for line in self.text[start:].split("\n"):
-                if FATAL.search(line) and not HARMLESS.search(line):
-                    self.fatal = line.strip()
-                    break
-
-    def wait_for(self, pattern, seconds, fatal_ends=True):
-        """The next match behind what earlier calls have found, or None: the machine has ended, a
-        fatal line has come, or the time is up. The caller tells which by asking."""
-        expression = re.compile(pattern, re.MULTILINE)
-        deadline = time.monotonic() + seconds
-        while True:
-            match = expression.search(self.text, self.seen)
-            if match:
-                self.seen = match.end()
-                return match
-            if fatal_ends and self.fatal:
-                return None
-            try:
-                text = self.arrived.get(timeout=max(0, deadline - time.monotonic()))
-            except queue.Empty:
-                return None
-            if text is None:
-                self.arrived.put(None)
-                return None
-            self._take(text)
 
     def send(self, text):
         self.process.stdin.write(text.encode())

@@ -11,16 +11,16 @@ import re
 import machine
 
 SOURCES = os.path.join(machine.TOP, "tests/guests")
-LIMIT = 60
+LIMIT = 120
 # The control domain's end is the machine's; with noreboot it stops there.
 ENDED = r"control domain has (shut down|crashed) |^\(PV\) Stopped, "
 
 Kernel = collections.namedtuple("Kernel", "name path reason")
 
 
-def wanted():
-    """All that can run alone, or those ONLY=name,name asks for; `reason` says why one cannot."""
-    only = [name for name in (os.environ.get("ONLY") or "").split(",") if name]
+def wanted(names):
+    """All that can run alone, or those of "name,name"; `reason` says why one of these cannot."""
+    only = [name for name in (names or "").split(",") if name]
     found = []
     for name in only or sorted(os.listdir(SOURCES)):
         source = os.path.join(SOURCES, name, "main.c")
@@ -58,12 +58,13 @@ def setup_for(kernel):
     return setup
 
 
-def run_alone(kernel, cpu, logs):
-    """In QEMU; returns what is wrong, or None."""
+def run_alone(kernel, start, cpu, logs):
+    """In the machine that start(setup, log) makes: machine.Console or bochs.Bochs. Returns what is
+    wrong, or None."""
     setup = setup_for(kernel)
     setup.cpu = cpu
     os.makedirs(logs, exist_ok=True)
-    console = machine.Console(setup, os.path.join(logs, kernel.name + ".log"))
+    console = start(setup, os.path.join(logs, kernel.name + ".log"))
     try:
         console.wait_for(ENDED, LIMIT)
     finally:

@@ -9,7 +9,8 @@
 
 A test ends as SUCCESS, FAILURE (a case said no), CRASH (no verdict, or a line that no healthy
 machine prints) or SKIP (it cannot run on this hypervisor). Only SUCCESS is green: a test somebody
-asked for that was skipped makes the run fail. Logs are in build/logs/. The last line is
+asked for that was skipped makes the run fail. Bochs may be missing unless BOOT= asks for it: what
+it would have run is listed before the last line. Logs are in build/logs/. The last line is
 "N passed, N failed", counting cases, and the exit status is 0 only if none failed.
 """
 import os
@@ -36,6 +37,7 @@ class Tally:
         self.lock = threading.Lock()
         self.passed = 0
         self.failed = 0
+        self.skipped = []
 
     def report(self, verdict, name, seconds, passed, problems):
         with self.lock:
@@ -46,6 +48,13 @@ class Tally:
             for problem in problems:
                 print("         " + problem)
             sys.stdout.flush()
+
+
+    def skip(self, name, why):
+        """Something optional is not there: said here and again at the end, and no failure."""
+        with self.lock:
+            self.skipped.append("%s (%s)" % (name, why))
+            print("%-8s %-24s %s" % ("SKIP", name, why), flush=True)
 
 
 def judge(test, console, off):
@@ -73,7 +82,13 @@ def run_test(test, hv, tally):
         tally.report("SKIP", test.name, 0, 0, ["cannot run on " + hv])
         return
     if test.machines:
-        tally.report(*test.run(LOGS))
+        lacks = test.lacks()
+        if lacks and os.environ.get("BOOT"):
+            tally.report("SKIP", test.name, 0, 0, [lacks])
+        elif lacks:
+            tally.skip(test.name, lacks)
+        else:
+            tally.report(*test.run(LOGS))
         return
     setup = machine.Setup(hv)
     test.prepare(setup)
@@ -162,6 +177,8 @@ def main():
         thread.start()
     for thread in threads:
         thread.join()
+    for skipped in tally.skipped:
+        print("NOT RUN: " + skipped)
     print("%d passed, %d failed" % (tally.passed, tally.failed))
     return 1 if tally.failed or tally.passed == 0 else 0
 

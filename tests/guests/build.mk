@@ -32,10 +32,16 @@ $(G_KERNELS): $(G_B)/%.elf: $(G_B)/%.o $(G_B)/lib.a tests/guests/lib/link.lds
 
 # Those that need no other domain, in the control domain's place: no Linux, no tools. ONLY=name,name,
 # CPU="model model", HV_ARGS=options of the hypervisor.
-.PHONY: alone
+.PHONY: alone bochs
 alone: packages-run
 	@$(MAKE) --no-print-directory all
 	@BOOT=alone python3 tests/boot/run.py
+
+# The same in Bochs, a stricter processor; some seconds each.
+bochs:
+	@scripts/packages build test bochs
+	@$(MAKE) --no-print-directory all
+	@BOOT=bochs-all python3 tests/boot/run.py
 
 # How many instructions each call runs with interrupts off, at worst; the second with Linux.
 .PHONY: bound
