@@ -206,6 +206,10 @@ long gnttabop_unmap_grant_ref(struct hypercall *hc, struct gnttab_unmap_grant_re
     }
     arg->status = unmap_claimed(hc, arg, m);
     if (m->flags & MAP_KINDS) {
+        /* What is left of it keeps the handle out of the batch. */
+        if (arg->status == GNTST_okay) {
+            arch_tlb_flush_mask(&hc->d->dirty_cpus, FLUSH_TLB, 0);
+        }
         SPIN_GUARD(&gt->lock);
         m->live = true;
         return 0;
