@@ -3,7 +3,7 @@
 # Packages come first and in a make of their own, because other build.mk ask pkg-config while make
 # reads them.
 HV ?= paravane
-export B HV BATCH ACCEL CPU MACHINE MEMORY DOM0_MEM HV_ARGS DOM0_ARGS MODE
+export B HV BATCH ACCEL CPU CPUS MACHINE MEMORY DOM0_MEM HV_ARGS DOM0_ARGS MODE
 
 .PHONY: run image fetch packages-run
 run: packages-run

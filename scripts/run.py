@@ -4,7 +4,7 @@
 the control domain works through its list alone, and the exit status says whether all of it,
 power-off included, went well.
 
-Environment: HV=paravane (default), xen or bare; ACCEL, CPU, MACHINE, MEMORY, DOM0_MEM, HV_ARGS,
+Environment: HV=paravane (default), xen or bare; ACCEL, CPU, CPUS, MACHINE, MEMORY, DOM0_MEM, HV_ARGS,
 DOM0_ARGS, MODE; BATCH=1.
 """
 import os
@@ -25,6 +25,7 @@ def setup_from_environment():
     setup = machine.Setup(hv=env("HV", "paravane"), mode="batch" if batch else env("MODE", "run"),
                           initrd="dom0-initrd")
     setup.cpu = env("CPU", setup.cpu)
+    setup.cpus = int(env("CPUS", setup.cpus))
     setup.machine = env("MACHINE", setup.machine)
     setup.memory = int(env("MEMORY", setup.memory))
     setup.dom0_memory = env("DOM0_MEM", setup.dom0_memory)

@@ -22,6 +22,11 @@ test-inner: all image $(UNIT_TESTS)
 unit: $(UNIT_TESTS)
 	@BOOT=none python3 tests/boot/run.py --units $(UNIT_TESTS)
 
+# Guests with four vCPUs on four processors, busy for SECONDS.
+.PHONY: soak
+soak: all image
+	@SECONDS=$${SECONDS:-300} BOOT=smp python3 tests/boot/run.py
+
 # Physical lines of the privileged part, a folder a line; above the limit it fails.
 LOC_LIMIT := 20000
 loc:

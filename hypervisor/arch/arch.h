@@ -59,6 +59,8 @@ void arch_idle(void);
 void arch_relax(void);
 /* Make another CPU leave guest mode or idle and look at its deferred work. */
 void arch_kick_cpu(unsigned cpu);
+/* Send another CPU an NMI: upcall_nmi() there. */
+void arch_nmi_cpu(unsigned cpu);
 /* Program this CPU's timer interrupt for `deadline` (arch_now_ns clock); past means at once,
  * INT64_MAX means none. The interrupt raises DEFER_TIMER on the CPU. */
 void arch_timer_set(ns_t deadline);
@@ -159,6 +161,7 @@ void arch_console_put(const char *s, size_t bytes);
 /* Next input byte, or -1. */
 int arch_console_get(void);
 noreturn void arch_reboot(void);
+/* Stop all CPUs for good. */
 noreturn void arch_halt(void);
 /* ACPI sleep on behalf of the control domain; only S5 is accepted here. Returns errno. */
 must_check int arch_acpi_sleep(unsigned state, uint32_t pm1a, uint32_t pm1b);

@@ -8,6 +8,7 @@
 
 #include "arch/arch.h"
 #include "base/assert.h"
+#include "base/log.h"
 
 #define HELD_MAX 16
 
@@ -21,6 +22,15 @@ void spin_assert_none_held(void)
     const struct held *h = &held[arch_cpu_id()];
     if (DEBUG_BUILD && h->count) {
         panic("lock of rank %u still held", h->lock[h->count - 1]->rank);
+    }
+}
+
+void spin_report_held(void)
+{
+    const struct held *h = &held[arch_cpu_id()];
+    for (unsigned i = 0; i < h->count; i++) {
+        printk("It holds the lock of rank %u at %016lx.\n", h->lock[i]->rank,
+               (unsigned long)h->lock[i]);
     }
 }
 

@@ -11,19 +11,21 @@
 /* The one list of locks. Take only upwards; two of equal rank only through spin_lock_pair(). Debug
  * builds keep the ranks held by each CPU and stop on a wrong order. */
 enum lock_rank {
-    RANK_DOMLIST = 10,    /* domain table */
-    RANK_DOM_LIFE = 20,   /* one domain's pause counts, shutdown state, vCPU creation */
-    RANK_DOM_GRANT = 30,  /* one domain's grant table and maptrack */
-    RANK_DOM_MMU = 40,    /* page-table types and entries of the frames one domain owns */
-    RANK_DOM_EVTCHN = 50, /* one domain's event channels; pairs */
-    RANK_DOM_PAGES = 60,  /* one domain's page list and page counts */
-    RANK_IRQ = 65,        /* physical interrupt routing */
-    RANK_RUNQ = 70,       /* one pcpu's run queue */
-    RANK_TIMERS = 80,     /* one pcpu's timer queue */
-    RANK_HEAP = 90,       /* frame allocator */
-    RANK_PCI = 95,        /* configuration-space address latch */
-    RANK_IOAPIC = 97,     /* I/O APIC registers and interrupt vectors */
-    RANK_CONSOLE = 100,   /* log ring and serial port */
+    RANK_DOMLIST = 10,     /* domain table */
+    RANK_DOMBUCKET = 15,   /* a part of it, for look-ups */
+    RANK_DOM_LIFE = 20,    /* one domain's pause counts, shutdown state, vCPU creation */
+    RANK_DOM_GRANT = 30,   /* one domain's grant table and maptrack */
+    RANK_DOM_MMU = 40,     /* page-table types and entries of the frames one domain owns */
+    RANK_DOM_EVTCHN = 50,  /* one domain's event channels; pairs */
+    RANK_EVTCHN_PORT = 55, /* one event channel's binding */
+    RANK_DOM_PAGES = 60,   /* one domain's page list and page counts */
+    RANK_IRQ = 65,         /* physical interrupt routing */
+    RANK_RUNQ = 70,        /* one pcpu's run queue */
+    RANK_TIMERS = 80,      /* one pcpu's timer queue */
+    RANK_HEAP = 90,        /* frame allocator */
+    RANK_PCI = 95,         /* configuration-space address latch */
+    RANK_IOAPIC = 97,      /* I/O APIC registers and interrupt vectors */
+    RANK_CONSOLE = 100,    /* log ring and serial port */
 };
 
 struct spinlock {
@@ -59,3 +61,5 @@ void spin_lock_pair(struct spinlock *a, struct spinlock *b);
 void spin_unlock_pair(struct spinlock *a, struct spinlock *b);
 /* Stop if this CPU holds any lock: called before leaving the hypervisor or switching vCPUs. */
 void spin_assert_none_held(void);
+/* Log the locks this CPU holds, as far as the build keeps track. */
+void spin_report_held(void);

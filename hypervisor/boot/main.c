@@ -6,6 +6,7 @@
 #include "boot/boot.h"
 #include "core/deferred.h"
 #include "core/domain.h"
+#include "core/watchdog.h"
 
 noreturn void upcall_boot(const struct boot_info *info)
 {
@@ -14,6 +15,7 @@ noreturn void upcall_boot(const struct boot_info *info)
     for (unsigned cpu = 0; cpu < arch_facts.cpus_online; cpu++) {
         timer_init_pcpu(cpu);
         sched_init_pcpu(cpu);
+        watchdog_init_pcpu(cpu);
     }
     arch_start_idle(vcpu_idle(arch_cpu_id()));
     protection_log();

@@ -19,6 +19,7 @@
 #include "core/guest_access.h"
 #include "core/hypercall.h"
 #include "core/span.h"
+#include "core/watchdog.h"
 
 #define SWITCH_CHAR 0x01 /* Ctrl-A */
 #define SWITCH_PRESSES 3
@@ -127,7 +128,8 @@ void console_keys_handle(char key)
     switch (key) {
     case 'h':
         printk("keys: h help, q memory and domains, d registers of vCPUs, i longest spans without "
-               "interrupts, R reboot\n");
+               "interrupts, R reboot%s\n",
+               DEBUG_BUILD ? ", W hang one processor" : "");
         break;
     case 'q':
         printk("memory: %lu of %lu frames free\n", frame_free_count(), frame_total_count());
@@ -142,6 +144,12 @@ void console_keys_handle(char key)
     case 'R':
         printk("restart asked for at the console\n");
         arch_reboot();
+    case 'W':
+        if (DEBUG_BUILD) {
+            printk("processor %u hangs from here on\n", arch_cpu_id());
+            watchdog_provoke();
+        }
+        break;
     case '\r':
     case '\n':
         break;

@@ -28,16 +28,26 @@ struct domain *dom_xen, *dom_io, *dom_idle, *dom_control;
 
 #define BUCKETS 256
 static struct spinlock domlist_lock = SPINLOCK_INIT(RANK_DOMLIST);
+/* By id, chained through bucket_next. Changes under domlist_lock and the bucket's own lock; for a
+ * look-up the latter is enough, so that those of different domains do not meet. */
+static struct bucket {
+    struct spinlock lock;
+    struct domain *first;
+} __attribute__((aligned(64))) buckets[BUCKETS];
 /* under domlist_lock */
-static struct domain *bucket[BUCKETS]; /* by id, chained through bucket_next */
 unsigned domain_count;
 static domid_t last_id; /* last one chosen by us */
 
 /* ---- table ---- */
 
+static struct bucket *bucket_of(unsigned id)
+{
+    return &buckets[id % BUCKETS];
+}
+
 static struct domain *lookup_locked(unsigned id)
 {
-    struct domain *d = bucket[id % BUCKETS];
+    struct domain *d = bucket_of(id)->first;
     while (d && d->id != id) {
         d = d->bucket_next;
     }
@@ -66,8 +76,11 @@ static int enter(struct domain *d)
     if (d->id == DOMID_INVALID) {
         d->id = choose_id_locked();
     }
-    d->bucket_next = bucket[d->id % BUCKETS];
-    bucket[d->id % BUCKETS] = d;
+    struct bucket *b = bucket_of(d->id);
+    spin_lock(&b->lock);
+    d->bucket_next = b->first;
+    b->first = d;
+    spin_unlock(&b->lock);
     domain_count++;
     if (d->id == 0) {
         dom_control = d;
@@ -78,11 +91,14 @@ static int enter(struct domain *d)
 static void leave(struct domain *d)
 {
     SPIN_GUARD(&domlist_lock);
-    struct domain **link = &bucket[d->id % BUCKETS];
+    struct bucket *b = bucket_of(d->id);
+    struct domain **link = &b->first;
+    spin_lock(&b->lock);
     while (*link != d) {
         link = &(*link)->bucket_next;
     }
     *link = d->bucket_next;
+    spin_unlock(&b->lock);
     domain_count--;
     if (d == dom_control) {
         dom_control = NULL;
@@ -94,7 +110,7 @@ struct domain *domain_get(domid_t id)
     if (id == DOMID_SELF) {
         return domain_get_held(current_vcpu()->domain);
     }
-    SPIN_GUARD(&domlist_lock);
+    SPIN_GUARD(&bucket_of(id)->lock);
     struct domain *d = lookup_locked(id);
     return d ? domain_get_held(d) : NULL;
 }
@@ -104,7 +120,7 @@ struct domain *domain_get_next(domid_t id)
     struct domain *found = NULL;
     SPIN_GUARD(&domlist_lock);
     for (unsigned i = 0; i < BUCKETS; i++) {
-        for (struct domain *d = bucket[i]; d; d = d->bucket_next) {
+        for (struct domain *d = buckets[i].first; d; d = d->bucket_next) {
             if (d->id >= id && (!found || d->id < found->id)) {
                 found = d;
             }
@@ -188,6 +204,9 @@ static struct domain *create_system(domid_t id)
 
 void domain_init(void)
 {
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        buckets[i].lock = SPINLOCK_INIT(RANK_DOMBUCKET);
+    }
     time_init();
     dom_xen = create_system(DOMID_XEN);
     dom_io = create_system(DOMID_IO);

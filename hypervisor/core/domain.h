@@ -71,7 +71,7 @@ struct domain {
     bool privileged;            /* constant: the control domain */
     bool is_system;             /* constant: dom_xen, dom_io, idle; never runs guests */
     uint32_t refs;              /* atomic; the table holds one */
-    struct domain *bucket_next; /* under domlist_lock */
+    struct domain *bucket_next; /* under the table's locks */
     xen_domain_handle_t handle;
     unsigned max_vcpus; /* constant after creation */
     struct vcpu *vcpu[MAX_VCPUS];

@@ -8,7 +8,9 @@
  *   closed -> virq, pirq, ipi -> closed
  *
  * Lock: the domain's evtchn_lock (RANK_DOM_EVTCHN); an interdomain binding is made and undone under
- * both domains' locks, so either one is enough to follow it. Port 0 is never used.
+ * both domains' locks, so either one is enough to follow it. Each port has a lock of its own
+ * besides (RANK_EVTCHN_PORT), which sending needs alone: what different ports send runs in
+ * parallel. Port 0 is never used.
  */
 #include "core/evtchn.h"
 
@@ -17,18 +19,30 @@
 #include "core/pirq.h"
 #include "core/subop.h"
 
+static int page_add(struct domain *d, unsigned nr)
+{
+    struct evtchn_port *page = hyp_alloc(PAGE_SIZE);
+    if (!page) {
+        return -ENOMEM;
+    }
+    for (unsigned i = 0; i < PORTS_PER_PAGE; i++) {
+        page[i].lock = SPINLOCK_INIT(RANK_EVTCHN_PORT);
+    }
+    /* ORDER: others look for ports without a lock. */
+    __atomic_store_n(&d->evtchn.page[nr], page, __ATOMIC_RELEASE);
+    return 0;
+}
+
 int evtchn_init(struct domain *d, uint32_t max_port)
 {
     d->evtchn.port_limit = MIN(max_port, MAX_EVTCHNS - 1) + 1;
     /* The first page now, so that a guest that gets as far as running can bind something. All for
      * the control domain: pages stay, and the end of its guests leaves as much memory as before. */
-    for (unsigned i = 0; i < (d->privileged ? ARRAY_SIZE(d->evtchn.page) : 1); i++) {
-        d->evtchn.page[i] = hyp_alloc(PAGE_SIZE);
-        if (!d->evtchn.page[i]) {
-            return -ENOMEM;
-        }
+    int rc = 0;
+    for (unsigned i = 0; i < (d->privileged ? ARRAY_SIZE(d->evtchn.page) : 1) && rc == 0; i++) {
+        rc = page_add(d, i);
     }
-    return 0;
+    return rc;
 }
 
 void evtchn_free(struct domain *d)
@@ -55,6 +69,18 @@ static struct evtchn_port *find_port(const struct domain *d, uint32_t port)
     return page ? &page[port % PORTS_PER_PAGE] : &no_port;
 }
 
+/* Under the evtchn_lock of the port's domain. */
+static void port_set(struct evtchn_port *p, const struct evtchn_port *binding)
+{
+    SPIN_GUARD(&p->lock);
+    p->state = binding->state;
+    p->vcpu = binding->vcpu;
+    p->irq = binding->irq;
+    p->remote_domid = binding->remote_domid;
+    p->remote_port = binding->remote_port;
+    p->remote = binding->remote;
+}
+
 /* Give d's lowest free port this binding. */
 static int bind_locked(struct domain *d, struct evtchn_port binding, uint32_t *out)
 {
@@ -64,19 +90,15 @@ static int bind_locked(struct domain *d, struct evtchn_port binding, uint32_t *o
         return -EINVAL;
     }
     for (uint32_t port = 1; port < d->evtchn.port_limit; port++) {
-        struct evtchn_port **page = &d->evtchn.page[port / PORTS_PER_PAGE];
-        if (!*page) {
-            struct evtchn_port *new = hyp_alloc(PAGE_SIZE);
-            if (!new) {
-                return -ENOMEM;
-            }
-            write_once(*page, new);
+        unsigned nr = port / PORTS_PER_PAGE;
+        if (!d->evtchn.page[nr] && page_add(d, nr)) {
+            return -ENOMEM;
         }
-        struct evtchn_port *p = &(*page)[port % PORTS_PER_PAGE];
+        struct evtchn_port *p = &d->evtchn.page[nr][port % PORTS_PER_PAGE];
         if (p->state == EVTCHNSTAT_closed) {
             /* What an earlier binding left behind is not the new one's. */
             evtchn_bits_clear(d, port);
-            *p = binding;
+            port_set(p, &binding);
             d->evtchn.used++;
             *out = port;
             return 0;
@@ -110,13 +132,16 @@ static int close_locked(struct domain *d, uint32_t port)
     }
     if (p->state == EVTCHNSTAT_interdomain) {
         /* The other end waits for the same domain again. */
-        find_port(p->remote, p->remote_port)->state = EVTCHNSTAT_unbound;
+        struct evtchn_port *peer = find_port(p->remote, p->remote_port);
+        port_set(peer, &(struct evtchn_port){.state = EVTCHNSTAT_unbound,
+                                             .vcpu = peer->vcpu,
+                                             .remote_domid = peer->remote_domid});
     } else if (p->state == EVTCHNSTAT_pirq) {
         pirq_unbind(d, p->irq, port);
     } else if (p->state == EVTCHNSTAT_virq) {
         *virq_slot(d, p->vcpu, p->irq) = 0;
     }
-    *p = (struct evtchn_port){.state = EVTCHNSTAT_closed};
+    port_set(p, &(struct evtchn_port){.state = EVTCHNSTAT_closed});
     d->evtchn.used--;
     evtchn_bits_clear(d, port);
     return 0;
@@ -195,8 +220,11 @@ void evtchn_send_pirq(struct domain *d, uint32_t port)
 long evtchnop_send(struct hypercall *hc, struct evtchn_send *arg)
 {
     struct domain *d = hc->d;
-    const struct evtchn_port *p = find_port(d, arg->port);
-    SPIN_GUARD(&d->evtchn_lock);
+    struct evtchn_port *p = find_port(d, arg->port);
+    if (p == &no_port) {
+        return -EINVAL;
+    }
+    SPIN_GUARD(&p->lock);
     switch (p->state) {
     case EVTCHNSTAT_interdomain:
         evtchn_set_pending(p->remote, p->remote_port);
@@ -237,9 +265,11 @@ long evtchnop_bind_interdomain(struct hypercall *hc, struct evtchn_bind_interdom
         rc = bind_locked(d, binding, &arg->local_port);
     }
     if (rc == 0) {
-        peer->remote = d;
-        peer->remote_port = arg->local_port;
-        peer->state = EVTCHNSTAT_interdomain;
+        port_set(peer, &(struct evtchn_port){.state = EVTCHNSTAT_interdomain,
+                                             .vcpu = peer->vcpu,
+                                             .remote = d,
+                                             .remote_port = arg->local_port,
+                                             .remote_domid = d->id});
         /* ABI: events sent before the binding were dropped; one now makes up for them. */
         evtchn_set_pending(d, arg->local_port);
     }

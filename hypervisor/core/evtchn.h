@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
  * Event channels: ports, what they are bound to, and the 2-level pending/mask bitmaps shared with
- * the guest. Lock: evtchn_lock of the domain (RANK_DOM_EVTCHN). Setting pending bits of the shared
- * page needs no lock.
+ * the guest. Locks: evtchn_lock of the domain (RANK_DOM_EVTCHN), and one for each port
+ * (RANK_EVTCHN_PORT). Setting pending bits of the shared page needs no lock.
  */
 #pragma once
 
 #include "base/config.h"
+#include "base/lock.h"
 #include "base/types.h"
 #include "pv-abi/abi.h"
 
@@ -14,13 +15,15 @@ struct domain;
 struct vcpu;
 
 struct evtchn_port {
+    struct spinlock lock;
+    /* change under `lock` and evtchn_lock: either one is enough to read */
     uint16_t state;       /* EVTCHNSTAT_* */
     uint16_t vcpu;        /* notified */
     uint16_t irq;         /* number of the virtual or physical interrupt */
     domid_t remote_domid; /* unbound: who may bind; interdomain: the peer */
     uint32_t remote_port;
-    /* Interdomain. SAFETY: the peer's death closes this port first, under both domains' locks, so
-     * under our lock the pointer is good without a reference. */
+    /* Interdomain. SAFETY: the peer's death closes this port first, under this lock, so under it
+     * the pointer is good without a reference. */
     struct domain *remote;
 };
 

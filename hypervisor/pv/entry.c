@@ -13,6 +13,7 @@
 #include "core/hooks.h"
 #include "core/hypercall.h"
 #include "core/span.h"
+#include "core/watchdog.h"
 #include "pv/page_type.h"
 #include "pv/trap.h"
 
@@ -75,6 +76,7 @@ void upcall_exit(void)
             continue;
         }
         if (vcpu_is_idle(v)) {
+            watchdog_beat();
             irq_window(true);
         } else if (!page_type_finish_deferred(v)) {
             irq_window(false);
@@ -85,6 +87,7 @@ void upcall_exit(void)
             }
         }
     }
+    watchdog_beat();
     spin_assert_none_held();
     account_leave(&current_vcpu()->sched.system, arch_now_ns());
     (void)span_end();

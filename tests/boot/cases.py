@@ -121,6 +121,45 @@ class Reset(Test):
             console.ended = "guest-shutdown"
 
 
+class Watchdog(Test):
+    """A processor hung on purpose, by a key of the hypervisor's: it is found, says where it is, and
+    the machine starts again."""
+
+    def prepare(self, setup):
+        super().prepare(setup)
+        setup.hv_args = "watchdog=5 panic=1"
+
+    def drive(self, console):
+        if not console.wait_for(r"dom0# ", self.limit):
+            self.problems.append("no shell")
+            return
+        console.send("\1\1\1")
+        console.wait_for("input now goes to the hypervisor", 120)
+        console.send("W")
+        for case, line in (("found", r"PANIC on CPU \d+: this CPU makes no progress"),
+                           ("registers", r"^\(PV\) rip|cs:rip e008:"),
+                           ("backtrace", r" watchdog_provoke\+0x"),
+                           ("held lock", r"It holds the lock of rank 100"),
+                           ("the others", r"CPU \d+ was at")):
+            self.expect(case, console.wait_for(line, 120, fatal_ends=False), "not said")
+        console.wait_end(300)
+        self.expect("restart", console.ended == "guest-reset", console.how_it_ended())
+        # What judge() takes for a crash is what was asked for here.
+        if not self.problems:
+            console.ended, console.fatal = "guest-shutdown", None
+
+
+class Smp(Test):
+    """Everything busy on several processors for SECONDS."""
+
+    def prepare(self, setup):
+        super().prepare(setup)
+        seconds = int(os.environ.get("SECONDS") or 20)
+        self.limit += 4 * seconds
+        setup.hv_args = "dom0_max_vcpus=2"
+        setup.dom0_args = "pv.seconds=%d" % seconds
+
+
 class Peer:
     """The far end of the network cards' test: a TCP server that QEMU's user network reaches at
     10.0.2.2. The first line of a connection says "send" or "take"."""
@@ -347,6 +386,8 @@ def all_tests():
         InBochs("bochs-all"),
         FewInBochs("bochs"),
         Torture("torture", "torture", weight=4),
+        Smp("smp", "smp", weight=8, cpus=4, limit=1800),
+        Watchdog("watchdog"),
     ]
     for cpu in ("qemu64", "Nehalem", "Skylake-Server", "EPYC"):
         tests.append(Test("cpu-" + cpu, "boot", cpu=cpu))

@@ -5,6 +5,7 @@
   run.py [--units FILE...]     unit tests first; their count goes into the same summary
   BOOT=name,name               these tests instead of those listed in tests/boot/enabled; "all"
                                for every one there is, "none" for none
+  CPUS=n                       processors of the machine, where a test would have 2
   HV=xen                       on the peer, to tell a fault of ours from one of the tools or tests
 
 A test ends as SUCCESS, FAILURE (a case said no), CRASH (no verdict, or a line that no healthy
@@ -92,6 +93,7 @@ def run_test(test, hv, tally):
         return
     setup = machine.Setup(hv)
     test.prepare(setup)
+    setup.cpus = int(os.environ.get("CPUS") or setup.cpus)
     missing = machine.missing(setup)
     if missing:
         tally.report("SKIP", test.name, 0, 0, ["missing " + ", ".join(missing)])

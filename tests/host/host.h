@@ -30,6 +30,7 @@ struct host_machine {
     uint64_t wallclock_sec;           /* battery clock */
     ns_t timer_deadline[MAX_PCPUS];   /* last arch_timer_set() of each pcpu */
     unsigned kicks[MAX_PCPUS];        /* arch_kick_cpu() calls */
+    unsigned nmis[MAX_PCPUS];         /* arch_nmi_cpu() calls */
     unsigned idles, windows, relaxes; /* arch_idle(), arch_irq_window(), arch_relax() */
     unsigned switches;                /* arch_context_switch() */
     void (*on_relax)(void);           /* plays the other CPUs while one spins */

@@ -82,6 +82,12 @@ void arch_kick_cpu(unsigned cpu)
     host.kicks[cpu]++;
 }
 
+void arch_nmi_cpu(unsigned cpu)
+{
+    BUG_ON(cpu >= host.cpus);
+    host.nmis[cpu]++;
+}
+
 void arch_timer_set(ns_t deadline)
 {
     host.timer_deadline[host_cpu] = deadline;

@@ -201,28 +201,46 @@ static void finish(void)
     }
 }
 
+static bool migrates;
+static void migrate_here(struct timer *t)
+{
+    timer_migrate(t, 1);
+}
+
 static void callback_on_cpu0(void *arg)
 {
     note(arg);
     host_play(1);
     host.on_relax = finish;
     if (setjmp(host_end_jump) == 0) {
-        timer_stop(&stopped_elsewhere);
-        CU_FAIL("timer_stop() returned while the callback was running");
+        (migrates ? migrate_here : timer_stop)(&stopped_elsewhere);
+        CU_FAIL("it returned while the callback was running");
     }
     host.on_relax = NULL;
     host_play(0);
 }
 
-static void test_timer_stop__waits_for_a_running_callback(void)
+static void wait_for_callback(bool by_migrating)
 {
     forget();
     relaxed = 0;
+    migrates = by_migrating;
     timer_init(&stopped_elsewhere, callback_on_cpu0, NULL, 0);
     timer_set(&stopped_elsewhere, host.now);
     timer_run();
     CU_ASSERT_EQUAL(fired_count, 1);
     CU_ASSERT_TRUE(relaxed > 3);
+}
+
+static void test_timer_stop__waits_for_a_running_callback(void)
+{
+    wait_for_callback(false);
+}
+
+/* Or timer_stop() would look for the callback on the wrong pcpu. */
+static void test_timer_migrate__waits_for_a_running_callback(void)
+{
+    wait_for_callback(true);
 }
 
 /* Longest path along right children: logarithmic in a leftist heap. */
@@ -334,6 +352,7 @@ int main(void)
         CASE(test_timer_set__other_pcpu_is_kicked),
         CASE(test_timer_migrate__keeps_the_deadline),
         CASE(test_timer_stop__waits_for_a_running_callback),
+        CASE(test_timer_migrate__waits_for_a_running_callback),
         CASE(test_timer__random_use_keeps_order_and_shape),
         CASE(test_deferred__bits_collect_and_kick_once),
         CASE(test_deferred__preempt_needed_opens_a_window),

@@ -150,13 +150,13 @@ void arch_out(uint16_t port, unsigned bytes, uint32_t value)
 
 void arch_halt(void)
 {
-    for (;;) {
-        __asm__ volatile("cli; hlt");
-    }
+    smp_stop_others();
+    cpu_stop();
 }
 
 void arch_reboot(void)
 {
+    smp_stop_others();
     if (acpi_facts.has_reset) {
         arch_out(acpi_facts.reset_port, 1, acpi_facts.reset_value);
         clock_delay_ms(100);

@@ -219,6 +219,11 @@ void arch_kick_cpu(unsigned cpu)
     }
 }
 
+void arch_nmi_cpu(unsigned cpu)
+{
+    apic_send_ipi(cpu, IPI_NMI);
+}
+
 /* ---- start-up ---- */
 
 void irq_mask_old_controllers(void)

@@ -18,6 +18,14 @@ struct cpu_user_regs;
     })
 #define WRITE_CR(nr, value) __asm__ volatile("mov %0, %%cr" #nr ::"r"(value) : "memory")
 
+/* This CPU does nothing any more. */
+static inline noreturn void cpu_stop(void)
+{
+    for (;;) {
+        __asm__ volatile("cli; hlt");
+    }
+}
+
 static inline uint64_t rdmsr(uint32_t msr)
 {
     uint32_t lo, hi;
@@ -148,10 +156,14 @@ struct acpi_facts {
 extern struct acpi_facts acpi_facts;
 
 /* tlb.c */
-/* Around every write of CR3, which flushes all but global entries: the time of the flush is taken
- * before it and recorded after it. */
+/* Around every write of CR3 that loads a guest's tables, which flushes all but global entries: the
+ * time of the flush is taken before it and recorded after it. */
 uint32_t tlb_flush_begin(void);
 void tlb_flush_end(uint32_t time);
+/* The hypervisor's own tables have been loaded: this TLB holds nothing of any guest. */
+void tlb_no_guest(void);
+/* Make stamps from before older than flushes from now on. */
+void tlb_clock_advance(void);
 /* Do what other CPUs asked of this one. */
 void tlb_service(void);
 
@@ -159,6 +171,12 @@ void tlb_service(void);
 /* Start the other CPUs: they wait, answering interrupts, for arch_release_cpus(). Sets
  * arch_facts.cpus_online. */
 void smp_start(void);
+/* Stop all other CPUs by NMI, for good; smp_stopped_at is then where each was, 0 where that is not
+ * known. */
+void smp_stop_others(void);
+extern vaddr_t smp_stopped_at[MAX_PCPUS];
+/* The handler's part, with the address the NMI came at: does not return from a stop. */
+void smp_stop_check(vaddr_t rip);
 /* What the CPU that comes out of boot.S next shall do. */
 struct cpu_start {
     uint64_t cr3;

@@ -7,6 +7,7 @@
 #include "asm.h"
 #include "base/assert.h"
 #include "base/cmdline.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "machine.h"
 
@@ -83,14 +84,22 @@ static void print_stack(uint64_t rsp)
 static void begin(void)
 {
     if (__atomic_test_and_set(&panicking, __ATOMIC_SEQ_CST)) {
-        arch_halt();
+        cpu_stop();
     }
+    smp_stop_others();
     log_panic_mode();
     printk("\nPANIC on CPU %u: ", arch_cpu_id());
 }
 
 static noreturn void finish(void)
 {
+    spin_report_held();
+    for (unsigned cpu = 0; cpu < arch_facts.cpus_online; cpu++) {
+        if (cpu != arch_cpu_id()) {
+            printk("CPU %u %s\n", cpu, smp_stopped_at[cpu] ? "was at" : "does not answer");
+            print_code_address(smp_stopped_at[cpu]);
+        }
+    }
     if (cmdline.noreboot) {
         printk("Stopped, as the option noreboot says.\n");
         arch_halt();

@@ -29,7 +29,7 @@ static noreturn void ap_main(void)
     traps_init_cpu(cpu);
     apic_init_cpu();
     if (apic_id() != acpi_facts.apic_id[cpu]) {
-        arch_halt(); /* given up once, and here at last on another's stack */
+        cpu_stop(); /* given up once, and here at last on another's stack */
     }
     clock_sync();
     __atomic_store_n(&answered, cpu, __ATOMIC_SEQ_CST);
@@ -38,6 +38,42 @@ static noreturn void ap_main(void)
     }
     upcall_cpu_online();
 }
+
+/* ---- the end ---- */
+
+#define STOP_MS 500
+
+vaddr_t smp_stopped_at[MAX_PCPUS];
+static bool stopping; /* atomic */
+
+void smp_stop_check(vaddr_t rip)
+{
+    if (__atomic_load_n(&stopping, __ATOMIC_SEQ_CST)) {
+        __atomic_store_n(&smp_stopped_at[arch_cpu_id()], rip, __ATOMIC_SEQ_CST);
+        cpu_stop();
+    }
+}
+
+void smp_stop_others(void)
+{
+    if (__atomic_exchange_n(&stopping, true, __ATOMIC_SEQ_CST)) {
+        return; /* done, or the one who does it stops us, too */
+    }
+    for (unsigned cpu = 0; cpu < arch_facts.cpus_online; cpu++) {
+        if (cpu != arch_cpu_id()) {
+            apic_send_ipi(cpu, IPI_NMI);
+        }
+    }
+    ns_t end = arch_now_ns() + STOP_MS * NS_PER_MS;
+    for (unsigned cpu = 0; cpu < arch_facts.cpus_online; cpu++) {
+        while (cpu != arch_cpu_id() && arch_now_ns() < end &&
+               !__atomic_load_n(&smp_stopped_at[cpu], __ATOMIC_SEQ_CST)) {
+            __asm__ volatile("pause");
+        }
+    }
+}
+
+/* ---- start-up ---- */
 
 void arch_release_cpus(void)
 {

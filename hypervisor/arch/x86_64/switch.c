@@ -23,7 +23,11 @@ void arch_load_page_tables(const struct vcpu *v)
         *loaded = cr3;
         uint32_t time = tlb_flush_begin();
         WRITE_CR(3, cr3);
-        tlb_flush_end(time);
+        if (cr3 == hyp_cr3()) {
+            tlb_no_guest();
+        } else {
+            tlb_flush_end(time);
+        }
     }
 }
 
@@ -283,6 +287,7 @@ void arch_context_switch(struct vcpu *prev, struct vcpu *next)
         /* Also tables that are loaded already are loaded again: what this TLB holds may be what
          * another vCPU was allowed to keep, and `next` has been told that its own was flushed. */
         loaded_cr3[cpu] = 0;
+        tlb_clock_advance();
     }
     load_debugregs(prev, next);
     /* Nothing of a guest is needed to idle, but its tables must not be relied upon either: they may

@@ -2,47 +2,67 @@
 /*
  * TLB flushes, here and on other CPUs, and the flush clock that tells whether they are needed.
  *
- * The clock advances with every full flush. A frame that lost its last mapping of some kind is
- * stamped with the clock; a CPU whose latest full flush has a later time cannot hold a translation
- * from before. When the 32-bit clock wraps, all CPUs count as never having flushed: stamps of the
- * old round then are large and can only cause flushes too many.
+ * A frame that lost its last mapping of some kind is stamped with the clock; a CPU that read a
+ * later time before its latest full flush cannot hold a translation from before. A CPU on the
+ * hypervisor's own tables holds none of any guest. Flushes only read the clock, so that CPUs do not
+ * fight for it: it advances with every switch of vCPUs, and when a flush would not count otherwise.
+ * When the 32-bit clock wraps, all CPUs count as never having flushed: stamps of the old round then
+ * are large and can only cause flushes too many.
  *
- * One request is under way at a time. Its CPUs answer from the flush interrupt or, since the
- * hypervisor runs with interrupts off, from arch_relax() wherever they wait for something. No lock
- * rank: waiting here answers requests too, so it may happen under any lock.
+ * Every CPU has a request of its own, so requests of different CPUs do not wait for one another.
+ * Those asked answer from the flush interrupt or, since the hypervisor runs with interrupts off,
+ * from arch_relax() wherever they wait for something. No lock: waiting here answers requests too,
+ * so it may happen under any lock.
  */
 #include "base/types.h"
 #include "machine.h"
 
-static uint32_t flush_clock = 1;
-static uint32_t last_flush[MAX_PCPUS]; /* flush_clock value; 0: none in this round */
+#define NO_GUEST UINT32_MAX
 
-static bool request_busy;
-/* the request; owned by whoever set request_busy, read by the CPUs in `pending` */
-static cpumask_t pending;
-static unsigned request_flags;
-static vaddr_t request_va;
+static uint32_t flush_clock = 1; /* atomic */
+
+static struct cpu_tlb {
+    uint32_t last_flush; /* atomic: clock before it; 0: none in this round; or NO_GUEST */
+    /* The request this CPU makes: constant while `waiting` is not 0. */
+    unsigned flags;
+    vaddr_t va;
+    uint32_t waiting;   /* atomic: CPUs that have not answered it */
+    cpumask_t asked_by; /* atomic: CPUs that wait for this one */
+} __attribute__((aligned(64))) tlbs[MAX_PCPUS];
+
+static struct cpu_tlb *my_tlb(void)
+{
+    return &tlbs[arch_cpu_id()];
+}
 
 uint32_t arch_tlb_clock(void)
 {
     return __atomic_load_n(&flush_clock, __ATOMIC_SEQ_CST);
 }
 
+void tlb_clock_advance(void)
+{
+    if (__atomic_add_fetch(&flush_clock, 1, __ATOMIC_SEQ_CST) == 0) {
+        for (unsigned cpu = 0; cpu < MAX_PCPUS; cpu++) {
+            __atomic_store_n(&tlbs[cpu].last_flush, 0, __ATOMIC_SEQ_CST);
+        }
+        __atomic_add_fetch(&flush_clock, 1, __ATOMIC_SEQ_CST);
+    }
+}
+
 uint32_t tlb_flush_begin(void)
 {
-    uint32_t now = __atomic_add_fetch(&flush_clock, 1, __ATOMIC_SEQ_CST);
-    if (now == 0) {
-        for (unsigned cpu = 0; cpu < MAX_PCPUS; cpu++) {
-            __atomic_store_n(&last_flush[cpu], 0, __ATOMIC_SEQ_CST);
-        }
-        now = __atomic_add_fetch(&flush_clock, 1, __ATOMIC_SEQ_CST);
+    uint32_t now = arch_tlb_clock(), *last = &my_tlb()->last_flush;
+    if (__atomic_load_n(last, __ATOMIC_RELAXED) == NO_GUEST) {
+        /* ORDER: before the guest's tables are loaded. Until now there was nothing to flush. */
+        __atomic_store_n(last, now, __ATOMIC_SEQ_CST);
     }
     return now;
 }
 
 void tlb_flush_end(uint32_t time)
 {
-    uint32_t *last = &last_flush[arch_cpu_id()];
+    uint32_t *last = &my_tlb()->last_flush;
     __atomic_store_n(last, time, __ATOMIC_SEQ_CST);
     /* ORDER: if the clock wrapped since `time`, the value would look too new in the new round. */
     if (arch_tlb_clock() < time) {
@@ -50,13 +70,21 @@ void tlb_flush_end(uint32_t time)
     }
 }
 
+void tlb_no_guest(void)
+{
+    __atomic_store_n(&my_tlb()->last_flush, NO_GUEST, __ATOMIC_SEQ_CST);
+}
+
 void arch_tlb_flush_local(unsigned flags, vaddr_t va)
 {
     if (flags & FLUSH_TLB) {
         uint64_t cr3;
-        uint32_t time = tlb_flush_begin();
+        bool guest = __atomic_load_n(&my_tlb()->last_flush, __ATOMIC_RELAXED) != NO_GUEST;
+        uint32_t time = arch_tlb_clock();
         __asm__ volatile("mov %%cr3, %0; mov %0, %%cr3" : "=&r"(cr3) : : "memory");
-        tlb_flush_end(time);
+        if (guest) {
+            tlb_flush_end(time);
+        }
     } else if (flags & FLUSH_ONE) {
         __asm__ volatile("invlpg (%0)" : : "r"(va) : "memory");
     }
@@ -67,12 +95,14 @@ void arch_tlb_flush_local(unsigned flags, vaddr_t va)
 
 void tlb_service(void)
 {
-    unsigned cpu = arch_cpu_id();
-    if (unlikely(cpumask_test(&pending, cpu))) {
-        /* ORDER: the request was written before the bit; it is released by clearing the bit. */
-        smp_rmb();
-        arch_tlb_flush_local(request_flags, request_va);
-        cpumask_clear(&pending, cpu);
+    cpumask_t *asked_by = &my_tlb()->asked_by;
+    for_each_cpu(cpu, asked_by)
+    {
+        /* ORDER: the request was written before the bit; the bit goes, then the request is read,
+         * then it is released. */
+        cpumask_clear(asked_by, cpu);
+        arch_tlb_flush_local(tlbs[cpu].flags, tlbs[cpu].va);
+        __atomic_fetch_sub(&tlbs[cpu].waiting, 1, __ATOMIC_SEQ_CST);
     }
 }
 
@@ -85,28 +115,22 @@ void arch_relax(void)
 void arch_tlb_flush_mask(const cpumask_t *mask, unsigned flags, vaddr_t va)
 {
     unsigned self = arch_cpu_id();
+    struct cpu_tlb *mine = &tlbs[self];
     cpumask_t others = *mask;
     cpumask_clear(&others, self);
-    if (!cpumask_empty(&others)) {
-        while (__atomic_test_and_set(&request_busy, __ATOMIC_ACQUIRE)) {
-            arch_relax();
-        }
-        request_flags = flags;
-        request_va = va;
-        for_each_cpu(cpu, &others)
-        {
-            cpumask_set(&pending, cpu);
-            apic_send_ipi(cpu, VECTOR_FLUSH);
-        }
+    mine->flags = flags;
+    mine->va = va;
+    for_each_cpu(cpu, &others)
+    {
+        __atomic_fetch_add(&mine->waiting, 1, __ATOMIC_SEQ_CST);
+        cpumask_set(&tlbs[cpu].asked_by, self);
+        apic_send_ipi(cpu, VECTOR_FLUSH);
     }
     if (cpumask_test(mask, self)) {
         arch_tlb_flush_local(flags, va);
     }
-    if (!cpumask_empty(&others)) {
-        while (!cpumask_empty(&pending)) {
-            __asm__ volatile("pause" : : : "memory");
-        }
-        __atomic_clear(&request_busy, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&mine->waiting, __ATOMIC_SEQ_CST)) {
+        arch_relax();
     }
 }
 
@@ -114,8 +138,11 @@ void arch_tlb_filter(cpumask_t *mask, uint32_t stamp)
 {
     for_each_cpu(cpu, mask)
     {
-        if (__atomic_load_n(&last_flush[cpu], __ATOMIC_SEQ_CST) > stamp) {
+        if (__atomic_load_n(&tlbs[cpu].last_flush, __ATOMIC_SEQ_CST) > stamp) {
             cpumask_clear(mask, cpu);
         }
+    }
+    if (!cpumask_empty(mask) && arch_tlb_clock() == stamp) {
+        tlb_clock_advance(); /* so that the flush that follows is later than the stamp */
     }
 }

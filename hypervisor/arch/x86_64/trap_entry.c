@@ -198,7 +198,11 @@ void trap_on_ist(struct cpu_user_regs *regs)
 {
     switch (regs->entry_vector) {
     case TRAP_NMI:
-        printk("NMI on cpu %u at %lx, ignored\n", arch_cpu_id(), regs->rip);
+        /* Nothing is printed here: what was interrupted may hold the log's lock. */
+        smp_stop_check(regs->rip);
+        if (upcall_nmi(regs->rflags & X86_EFLAGS_IF)) {
+            panic_regs(regs, "this CPU makes no progress");
+        }
         return;
     case TRAP_DB:
         /* Has a stack of its own because one that `mov ss` carried across a guest's SYSCALL comes
