@@ -4,8 +4,8 @@
 the control domain works through its list alone, and the exit status says whether all of it,
 power-off included, went well.
 
-Environment: HV=paravane (default), xen or bare; ACCEL, CPU, CPUS, MACHINE, MEMORY, DOM0_MEM, HV_ARGS,
-DOM0_ARGS, MODE; BATCH=1.
+Environment: HV=paravane (default), xen or bare; ACCEL, CPU, CPUS, MACHINE, MEMORY, DOM0_MEM,
+HV_ARGS, DOM0_ARGS, MODE; BATCH=1.
 """
 import os
 import re
