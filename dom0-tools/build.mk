@@ -3,10 +3,10 @@
 # the folder is vane/; all the rest is one library which programs and unit tests link. New files and
 # folders are picked up without a change here.
 DT_B := $(B)/dom0-tools
-DT_PKGS := libxml-2.0 json-c zlib liblzma liblz4 libzstd
+DT_PKGS := libxml-2.0 json-c zlib liblzma liblz4 libzstd ncursesw
 DT_CFLAGS := $(HOST_CFLAGS) $(shell pkg-config --cflags $(DT_PKGS))
 DT_LIBS := $(shell pkg-config --libs $(DT_PKGS)) -lbz2 -llzo2 -lxencall -lxenforeignmemory \
-           -lxenevtchn -lxengnttab -lxenhypfs -lxenstore -lxentoollog -lutil \
+           -lxenevtchn -lxengnttab -lxenhypfs -lxenstore -lxentoollog -lutil -lm \
            -Wl,--push-state,--no-as-needed -lgcc_s -Wl,--pop-state
 # libgcc_s: libxenstore ends its reader thread with pthread_cancel(), which loads it by name at that
 # moment; linked, it is found by whoever collects the libraries of an image.

@@ -43,6 +43,8 @@ TOOLS = [
     ("dom0-tools/vane-consoled", "usr/sbin/vane-consoled"),
     ("xenstore-lite/xenstored", "usr/sbin/xenstored"),
 ]
+# Terminals the control domain's console may say it is.
+TERMINALS = ["l/linux", "v/vt100", "v/vt102", "v/vt220", "x/xterm", "x/xterm-256color", "s/screen"]
 CLIENTS = ["ls", "read", "write", "rm", "list", "exists", "chmod", "watch"]
 
 DISK_MIB = 48
@@ -223,6 +225,14 @@ def add_tools(archive):
         archive.file(library, source, 0o755)
 
 
+def add_terminals(archive):
+    """What vane top's full screen knows terminals by."""
+    for name in TERMINALS:
+        path = os.path.join("/lib/terminfo", name)
+        if os.path.exists(path):
+            archive.file("lib/terminfo/" + name, path)
+
+
 def add_examples(archive):
     folder = os.path.join(TOP, "examples")
     for name in sorted(os.listdir(folder)):
@@ -241,6 +251,7 @@ def dom0_archive(amd64, cloud, block):
     archive.file("usr/lib/paravane/stream", os.path.join(HERE, "guest/stream"), 0o755)
     archive.file("usr/lib/paravane/sink", os.path.join(HERE, "guest/sink"), 0o755)
     add_tools(archive)
+    add_terminals(archive)
     add_examples(archive)
     archive.file("boot/guest/vmlinuz", cloud.vmlinuz)
     archive.data("boot/guest/initrd.gz", guest_initrd([amd64, cloud]))

@@ -106,6 +106,25 @@ int hv_vcpu_affinity_get(struct hv *hv, uint32_t domid, uint32_t vcpu,
 int hv_vcpu_affinity_set(struct hv *hv, uint32_t domid, uint32_t vcpu,
                          const uint8_t map[HV_CPUMAP_BYTES]);
 
+/* Where a vCPU's time has gone since it was made, in ns; the five add up to its age. */
+struct hv_vcpu_time {
+    uint32_t domid;
+    uint32_t vcpu;
+    uint32_t pcpu;
+    bool online;
+    uint64_t used_ns;
+    uint64_t system_ns;
+    uint64_t ready_ns;
+    uint64_t wait_ns;
+    uint64_t offline_ns;
+};
+
+/* Times of all vCPUs of all domains, by domain and vCPU, upwards; free(*times).
+ * Errors: ENOSYS on a hypervisor that does not keep them. */
+int hv_accounting(struct hv *hv, struct hv_vcpu_time **times, size_t *count, uint64_t *now_ns);
+/* Time all pcpus together have been idle. */
+int hv_idle_time(struct hv *hv, uint64_t *idle_ns);
+
 /* --- the machine ------------------------------------------------------------------------- */
 
 int hv_physinfo(struct hv *hv, struct xen_sysctl_physinfo *info);

@@ -518,8 +518,9 @@ const struct vane_command vane_commands_cpu[] = {
         .name = "vcpu-set",
         .operands = "DOMAIN N",
         .summary = "ask a guest to use N of its vCPUs",
-        .details = "The guest takes vCPUs up or down itself; the most it can have is fixed at its "
-                   "start by <vcpu> of its configuration.",
+        .details = "The guest takes vCPUs up or down itself; in a Linux guest, udev or the "
+                   "administrator has the last word on taking them up. The most it can have is "
+                   "fixed at its start by <vcpu> of its configuration.",
         .min_operands = 2,
         .max_operands = 2,
         .options = vcpu_set_options,

@@ -112,14 +112,20 @@ static void test_vane__usage(void)
     fails("vcpu-pin x some 0", 2, "the number of a vCPU or 'all' is needed, not 'some'");
     fails("vcpu-pin x all 3-1", 2, "'3-1' is no list of processors");
     fails("vcpu-pin x 0 256", 2, "'256' is no list of processors");
+    fails("top x", 2, "top: surplus operand: x");
+    fails("top -d 0", 2, "-d takes a number from 1 to 3600");
+    fails("top -n 0 -b", 2, "-n takes a number from 1");
+    fails("top --sort=money", 2, "no column 'money' to sort by");
+    fails("plan", 2, "plan: missing operand: FILE...");
+    fails("plan --limit=101 x", 2, "-l takes a number from 1 to 100");
 }
 
 static void test_vane__help(void)
 {
     static const char *const commands[] = {
-        "list",          "info",    "dmesg",     "version",  "pause",   "unpause",
-        "create",        "destroy", "shutdown",  "reboot",   "console", "validate",
-        "unpack-kernel", "sched",   "vcpu-list", "vcpu-set", "vcpu-pin"};
+        "list",      "info",     "dmesg",    "version", "pause",    "unpause",       "create",
+        "destroy",   "shutdown", "reboot",   "console", "validate", "unpack-kernel", "sched",
+        "vcpu-list", "vcpu-set", "vcpu-pin", "top",     "plan"};
     static char page[sizeof(out)];
 
     CU_ASSERT_EQUAL(vane("--generate-man"), 0);
@@ -231,6 +237,47 @@ static void test_vane__unpack_kernel(void)
     CU_ASSERT_EQUAL(vane("unpack-kernel plain /dev/full/x"), 1);
 }
 
+/* The eight guests on three hosts of tests/unit/test_usage_plan.c. */
+static void test_vane__plan(void)
+{
+    char text[4096];
+    size_t at = (size_t)snprintf(text, sizeof(text),
+                                 "{\"host\":{\"name\":\"a\",\"pcpus\":1,\"free_memory_kib\":0},"
+                                 "\"domains\":[");
+
+    for (unsigned int i = 1; i <= 8; i++) {
+        at += (size_t)snprintf(text + at, sizeof(text) - at,
+                               "%s{\"id\":%u,\"name\":\"g%u\",\"used_percent\":12.5,"
+                               "\"demand_percent\":25.0,\"memory_kib\":1024}",
+                               i > 1 ? "," : "", i, i);
+    }
+    snprintf(text + at, sizeof(text) - at, "]}");
+    put("a.json", text);
+    put("bc.json",
+        "{\"host\":{\"name\":\"b\",\"pcpus\":1,\"free_memory_kib\":9999},\"domains\":[]}\n"
+        "{\"host\":{\"name\":\"c\",\"pcpus\":1,\"free_memory_kib\":9999},\"domains\":[]}\n");
+    CU_ASSERT_EQUAL(vane("plan --limit=80 a.json bc.json"), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(out, "5 moves, the fewest that do\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(out, "move g1 (domain 1, 25.0 %, 1 MiB) from a to b\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(out, "\na       200.0    75.0    80.0\n"));
+    CU_ASSERT_EQUAL(vane("plan --json --limit=80 a.json bc.json"), 0);
+
+    struct json_object *document = json_tokener_parse(out);
+    struct json_object *moves = NULL;
+
+    CU_ASSERT_TRUE(json_object_object_get_ex(document, "moves", &moves));
+    CU_ASSERT_EQUAL(json_object_array_length(moves), 5);
+    json_object_put(document);
+    CU_ASSERT_EQUAL(vane("plan bc.json"), 0);
+    CU_ASSERT_PTR_EQUAL(strstr(out, "nothing has to move\n"), out);
+    fails("plan a.json", 7, "there is no way to place these guests");
+    fails("plan missing.json", 3, "missing.json: No such file");
+    put("bad.json", "{\"hosts\":[{\"host\":{\"name\":\"a\",\"pcpus\":1},\"domains\":[]}]}");
+    fails("plan a.json bad.json", 4, "bad.json: hosts[0].host.free_memory_kib: is missing");
+    put("bad.json", "{\n\"hosts\":\n");
+    fails("plan bad.json", 4, "bad.json:3: no JSON: ");
+}
+
 static void test_vane__output_full(void)
 {
     put("good.xml", GOOD);
@@ -263,6 +310,9 @@ static void test_vane__no_hypervisor(void)
                                            "console x",
                                            "sched",
                                            "sched --json x",
+                                           "top",
+                                           "top --json",
+                                           "top -b -n 2",
                                            "sched -w 1 x",
                                            "vcpu-list",
                                            "vcpu-list x",
@@ -287,6 +337,7 @@ int main(int argc, char **argv)
         {"completion", test_vane__completion},
         {"validate", test_vane__validate},
         {"unpack-kernel", test_vane__unpack_kernel},
+        {"plan", test_vane__plan},
         {"full output", test_vane__output_full},
         {"no hypervisor", test_vane__no_hypervisor},
         CU_TEST_INFO_NULL,
