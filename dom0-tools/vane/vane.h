@@ -67,6 +67,7 @@ extern const struct vane_command vane_commands_see[];   /* see.c */
 extern const struct vane_command vane_commands_life[];  /* life.c */
 extern const struct vane_command vane_commands_cpu[];   /* cpu.c */
 extern const struct vane_command vane_commands_top[];   /* top.c */
+extern const struct vane_command vane_commands_guest[]; /* guest.c */
 extern const struct vane_command vane_commands_image[]; /* image.c */
 
 /* Value of an option by its letter: NULL if not given, "" for a switch that is. */

@@ -378,6 +378,7 @@ def all_tests():
         Test("badinput", "badinput", weight=6, limit=2400),
         Test("store", "store", weight=2),
         Test("cpus", "cpus", weight=4),
+        Test("ask", "ask", weight=3),
         Guests("guests", "guests", weight=7),
         Alone("alone"),
         Bound("bound"),

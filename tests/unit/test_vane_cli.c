@@ -116,6 +116,18 @@ static void test_vane__usage(void)
     fails("top -d 0", 2, "-d takes a number from 1 to 3600");
     fails("top -n 0 -b", 2, "-n takes a number from 1");
     fails("top --sort=money", 2, "no column 'money' to sort by");
+    fails("mem-set x 0", 2, "an amount of at least 4 MiB is needed");
+    fails("mem-set x -5", 2, "mem-set: unknown option -5");
+    fails("mem-set x 5XiB", 2, "an amount of at least 4 MiB is needed");
+    fails("mem-set x 99999999999999999999999999", 2, "an amount of at least 4 MiB is needed");
+    fails("mem-set x 17TiB", 2, "an amount of at least 4 MiB is needed");
+    fails("sysrq x", 2, "sysrq: missing operand: DOMAIN KEY");
+    fails("sysrq x hb", 2, "a key is one digit or small letter, not 'hb'");
+    fails("sysrq x H", 2, "a key is one digit or small letter");
+    fails("log ../../etc/passwd", 2, "'../../etc/passwd' cannot be the name of a guest");
+    fails("log 7", 2, "'7' cannot be the name of a guest");
+    fails("log -n 0 x", 2, "-n takes a number from 1");
+    fails("log no-guest-ever-had-this-name", 3, "no-guest-ever-had-this-name.log: No such file");
     fails("plan", 2, "plan: missing operand: FILE...");
     fails("plan --limit=101 x", 2, "-l takes a number from 1 to 100");
 }
@@ -123,9 +135,10 @@ static void test_vane__usage(void)
 static void test_vane__help(void)
 {
     static const char *const commands[] = {
-        "list",      "info",     "dmesg",    "version", "pause",    "unpause",       "create",
-        "destroy",   "shutdown", "reboot",   "console", "validate", "unpack-kernel", "sched",
-        "vcpu-list", "vcpu-set", "vcpu-pin", "top",     "plan"};
+        "list",          "info",    "dmesg",     "version",  "pause",    "unpause",
+        "create",        "destroy", "shutdown",  "reboot",   "console",  "validate",
+        "unpack-kernel", "sched",   "vcpu-list", "vcpu-set", "vcpu-pin", "top",
+        "plan",          "mem-set", "sysrq",     "log"};
     static char page[sizeof(out)];
 
     CU_ASSERT_EQUAL(vane("--generate-man"), 0);
@@ -143,7 +156,7 @@ static void test_vane__help(void)
         snprintf(text, sizeof(text), "%s --help", commands[i]);
         CU_ASSERT_EQUAL(vane(text), 0);
         CU_ASSERT_PTR_NOT_NULL(strstr(out, "print this text"));
-        snprintf(text, sizeof(text), "\n.SS %.4s", commands[i]);
+        snprintf(text, sizeof(text), "\n.SS %.3s", commands[i]);
         CU_ASSERT_PTR_NOT_NULL(strstr(page, text));
     }
     CU_ASSERT_EQUAL(vane("--version"), 0);
@@ -312,6 +325,8 @@ static void test_vane__no_hypervisor(void)
                                            "sched --json x",
                                            "top",
                                            "top --json",
+                                           "mem-set x 64",
+                                           "sysrq x h",
                                            "top -b -n 2",
                                            "sched -w 1 x",
                                            "vcpu-list",

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Commands that ask something of a running guest, or look at what it said: mem-set, sysrq, log.
+ *
+ * A guest is asked through its nodes in the store and does it itself; the answer is what the
+ * hypervisor says of it afterwards.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "dom0-tools/config/config.h"
+#include "dom0-tools/config/values.h"
+#include "dom0-tools/device/node.h"
+#include "dom0-tools/vane/life.h"
+#include "dom0-tools/vane/vane.h"
+
+#define WAIT_DEFAULT_S 60ul
+#define WAIT_MAX_S 86400ul
+#define LINES_MAX 1000000000ul
+#define PAGE_KIB (HV_PAGE_BYTES / 1024)
+
+/* A guest comes this close to what it was asked for; page tables and rounding take their part. */
+#define MEMORY_SLACK_KIB 1024u
+
+/* --- mem-set ----------------------------------------------------------------------------- */
+
+/* A change of a guest's memory, and the wait for the guest to do it. */
+struct memory_change {
+    struct life *life;
+    uint32_t domid;
+    uint64_t kib;
+};
+
+/* An amount such as 512, 512M or 2GiB; without a unit, MiB. */
+static bool parse_amount(const char *text, uint64_t *kib)
+{
+    size_t digits = strspn(text, "0123456789");
+    const char *unit = text[digits] != '\0' ? text + digits : "MiB";
+    char number[24];
+
+    if (digits == 0 || digits >= sizeof(number)) {
+        return false;
+    }
+    memcpy(number, text, digits);
+    number[digits] = '\0';
+    return value_memory_kib(number, unit, kib) && *kib <= CONFIG_MAX_MEMORY_KIB;
+}
+
+static bool has_followed(void *context)
+{
+    const struct memory_change *change = context;
+    struct xen_domctl_getdomaininfo info;
+
+    if (hv_domain_info(change->life->hv, change->domid, &info) != 0) {
+        return true;
+    }
+
+    uint64_t kib = info.tot_pages * PAGE_KIB;
+
+    return kib <= change->kib + MEMORY_SLACK_KIB && kib + MEMORY_SLACK_KIB >= change->kib;
+}
+
+static int wait_followed(const struct vane_args *args, struct memory_change *change,
+                         unsigned long seconds, struct err *err)
+{
+    struct xen_domctl_getdomaininfo info;
+    char path[64];
+
+    snprintf(path, sizeof(path), "/local/domain/%u/memory", change->domid);
+    if (node_wait(change->life->xs, path, has_followed, change, (unsigned int)seconds * 1000) !=
+        0) {
+        return err_set(err, ETIMEDOUT, "%s has not come to %" PRIu64 " MiB within %lu s",
+                       args->operands[0], change->kib / 1024, seconds);
+    }
+    if (hv_domain_info(change->life->hv, change->domid, &info) != 0) {
+        return err_set(err, ESRCH, "%s has gone", args->operands[0]);
+    }
+    return 0;
+}
+
+static int set_memory(const struct vane_args *args, struct memory_change *change,
+                      unsigned long seconds, struct err *err)
+{
+    struct life *life = change->life;
+    struct node memory;
+    uint64_t most;
+    int rc = life_find(life, args->operands[0], &change->domid, err);
+
+    if (rc != 0) {
+        return rc;
+    }
+    memory = node_at(life->xs, XBT_NULL, "/local/domain/%u/memory", change->domid);
+    rc = node_read_number(&memory, "static-max", &most);
+    if (rc != 0) {
+        return err_set_errno(err, -rc, "cannot read how much memory %s may have",
+                             args->operands[0]);
+    }
+    if (change->kib > most) {
+        return err_set(err, ERANGE, "%s may have at most %" PRIu64 " MiB, not %s",
+                       args->operands[0], most / 1024, args->operands[1]);
+    }
+    rc = node_write(&memory, "target", "%" PRIu64, change->kib);
+    if (rc != 0) {
+        return err_set_errno(err, -rc, "cannot ask %s", args->operands[0]);
+    }
+    return seconds != 0 ? wait_followed(args, change, seconds, err) : 0;
+}
+
+static int run_mem_set(const struct vane_args *args)
+{
+    struct memory_change change = {.kib = 0};
+    unsigned long seconds;
+    struct err err = {0};
+    struct life life;
+
+    if (vane_option_number(args, 't', 1, WAIT_MAX_S, WAIT_DEFAULT_S, &seconds) != 0) {
+        return VANE_USAGE;
+    }
+    if (!parse_amount(args->operands[1], &change.kib) || change.kib < CONFIG_MIN_MEMORY_KIB) {
+        vane_error("mem-set: an amount of at least %llu MiB is needed, such as 512 or 2GiB, not "
+                   "'%s'",
+                   CONFIG_MIN_MEMORY_KIB / 1024, args->operands[1]);
+        return VANE_USAGE;
+    }
+
+    int rc = life_open(&life, &err);
+
+    if (rc == 0) {
+        change.life = &life;
+        rc = set_memory(args, &change, vane_option(args, 'w') != NULL ? seconds : 0, &err);
+        life_close(&life);
+    }
+    return rc == 0 ? VANE_OK : vane_fail(&err);
+}
+
+/* --- sysrq ------------------------------------------------------------------------------- */
+
+static int run_sysrq(const struct vane_args *args)
+{
+    const char *key = args->operands[1];
+    struct err err = {0};
+    struct node control;
+    struct life life;
+    uint32_t domid;
+    int rc;
+
+    if (strlen(key) != 1 || strspn(key, "0123456789abcdefghijklmnopqrstuvwxyz") != 1) {
+        vane_error("sysrq: a key is one digit or small letter, not '%s'", key);
+        return VANE_USAGE;
+    }
+    rc = life_open(&life, &err);
+    if (rc != 0) {
+        return vane_fail(&err);
+    }
+    rc = life_find(&life, args->operands[0], &domid, &err);
+    if (rc == 0) {
+        control = node_at(life.xs, XBT_NULL, "/local/domain/%u/control", domid);
+        rc = node_write(&control, "sysrq", "%s", key);
+        if (rc != 0) {
+            err_set_errno(&err, -rc, "cannot ask %s", args->operands[0]);
+        }
+    }
+    life_close(&life);
+    return rc == 0 ? VANE_OK : vane_fail(&err);
+}
+
+/* --- log --------------------------------------------------------------------------------- */
+
+/* Where the last `lines` lines of a file begin; -1 if it cannot be read. */
+static long last_lines(FILE *file, unsigned long lines)
+{
+    char data[4096];
+    long at;
+
+    if (fseek(file, 0, SEEK_END) != 0 || (at = ftell(file)) < 0) {
+        return -1;
+    }
+
+    long end = at;
+
+    while (at > 0) {
+        size_t chunk = at < (long)sizeof(data) ? (size_t)at : sizeof(data);
+
+        at -= (long)chunk;
+        if (fseek(file, at, SEEK_SET) != 0 || fread(data, 1, chunk, file) != chunk) {
+            return -1;
+        }
+        for (size_t i = chunk; i > 0; i--) {
+            /* The newline that ends the last line begins none. */
+            if (data[i - 1] == '\n' && at + (long)i < end && lines-- == 1) {
+                return at + (long)i;
+            }
+        }
+    }
+    return 0;
+}
+
+/* Guests write what they like; it must not be able to drive the reader's terminal. */
+static void print_harmless(FILE *file, bool raw)
+{
+    int c;
+
+    while ((c = getc(file)) != EOF) {
+        if (raw || c == '\n' || c == '\t' || (c >= ' ' && c < 0x7f)) {
+            putchar(c);
+        } else if (c != '\r' && c != '\0') {
+            putchar('?');
+        }
+    }
+}
+
+static int run_log(const struct vane_args *args)
+{
+    const char *name = args->operands[0];
+    unsigned long lines;
+    struct err err = {0};
+    char path[256];
+    FILE *file;
+    long start = 0;
+
+    if (vane_option_number(args, 'n', 1, LINES_MAX, 0, &lines) != 0) {
+        return VANE_USAGE;
+    }
+    if (!value_domain_name(name)) {
+        vane_error("log: '%s' cannot be the name of a guest", name);
+        return VANE_USAGE;
+    }
+    snprintf(path, sizeof(path), LIFE_LOG_DIR "/%s.%s", name,
+             vane_option(args, 'm') != NULL ? "monitor" : "log");
+    file = fopen(path, "re");
+    if (file == NULL) {
+        err_set_errno(&err, errno, "%s", path);
+        return vane_fail(&err);
+    }
+    if (lines != 0) {
+        start = last_lines(file, lines);
+    }
+    if (start < 0 || fseek(file, start, SEEK_SET) != 0) {
+        fclose(file);
+        err_set(&err, EIO, "%s: cannot be read", path);
+        return vane_fail(&err);
+    }
+    print_harmless(file, vane_option(args, 'r') != NULL);
+    fclose(file);
+    return VANE_OK;
+}
+
+/* --- table ------------------------------------------------------------------------------- */
+
+static const struct vane_option mem_set_options[] = {
+    {'w', "wait", NULL, "return when the guest has that much"},
+    {'t', "timeout", "SECONDS", "longest time to wait (default 60)"},
+    {0, NULL, NULL, NULL},
+};
+
+static const struct vane_option log_options[] = {
+    {'n', "lines", "N", "print the last N lines alone"},
+    {'m', "monitor", NULL, "print the monitor's log: why the guest stopped, what was done"},
+    {'r', "raw", NULL, "print every byte as the guest wrote it"},
+    {0, NULL, NULL, NULL},
+};
+
+const struct vane_command vane_commands_guest[] = {
+    {
+        .name = "mem-set",
+        .operands = "DOMAIN AMOUNT",
+        .summary = "ask a guest to give memory back, or to take some again",
+        .details = "AMOUNT is in MiB or has a unit, as in 2GiB. The guest's balloon driver does "
+                   "it. The most it can have is <memory> of its configuration.",
+        .min_operands = 2,
+        .max_operands = 2,
+        .options = mem_set_options,
+        .run = run_mem_set,
+    },
+    {
+        .name = "sysrq",
+        .operands = "DOMAIN KEY",
+        .summary = "press a SysRq key in a guest",
+        .details = "As Alt-SysRq-KEY at a keyboard: h lists the keys on the guest's console, s "
+                   "writes its disks back, b reboots it at once. The guest may have keys "
+                   "switched off.",
+        .min_operands = 2,
+        .max_operands = 2,
+        .run = run_sysrq,
+    },
+    {
+        .name = "log",
+        .operands = "NAME",
+        .summary = "print what a guest has written on its console",
+        .details = "NAME may also be that of a guest that has ended. What could drive a terminal "
+                   "is printed as '?'.",
+        .min_operands = 1,
+        .max_operands = 1,
+        .options = log_options,
+        .run = run_log,
+    },
+    {.name = NULL},
+};
