@@ -2,10 +2,10 @@
 # The store daemon, and its unit tests (which link the same pure files under sanitizers).
 XS := $(B)/xenstore-lite
 XS_PURE := mem map perm store quota wire watch txn turn conn server domain ops_node ops_conn ops_domain \
-           ring
-XS_IO := socket xen_io main
-XS_LIBS := -lxenevtchn -lxengnttab -lxenforeignmemory -lxencall
-XS_TESTS := tree wire server txn ring socket
+           ring journal
+XS_IO := journal_file socket xen_io main
+XS_LIBS := -lxenevtchn -lxengnttab -lxenforeignmemory -lxencall -lz
+XS_TESTS := tree wire server txn ring journal socket
 
 ALL += $(XS)/xenstored
 UNIT_TESTS += $(XS_TESTS:%=$(XS)/test_store_%)
@@ -26,7 +26,8 @@ $(XS)/san/test_%.o: tests/unit/test_%.c
 	$(CC) $(HOST_CFLAGS) $(SAN_CFLAGS) -MMD -c -o $@ $<
 
 $(XS)/test_store_%: $(XS)/san/test_store_%.o $(XS)/san/test_store_util.o $(XS_PURE:%=$(XS)/san/%.o)
-	$(CC) $(HOST_CFLAGS) $(SAN_CFLAGS) -o $@ $^ -lcunit
+	$(CC) $(HOST_CFLAGS) $(SAN_CFLAGS) -o $@ $^ -lcunit -lz
+$(XS)/test_store_journal: $(XS)/san/journal_file.o
 # Talks to a daemon of its own, through the stock client library.
 $(XS)/test_store_socket: $(XS)/san/test_store_socket.o | $(XS)/san/xenstored
 	$(CC) $(HOST_CFLAGS) $(SAN_CFLAGS) -o $@ $< -lcunit -lxenstore

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "xenstore-lite/journal.h"
 #include "xenstore-lite/server.h"
 
 /* Requests of one connection handled before the others get their turn. */
@@ -52,6 +53,14 @@ static int txn_cmp(const void *key, const struct map_node *n)
     return id < other ? -1 : id > other;
 }
 
+/* Nothing is queued, nothing half read: the next bytes each way are the transport's next. */
+static void start_streams(struct conn *c)
+{
+    if (c->t.where) {
+        c->t.where(c->t.io, &c->in_pos, &c->out_pos);
+    }
+}
+
 struct conn *conn_new(struct server *s, uint16_t domid, struct domain *d, const struct transport *t)
 {
     struct conn *c = mem_zalloc(sizeof(*c));
@@ -70,6 +79,8 @@ struct conn *conn_new(struct server *s, uint16_t domid, struct domain *d, const 
         c->next->link = &c->next;
     }
     s->conns = c;
+    start_streams(c);
+    journal_conn(s->journal, c);
     conn_wake(c);
     return c;
 }
@@ -112,7 +123,7 @@ void conn_drop_txns(struct conn *c)
     c->collided = false;
 }
 
-void conn_reset(struct conn *c)
+static void drop_all(struct conn *c)
 {
     turn_forget(c->server, c);
     conn_drop_txns(c);
@@ -126,11 +137,19 @@ void conn_reset(struct conn *c)
     wire_reset(&c->in);
 }
 
+void conn_reset(struct conn *c)
+{
+    drop_all(c);
+    start_streams(c);
+    journal_conn(c->server->journal, c);
+}
+
 void conn_free(struct conn *c)
 {
     struct server *s = c->server;
 
-    conn_reset(c);
+    drop_all(c);
+    journal_conn_gone(s->journal, c);
     for (struct conn **at = &s->ready; c->is_ready && *at; at = &(*at)->next_ready) {
         if (*at == c) {
             *at = c->next_ready;
@@ -192,6 +211,8 @@ static void out_push(struct conn *c, struct out_msg *m)
     c->out_tail = &m->next;
     c->out_bytes += m->len;
     c->answers += m->answer;
+    c->out_pos += (uint32_t)m->len;
+    journal_queued(c->server->journal, c, &m->hdr, m->payload);
     conn_wake(c);
 }
 
@@ -243,9 +264,9 @@ void conn_event(struct conn *c, const struct watch *w, const char *path)
 /* The connection broke the protocol: a client on a socket is dropped, a domain is ignored. */
 static void conn_fail(struct conn *c, int reason)
 {
+    c->broken = c->domain != NULL;
     conn_reset(c);
     if (c->domain) {
-        c->broken = true;
         if (!c->told) {
             fprintf(stderr, "xenstored: domain %u ignored until it reconnects: %s\n", c->domid,
                     strerror(-reason));
@@ -283,11 +304,13 @@ static int send_queued(struct conn *c)
     return 0;
 }
 
-/* Receives up to one request. Returns: 1 when there is one, 0 when not, or a negative errno. */
-static int receive(struct conn *c)
+/* Receives up to one request; whether bytes came is in *moved.
+ * Returns: 1 when there is one, 0 when not, or a negative errno. */
+static int receive(struct conn *c, bool *moved)
 {
     int done = 0;
 
+    *moved = false;
     while (done == 0) {
         size_t len;
         void *at = wire_want(&c->in, &len);
@@ -296,6 +319,7 @@ static int receive(struct conn *c)
         if (n <= 0) {
             return (int)n;
         }
+        *moved = true;
         done = wire_got(&c->in, (size_t)n);
     }
     return done;
@@ -311,35 +335,185 @@ static bool may_ask(struct conn *c)
     return owed < server_quota(c->server, c->domain)->outstanding && c->out_bytes < memory_limit(c);
 }
 
+/* So far requests are read: to be said before the other side learns of it. */
+static void note_received(struct conn *c)
+{
+    uint32_t out;
+
+    if (c->t.where) {
+        c->t.where(c->t.io, &c->in_pos, &out);
+        journal_received(c->server->journal, c);
+    }
+}
+
+/* Handles requests while there are any, and room for their answers.
+ * Returns: how many, or a negative errno. */
+static int handle_some(struct conn *c, unsigned int limit)
+{
+    unsigned int count = 0;
+    bool moved;
+    int rc = 1;
+
+    while (rc > 0 && count < limit && may_ask(c)) {
+        rc = receive(c, &moved);
+        if (rc > 0) {
+            server_handle(c->server, c);
+            wire_reset(&c->in);
+            count++;
+        }
+        if (moved) {
+            note_received(c);
+        }
+    }
+    return rc < 0 ? rc : (int)count;
+}
+
+/* What is done is in the journal before the other side hears of it. */
+static int publish(struct conn *c)
+{
+    journal_commit(c->server->journal, c->server);
+    if (c->t.settle) {
+        c->t.settle(c->t.io);
+    }
+    return send_queued(c);
+}
+
+static void start_afresh(struct conn *c)
+{
+    c->broken = false;
+    conn_reset(c);
+    c->in_pos = c->out_pos = 0;
+    journal_conn(c->server->journal, c);
+    /* ORDER: killed in between, the next daemon finds the wish still there. */
+    journal_commit(c->server->journal, c->server);
+    c->t.reset(c->t.io);
+}
+
 bool conn_run(struct conn *c)
 {
     unsigned int turn = TURN_REQUESTS;
-    int rc;
+    int rc, done = 0;
 
     if (c->t.wants_reset && c->t.wants_reset(c->t.io)) {
-        conn_reset(c);
-        c->broken = false;
+        start_afresh(c);
     }
     if (c->dead || c->broken) {
         return false;
     }
-    rc = send_queued(c);
-    while (rc >= 0 && turn > 0 && may_ask(c)) {
-        rc = receive(c);
-        if (rc <= 0) {
+    rc = publish(c);
+    while (rc >= 0 && turn > 0) {
+        done = handle_some(c, turn);
+        rc = publish(c);
+        if (done <= 0) {
             break;
         }
-        server_handle(c->server, c);
-        wire_reset(&c->in);
-        turn--;
-        rc = send_queued(c);
+        turn -= (unsigned int)done;
     }
-    if (rc < 0) {
-        conn_fail(c, rc);
+    if (rc < 0 || done < 0) {
+        conn_fail(c, rc < 0 ? rc : done);
         return false;
     }
     if (c->t.kick) {
         c->t.kick(c->t.io);
     }
     return turn == 0;
+}
+
+/* ---- going on where a former daemon was ---- */
+
+/* Carries nothing, until the connection is resumed. */
+static ssize_t no_read(void *io, void *data, size_t len)
+{
+    (void)io;
+    (void)data;
+    (void)len;
+    return 0;
+}
+
+static ssize_t no_write(void *io, const void *data, size_t len)
+{
+    (void)io;
+    (void)data;
+    (void)len;
+    return 0;
+}
+
+static void no_where(void *io, uint32_t *in, uint32_t *out)
+{
+    const struct conn *c = io;
+
+    *in = c ? c->in_pos : 0;
+    *out = c ? c->out_pos : 0;
+}
+
+static void no_close(void *io)
+{
+    (void)io;
+}
+
+struct conn *conn_remember(struct server *s, struct domain *d, uint32_t in_pos, uint32_t out_pos)
+{
+    const struct transport none = {
+        .read = no_read, .write = no_write, .where = no_where, .close = no_close};
+    struct conn *c = conn_new(s, d->domid, d, &none);
+
+    c->t.io = c;
+    c->in_pos = in_pos;
+    c->out_pos = out_pos;
+    return c;
+}
+
+void conn_requeue(struct conn *c, const struct xsd_sockmsg *hdr, const void *payload)
+{
+    struct out_msg *m = out_new(hdr->type, hdr, hdr->len);
+
+    m->answer = hdr->type != XS_WATCH_EVENT;
+    memcpy(m->payload, payload, hdr->len);
+    out_push(c, m);
+}
+
+/* Drops the first `sent` bytes of the queue. */
+static void drop_sent(struct conn *c, uint32_t sent)
+{
+    while (c->out && sent >= c->out->len) {
+        sent -= (uint32_t)c->out->len;
+        free(out_pop(c));
+    }
+    if (c->out) {
+        c->out->sent = sent;
+    }
+}
+
+void conn_resume(struct conn *c, const struct transport *t)
+{
+    uint32_t in, out, sent;
+
+    c->t = *t;
+    t->where(t->io, &in, &out);
+    sent = out - (c->out_pos - (uint32_t)c->out_bytes);
+    conn_wake(c);
+    if (c->broken) {
+        return;
+    }
+    t->go_on(t->io, c->in_pos);
+    if (sent > c->out_bytes) {
+        conn_fail(c, -ERANGE);
+        return;
+    }
+    drop_sent(c, sent);
+    for (struct out_msg *m = c->out; m; m = m->next) {
+        const struct payload key = {m->payload, m->hdr.len};
+
+        if (!m->answer && m->sent == 0 && !map_find(&c->events, &key)) {
+            m->waiting_event = true;
+            map_insert(&c->events, &key, &m->by_payload);
+        }
+    }
+}
+
+void conn_note_queue(const struct conn *c, struct journal *j)
+{
+    for (const struct out_msg *m = c->out; m; m = m->next) {
+        journal_queued(j, c, &m->hdr, m->payload);
+    }
 }

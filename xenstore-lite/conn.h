@@ -21,6 +21,7 @@
 struct server;
 struct domain;
 struct txn;
+struct journal;
 
 /* What carries the bytes. read and write return bytes moved, 0 for "not now", or a negative errno.
  */
@@ -29,8 +30,17 @@ struct transport {
     ssize_t (*write)(void *io, const void *data, size_t len);
     /* Tells the other side that bytes have moved; may be NULL. */
     void (*kick)(void *io);
-    /* Whether the other side asks to start afresh, which is then done; may be NULL. */
+    /* Whether the other side asks to start afresh, and doing so; may be NULL. */
     bool (*wants_reset)(void *io);
+    void (*reset)(void *io);
+    /*
+     * For a stream that outlives the daemon, all three, else NULL. The positions up to which bytes
+     * have been read and written; lets the other side know that what was read so far is done with;
+     * goes on reading at a position.
+     */
+    void (*where)(void *io, uint32_t *in, uint32_t *out);
+    void (*settle)(void *io);
+    void (*go_on)(void *io, uint32_t in);
     /* Marks the transport broken for a reason (a negative errno); may be NULL. */
     void (*fail)(void *io, int reason);
     /* Frees the transport. */
@@ -51,6 +61,8 @@ struct conn {
     uint16_t domid;            /* who is at the other end */
     struct domain *domain;     /* NULL on a socket */
     struct transport t;
+    uint32_t in_pos;                 /* of the transport: read and in the journal's next record */
+    uint32_t out_pos;                /* of the transport: where the end of the queue will be */
     struct wire_in in;               /* request being received */
     struct out_msg *out, **out_tail; /* messages to send, oldest first */
     size_t out_bytes;                /* of them */
@@ -77,6 +89,14 @@ void conn_wake(struct conn *c);
 /* Sends and receives what can be. Returns: true when it stopped for fairness with work left. */
 bool conn_run(struct conn *c);
 
+/* A domain's connection to a former daemon, with nothing that carries it yet. */
+struct conn *conn_remember(struct server *s, struct domain *d, uint32_t in_pos, uint32_t out_pos);
+/* Adds a message to the queue of a remembered connection. */
+void conn_requeue(struct conn *c, const struct xsd_sockmsg *hdr, const void *payload);
+/* Goes on with a remembered connection: what has not left yet is sent. */
+void conn_resume(struct conn *c, const struct transport *t);
+/* Notes all messages that wait. */
+void conn_note_queue(const struct conn *c, struct journal *j);
 /* Queues an answer. */
 void conn_answer(struct conn *c, uint32_t type, const struct xsd_sockmsg *to, const void *data,
                  size_t len);

@@ -28,6 +28,7 @@ struct domain *server_domain(struct server *s, uint16_t domid)
         d->domid = domid;
         d->born = s->store.gen;
         map_insert(&s->domains, &d->domid, &d->by_id);
+        journal_domain(s->journal, d);
     }
     return d;
 }
@@ -64,19 +65,43 @@ int server_introduce(struct server *s, uint16_t domid, uint64_t mfn, uint32_t po
     d = server_domain(s, domid);
     d->introduced = true;
     d->seen = true;
+    d->mfn = mfn;
+    d->port = port;
     if (is_new) {
         d->shutdown = false;
     }
+    journal_domain(s->journal, d);
     return is_new;
 }
 
-static void disconnect(struct domain *d)
+void server_reconnect(struct server *s)
+{
+    struct map_node *n;
+
+    for (n = map_first(&s->domains); n;
+         n = map_after(&s->domains, &MAP_ENTRY(n, struct domain, by_id)->domid)) {
+        struct domain *d = MAP_ENTRY(n, struct domain, by_id);
+        struct transport t;
+
+        if (!d->conn || d->domid == 0) {
+            continue;
+        }
+        /* One that has gone meanwhile will be missing in the machine's list. */
+        if (s->platform &&
+            s->platform->connect(s->platform->ctx, d->domid, d->mfn, d->port, &t) == 0) {
+            conn_resume(d->conn, &t);
+        }
+    }
+}
+
+static void disconnect(struct server *s, struct domain *d)
 {
     if (d->conn) {
         conn_free(d->conn);
     }
     d->introduced = false;
     d->has_target = false;
+    journal_domain(s->journal, d);
 }
 
 int server_release(struct server *s, uint16_t domid)
@@ -86,7 +111,7 @@ int server_release(struct server *s, uint16_t domid)
     if (!d || !d->introduced) {
         return -ENOENT;
     }
-    disconnect(d);
+    disconnect(s, d);
     return 0;
 }
 
@@ -96,6 +121,7 @@ void server_domain_shutdown(struct server *s, uint16_t domid)
 
     if (d && d->introduced && !d->shutdown) {
         d->shutdown = true;
+        journal_domain(s->journal, d);
         server_fire_special(s, SPECIAL_RELEASE);
     }
 }
@@ -148,12 +174,13 @@ void server_domain_gone(struct server *s, uint16_t domid)
         return;
     }
     announce = d->introduced;
-    disconnect(d);
+    disconnect(s, d);
     if (d->nodes > 0) {
         remove_owned(s, domid);
     }
     map_remove(&s->domains, &domid);
     free(d);
+    journal_domain_gone(s->journal, domid);
     if (announce) {
         server_fire_special(s, SPECIAL_RELEASE);
     }
@@ -166,8 +193,17 @@ static void not_listed(struct server *s, struct domain *d)
         server_domain_gone(s, d->domid);
     } else if (d->nodes == 0) {
         /* Only named in some permission; one created later under that number is another. */
+        journal_domain_gone(s->journal, d->domid);
         map_remove(&s->domains, &d->domid);
         free(d);
+    }
+}
+
+static void note_seen(struct server *s, struct domain *d)
+{
+    if (!d->seen) {
+        d->seen = true;
+        journal_domain(s->journal, d);
     }
 }
 
@@ -184,14 +220,14 @@ void server_domain_list(struct server *s, const struct domain_status *list, size
             list++;
         }
         if (domid == 0) {
-            d->seen = true;
+            note_seen(s, d);
         } else if (list == end || list->domid != domid) {
             not_listed(s, d);
         } else if (list->dying) {
             d->seen = true;
             server_domain_gone(s, domid);
         } else {
-            d->seen = true;
+            note_seen(s, d);
             if (list->shutdown) {
                 server_domain_shutdown(s, domid);
             }

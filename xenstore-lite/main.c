@@ -15,11 +15,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "xenstore-lite/journal_file.h"
 #include "xenstore-lite/server.h"
 #include "xenstore-lite/socket.h"
 #include "xenstore-lite/xen_io.h"
 
 #define DEFAULT_SOCKET "/run/xenstored/socket"
+#define DEFAULT_STATE "/run/xenstored/state"
 #define VERSION "xenstored-lite 0.1 (Paravane)"
 #define EVENTS_AT_ONCE 64
 
@@ -27,6 +29,8 @@
 struct options {
     const char *socket;
     const char *pid_file; /* NULL: none */
+    const char *state;    /* folder, or NULL: nothing is kept */
+    bool no_state;
     bool no_xen;
     bool background;
     bool log;
@@ -34,7 +38,8 @@ struct options {
 
 struct daemon {
     struct server server;
-    struct xen_io *xen; /* NULL with --no-xen */
+    struct xen_io *xen;           /* NULL with --no-xen */
+    struct journal_file *journal; /* NULL: nothing is kept */
     int epoll_fd;
     int listen_fd;
     int signal_fd;
@@ -47,6 +52,9 @@ static void usage(FILE *to)
           "The store of a Paravane or Xen control domain.\n\n"
           "  -s, --socket PATH    listen there (else $XENSTORED_PATH, else " DEFAULT_SOCKET ")\n"
           "  -p, --pid-file PATH  write the process number to a file\n"
+          "  -S, --state DIR      keep there what a restart goes on with (with the default\n"
+          "                       socket " DEFAULT_STATE ", else nothing is kept)\n"
+          "      --no-state       keep nothing\n"
           "  -d, --daemon         go to the background once clients can connect\n"
           "  -N, --no-fork        stay in the foreground (the default)\n"
           "  -L, --log            one line a request on stderr\n"
@@ -62,6 +70,8 @@ static int parse_options(int argc, char **argv, struct options *o)
     static const struct option longs[] = {
         {"socket", required_argument, NULL, 's'},
         {"pid-file", required_argument, NULL, 'p'},
+        {"state", required_argument, NULL, 'S'},
+        {"no-state", no_argument, NULL, 'Z'},
         {"daemon", no_argument, NULL, 'd'},
         {"no-fork", no_argument, NULL, 'N'},
         {"log", no_argument, NULL, 'L'},
@@ -73,13 +83,19 @@ static int parse_options(int argc, char **argv, struct options *o)
     int c;
 
     *o = (struct options){.socket = getenv("XENSTORED_PATH")};
-    while ((c = getopt_long(argc, argv, "s:p:dNLhV", longs, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "s:p:S:dNLhV", longs, NULL)) != -1) {
         switch (c) {
         case 's':
             o->socket = optarg;
             break;
         case 'p':
             o->pid_file = optarg;
+            break;
+        case 'S':
+            o->state = optarg;
+            break;
+        case 'Z':
+            o->no_state = true;
             break;
         case 'd':
             o->background = true;
@@ -110,6 +126,11 @@ static int parse_options(int argc, char **argv, struct options *o)
     }
     if (!o->socket || !*o->socket) {
         o->socket = DEFAULT_SOCKET;
+    }
+    if (o->no_state) {
+        o->state = NULL;
+    } else if (!o->state && strcmp(o->socket, DEFAULT_SOCKET) == 0) {
+        o->state = DEFAULT_STATE;
     }
     return -1;
 }
@@ -178,12 +199,18 @@ static int daemon_open(struct daemon *d, const struct options *o)
         fprintf(stderr, "xenstored: %s: %s\n", o->socket, strerror(-d->listen_fd));
         return d->listen_fd;
     }
+    rc = o->state ? journal_open(o->state, &d->server, &d->journal) : 0;
+    if (rc < 0) {
+        return rc;
+    }
     if (!o->no_xen) {
         rc = xen_io_open(&d->server, &d->xen);
         if (rc < 0) {
             return rc;
         }
         d->server.platform = xen_io_platform(d->xen);
+        server_reconnect(&d->server);
+        xen_io_look(d->xen);
         rc = watch_fd(d, xen_io_fd(d->xen), d->xen);
         if (rc < 0) {
             return rc;
@@ -230,6 +257,9 @@ static int daemon_loop(struct daemon *d)
             handle_event(d, &ev[i]);
         }
         busy = server_run(&d->server);
+        if (d->journal) {
+            journal_tend(d->journal);
+        }
     }
     return EXIT_SUCCESS;
 }
@@ -303,6 +333,9 @@ int main(int argc, char **argv)
         if (o.pid_file) {
             unlink(o.pid_file);
         }
+    }
+    if (d.journal) {
+        journal_close(d.journal);
     }
     server_destroy(&d.server);
     if (d.xen) {

@@ -52,7 +52,11 @@ int op_watch(struct request *rq)
     }
     rc = watch_add(&rq->server->watches, &c->watches, c, rq->path, argv[1], (size_t)home,
                    &rq->new_watch);
-    return rc < 0 ? rc : answer_ok(rq);
+    if (rc < 0) {
+        return rc;
+    }
+    journal_watch(rq->server->journal, c, rq->new_watch);
+    return answer_ok(rq);
 }
 
 int op_unwatch(struct request *rq)
@@ -63,13 +67,18 @@ int op_unwatch(struct request *rq)
     if (rc >= 0) {
         rc = watch_remove(&rq->conn->watches, rq->path, argv[1]);
     }
-    return rc < 0 ? rc : answer_ok(rq);
+    if (rc < 0) {
+        return rc;
+    }
+    journal_unwatch(rq->server->journal, rq->conn, rq->path, argv[1]);
+    return answer_ok(rq);
 }
 
 int op_reset_watches(struct request *rq)
 {
     watch_remove_all(&rq->conn->watches);
     conn_drop_txns(rq->conn);
+    journal_unwatch_all(rq->server->journal, rq->conn);
     return answer_ok(rq);
 }
 
@@ -93,6 +102,7 @@ int op_transaction_start(struct request *rq)
     } while (c->last_txn == 0 || conn_find_txn(c, c->last_txn));
     t = txn_new(&rq->server->store, c->last_txn);
     map_insert(&c->txns, &t->id, &t->by_id);
+    journal_txn(rq->server->journal, c, t->id, true);
     if (c->collided || rq->resumed) {
         c->collided = false;
         turn_take(rq->server, t);
@@ -131,7 +141,7 @@ int op_transaction_end(struct request *rq)
         return -ENOENT;
     }
     if (arg[0] == 'T') {
-        rc = txn_resolve(t, &rq->server->store);
+        rc = t->lost ? -EAGAIN : txn_resolve(t, &rq->server->store);
         if (rc == 0 && turn_commit_waits(rq, t)) {
             turn_park(rq);
             return REQUEST_WAITS;
@@ -141,6 +151,7 @@ int op_transaction_end(struct request *rq)
         }
     }
     map_remove(&rq->conn->txns, &t->id);
+    journal_txn(rq->server->journal, rq->conn, t->id, false);
     turn_over(rq->server, t);
     rq->conn->collided = rc == -EAGAIN;
     if (rc == 0 && arg[0] == 'T' && t->edit_count > 0) {

@@ -124,6 +124,7 @@ int op_resume(struct request *rq)
         return -ENOENT;
     }
     d->shutdown = false;
+    journal_domain(rq->server->journal, d);
     return answer_ok(rq);
 }
 
@@ -145,6 +146,7 @@ int op_set_target(struct request *rq)
     }
     d->has_target = true;
     d->target = (uint16_t)arg[1];
+    journal_domain(rq->server->journal, d);
     return answer_ok(rq);
 }
 
@@ -252,6 +254,7 @@ static int set_quota(struct request *rq, const struct control_args *a)
 
     if (a->argc == 3) {
         rc = quota_set(&s->quota, a->argv[1], a->argv[2]);
+        journal_quota(s->journal, s);
     } else if (a->argc == 4) {
         struct quota changed;
 
@@ -267,6 +270,7 @@ static int set_quota(struct request *rq, const struct control_args *a)
         if (rc == 0) {
             d->quota = changed;
             d->own_quota = true;
+            journal_domain(s->journal, d);
         }
     } else {
         rc = -EINVAL;

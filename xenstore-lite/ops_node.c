@@ -341,6 +341,7 @@ static int set_special_perms(struct request *rq, enum special which, struct perm
     note_domains(rq->server, p);
     perms_put(rq->server->special[which]);
     rq->server->special[which] = perms_get(p);
+    journal_specials(rq->server->journal, rq->server);
     return answer_ok(rq);
 }
 

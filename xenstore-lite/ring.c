@@ -31,7 +31,7 @@ static size_t piece(uint32_t index, size_t available, size_t wanted)
 static ssize_t ring_read(void *io, void *data, size_t len)
 {
     struct ring *r = io;
-    uint32_t cons = load(&r->page->req_cons), prod = load(&r->page->req_prod);
+    uint32_t cons = r->cons, prod = load(&r->page->req_prod);
     size_t n;
 
     /* SAFETY: beyond this test at most XENSTORE_RING_SIZE bytes are available, and piece() keeps
@@ -42,10 +42,35 @@ static ssize_t ring_read(void *io, void *data, size_t len)
     n = piece(cons, prod - cons, len);
     if (n > 0) {
         memcpy(data, r->page->req + MASK_XENSTORE_IDX(cons), n);
-        store(&r->page->req_cons, cons + (uint32_t)n);
-        r->moved = true;
+        r->cons = cons + (uint32_t)n;
     }
     return (ssize_t)n;
+}
+
+static void ring_settle(void *io)
+{
+    struct ring *r = io;
+
+    if (load(&r->page->req_cons) != r->cons) {
+        store(&r->page->req_cons, r->cons);
+        r->moved = true;
+    }
+}
+
+static void ring_where(void *io, uint32_t *in, uint32_t *out)
+{
+    struct ring *r = io;
+
+    *in = r->cons;
+    *out = load(&r->page->rsp_prod);
+}
+
+static void ring_go_on(void *io, uint32_t in)
+{
+    struct ring *r = io;
+
+    r->cons = in;
+    ring_settle(r);
 }
 
 static ssize_t ring_write(void *io, const void *data, size_t len)
@@ -79,12 +104,17 @@ static void ring_kick(void *io)
 
 static bool ring_wants_reset(void *io)
 {
+    const struct ring *r = io;
+
+    return load(&r->page->connection) == XENSTORE_RECONNECT;
+}
+
+static void ring_reset(void *io)
+{
     struct ring *r = io;
     struct xenstore_domain_interface *page = r->page;
 
-    if (load(&page->connection) != XENSTORE_RECONNECT) {
-        return false;
-    }
+    r->cons = 0;
     page->req_cons = 0;
     page->req_prod = 0;
     page->rsp_cons = 0;
@@ -93,7 +123,6 @@ static bool ring_wants_reset(void *io)
     /* ORDER: the other side may use the ring as soon as it sees this, so it comes last. */
     store(&page->connection, XENSTORE_CONNECTED);
     r->moved = true;
-    return true;
 }
 
 static void ring_fail(void *io, int reason)
@@ -124,14 +153,19 @@ void ring_init(struct ring *r, struct transport *out)
         .write = ring_write,
         .kick = ring_kick,
         .wants_reset = ring_wants_reset,
+        .reset = ring_reset,
+        .where = ring_where,
+        .settle = ring_settle,
+        .go_on = ring_go_on,
         .fail = ring_fail,
         .close = ring_close,
         .io = r,
     };
     r->page->server_features = XENSTORE_SERVER_FEATURE_RECONNECTION | XENSTORE_SERVER_FEATURE_ERROR;
     store(&r->page->error, XENSTORE_ERROR_NONE);
-    /* The indexes stay: the domain may have put requests there before it was introduced. A request
-     * to start afresh that is older than this connection has just been granted by it. */
+    /* The indexes stay: the domain may have put requests there before it was introduced. A wish to
+     * start afresh is granted when the connection first runs. */
+    r->cons = load(&r->page->req_cons);
     if (!ring_wants_reset(r)) {
         store(&r->page->connection, XENSTORE_CONNECTED);
     }

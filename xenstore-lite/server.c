@@ -39,6 +39,7 @@ void server_destroy(struct server *s)
 {
     struct map_node *n;
 
+    s->journal = NULL;
     while (s->conns) {
         conn_free(s->conns);
     }
@@ -134,7 +135,7 @@ static void fire_below(void *ctx, struct watch *w, const char *path)
     }
 }
 
-void server_committed(struct server *s, struct view *v)
+static void book(struct server *s, const struct view *v)
 {
     store_count(&s->store, v);
     for (size_t i = 0; i < v->delta_count; i++) {
@@ -142,10 +143,31 @@ void server_committed(struct server *s, struct view *v)
             server_domain(s, v->deltas[i].domid)->nodes += v->deltas[i].nodes;
         }
     }
+}
+
+void server_book(struct server *s, struct view *v)
+{
+    book(s, v);
+    view_clear(v);
+}
+
+static void note_change(struct server *s, const struct change *ch)
+{
+    if (ch->gone) {
+        journal_rm(s->journal, ch->path->data);
+    } else {
+        journal_node(s->journal, s->store.live.root, ch->path->data);
+    }
+}
+
+void server_committed(struct server *s, struct view *v)
+{
+    book(s, v);
     for (size_t i = 0; i < v->change_count; i++) {
         const struct change *ch = &v->changes[i];
         struct firing f = {.server = s, .perms = ch->perms, .old = ch->old, .gone = ch};
 
+        note_change(s, ch);
         watch_match(&s->watches, ch->path->data, fire_one, &f);
         if (ch->gone) {
             watch_match_below(&s->watches, ch->path->data, fire_below, &f);

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "xenstore-lite/conn.h"
+#include "xenstore-lite/journal.h"
 #include "xenstore-lite/map.h"
 #include "xenstore-lite/quota.h"
 #include "xenstore-lite/store.h"
@@ -31,14 +32,16 @@ struct domain {
     uint16_t domid;        /* constant */
     bool introduced;       /* has been introduced and not released */
     bool seen;             /* the machine has listed it, or it has been introduced */
-    bool shutdown;         /* has shut down, and that has been announced */
-    bool has_target;       /* acts for another domain */
-    uint16_t target;       /* that one */
-    uint64_t born;         /* generation at which the store first heard of it */
-    long nodes;            /* nodes it owns in the live tree */
-    bool own_quota;        /* has limits of its own */
-    struct quota quota;    /* those */
-    struct conn *conn;     /* its ring, or NULL */
+    uint64_t mfn;          /* its ring's frame, and the port to it, as introduced */
+    uint32_t port;
+    bool shutdown;      /* has shut down, and that has been announced */
+    bool has_target;    /* acts for another domain */
+    uint16_t target;    /* that one */
+    uint64_t born;      /* generation at which the store first heard of it */
+    long nodes;         /* nodes it owns in the live tree */
+    bool own_quota;     /* has limits of its own */
+    struct quota quota; /* those */
+    struct conn *conn;  /* its ring, or NULL */
 };
 
 /* What the server asks of the machine it runs on. */
@@ -62,6 +65,7 @@ struct server {
     struct quota quota;                   /* limits of domains without their own */
     const struct platform *platform;      /* NULL: domains have no rings (--no-xen) */
     struct turns turns;                   /* transactions that collided */
+    struct journal *journal;              /* NULL: nothing is kept */
     uint64_t requests;                    /* handled since the start */
     bool log_requests;                    /* one line a request on stderr */
 };
@@ -110,8 +114,10 @@ bool server_perm_is_stale(struct server *s, const struct perm_entry *e);
 const char *server_special_name(enum special which);
 enum special server_special(const char *path);
 
-/* Books what a view has done: node counts, events. For the live view or a published one. */
+/* Books what a view has done: node counts, journal, events. For the live or a published one. */
 void server_committed(struct server *s, struct view *v);
+/* Only the node counts. */
+void server_book(struct server *s, struct view *v);
 /* Fires a special watch. */
 void server_fire_special(struct server *s, enum special which);
 
@@ -119,6 +125,8 @@ void server_fire_special(struct server *s, enum special which);
 int server_introduce(struct server *s, uint16_t domid, uint64_t mfn, uint32_t port);
 /* Gives an introduced domain the transport it talks through, instead of any it has. */
 struct conn *server_attach(struct server *s, struct domain *d, const struct transport *t);
+/* Connects the domains that a former daemon was connected to. */
+void server_reconnect(struct server *s);
 /* Disconnects a domain. Errors: -ENOENT when it is not introduced. */
 int server_release(struct server *s, uint16_t domid);
 /* The domain has shut down or crashed: announced once. */

@@ -291,6 +291,24 @@ void node_walk(struct node *n, const char *path,
     buf_free(&b);
 }
 
+void node_walk_to(struct node *root, const char *path,
+                  void (*fn)(void *ctx, const char *path, struct node *n, bool last), void *ctx)
+{
+    const char *rest = path, *name;
+    struct node *n = root;
+    struct buf at = {0};
+    size_t len;
+
+    fn(ctx, "/", root, path[strspn(path, "/")] == '\0');
+    while ((name = next_component(&rest, &len)) != NULL && (n = kid_find(n->kids, name, len))) {
+        buf_printf(&at, "/%s", n->name->data);
+        buf_add(&at, "", 1);
+        at.len--;
+        fn(ctx, at.data, n, *rest == '\0');
+    }
+    buf_free(&at);
+}
+
 void view_init(struct view *v, struct node *root, uint64_t *gen)
 {
     *v = (struct view){.root = root, .gen = gen};

@@ -33,6 +33,7 @@
 struct node {
     uint32_t ref;       /* holders; above 1 the node is immutable */
     uint32_t prio;      /* heap order among siblings */
+    bool kept;          /* the journal has it */
     struct node *left;  /* siblings with smaller names in this subtreap */
     struct node *right; /* siblings with larger names in this subtreap */
     struct node *kids;  /* root of the treap of children */
@@ -95,6 +96,11 @@ size_t node_list_bytes(const struct node *n);
 /* Calls fn for a node and everything below it, parents first; path is the node's own. */
 void node_walk(struct node *n, const char *path,
                void (*fn)(void *ctx, const char *path, struct node *n), void *ctx);
+
+/* Calls fn for the nodes on the way from the root to a path, as far as they exist; the node of the
+ * path itself is the last. */
+void node_walk_to(struct node *root, const char *path,
+                  void (*fn)(void *ctx, const char *path, struct node *n, bool last), void *ctx);
 
 /* Starts editing: takes over the reference of `root`. */
 void view_init(struct view *v, struct node *root, uint64_t *gen);

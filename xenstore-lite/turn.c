@@ -51,21 +51,29 @@ bool turn_commit_waits(const struct request *rq, const struct txn *t)
            txn_conflicts(holder, t->view.root);
 }
 
-void turn_park(struct request *rq)
+static struct turn_wait *add_wait(struct server *s, struct conn *c, const struct xsd_sockmsg *hdr,
+                                  const char *body)
 {
-    struct turns *t = &rq->server->turns;
     struct turn_wait *w = mem_zalloc(sizeof(*w));
 
-    w->conn = rq->conn;
-    w->hdr = *rq->hdr;
+    w->conn = c;
+    w->hdr = *hdr;
     w->hdr.len = 0;
-    if (rq->hdr->type == XS_TRANSACTION_END) {
+    if (hdr->type == XS_TRANSACTION_END) {
         w->hdr.len = 2;
-        memcpy(w->body, rq->body, 2);
+        memcpy(w->body, body, 2);
     }
-    w->conn->parked++;
-    *t->end = w;
-    t->end = &w->next;
+    c->parked++;
+    *s->turns.end = w;
+    s->turns.end = &w->next;
+    return w;
+}
+
+void turn_park(struct request *rq)
+{
+    const struct turn_wait *w = add_wait(rq->server, rq->conn, rq->hdr, rq->body);
+
+    journal_parked(rq->server->journal, rq->conn, &w->hdr, w->body);
     /* It has its place: others behind the same connection (all of a kernel's) need not wait. */
     rq->conn->collided = false;
 }
@@ -101,6 +109,41 @@ void turn_forget(struct server *s, const struct conn *c)
     s->turns.end = at;
 }
 
+void turn_note_parked(const struct server *s, struct journal *j)
+{
+    for (const struct turn_wait *w = s->turns.first; w; w = w->next) {
+        journal_parked(j, w->conn, &w->hdr, w->body);
+    }
+}
+
+int turn_park_again(struct server *s, struct conn *c, const struct xsd_sockmsg *hdr,
+                    const char *body)
+{
+    if (hdr->type != XS_TRANSACTION_START &&
+        (hdr->type != XS_TRANSACTION_END || strlen(body) != 1)) {
+        return -EINVAL;
+    }
+    add_wait(s, c, hdr, body);
+    return 0;
+}
+
+void turn_forget_first(struct server *s, const struct conn *c)
+{
+    for (struct turn_wait **at = &s->turns.first; *at; at = &(*at)->next) {
+        struct turn_wait *w = *at;
+
+        if (w->conn == c) {
+            w->conn->parked--;
+            *at = w->next;
+            if (!w->next) {
+                s->turns.end = at;
+            }
+            free(w);
+            return;
+        }
+    }
+}
+
 void turn_next(struct server *s)
 {
     struct turns *t = &s->turns;
@@ -116,6 +159,7 @@ void turn_next(struct server *s)
             t->end = &t->first;
         }
         w->conn->parked--;
+        journal_unparked(s->journal, w->conn);
         server_resume(s, w->conn, &w->hdr, w->body);
         free(w);
     }

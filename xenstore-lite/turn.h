@@ -17,10 +17,12 @@
 #define TURN_LIMIT_MS 100
 
 struct conn;
+struct journal;
 struct request;
 struct server;
 struct turn_wait;
 struct txn;
+struct xsd_sockmsg;
 
 struct turns {
     struct txn *holder;             /* whose turn it is, or NULL */
@@ -41,6 +43,13 @@ void turn_take(struct server *s, struct txn *t);
 void turn_over(struct server *s, const struct txn *t);
 /* The connection goes: forgets its waiting requests. */
 void turn_forget(struct server *s, const struct conn *c);
+/* For the journal: notes all requests that wait, */
+void turn_note_parked(const struct server *s, struct journal *j);
+/* has one wait that a former daemon had wait (-EINVAL: nothing that ever waits), */
+int turn_park_again(struct server *s, struct conn *c, const struct xsd_sockmsg *hdr,
+                    const char *body);
+/* and forgets the one of a connection that has waited longest. */
+void turn_forget_first(struct server *s, const struct conn *c);
 /* Lets waiting requests go on, as far as it is their turn. */
 void turn_next(struct server *s);
 /* Milliseconds until a turn has to be taken away, or -1. */

@@ -35,11 +35,12 @@ enum {
 struct txn_edit;
 
 struct txn {
-    struct map_node by_id;  /* among the transactions of a connection */
-    uint32_t id;            /* the client's name for it */
-    struct node *base;      /* held: the live root at the start */
-    struct view view;       /* the transaction's own tree */
-    struct map accesses;    /* paths it depends on */
+    struct map_node by_id; /* among the transactions of a connection */
+    uint32_t id;           /* the client's name for it */
+    bool lost;             /* a former daemon's: what it has changed is gone, it must be repeated */
+    struct node *base;     /* held: the live root at the start */
+    struct view view;      /* the transaction's own tree */
+    struct map accesses;   /* paths it depends on */
     struct txn_edit *edits; /* in order */
     size_t edit_count, edit_room;
 };

@@ -178,6 +178,14 @@ int watch_remove(struct watch_set *s, const char *path, const char *token)
     return 0;
 }
 
+struct map_node *watch_next(struct watch_set *s, const struct map_node *n)
+{
+    const struct watch *w = MAP_ENTRY(n, struct watch, by_key);
+    const struct watch_key key = {w->path, w->token};
+
+    return map_after(&s->by_key, &key);
+}
+
 void watch_remove_all(struct watch_set *s)
 {
     struct map_node *n;

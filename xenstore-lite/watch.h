@@ -59,6 +59,8 @@ int watch_add(struct watch_index *x, struct watch_set *s, void *owner, const cha
               const char *token, size_t home_len, struct watch **out);
 /* Removes a watch. Errors: -ENOENT. */
 int watch_remove(struct watch_set *s, const char *path, const char *token);
+/* The watch after one in a set, as their map nodes, or NULL. */
+struct map_node *watch_next(struct watch_set *s, const struct map_node *n);
 /* Removes all watches of a set. */
 void watch_remove_all(struct watch_set *s);
 

@@ -224,7 +224,13 @@ static int connect_kernel(struct xen_io *x)
     r->ring.page = page;
     rc = bind_ring(r, port, &t);
     if (rc == 0) {
-        server_attach(x->server, server_domain(x->server, 0), &t);
+        struct domain *d = server_domain(x->server, 0);
+
+        if (d->conn) {
+            conn_resume(d->conn, &t);
+        } else {
+            server_attach(x->server, d, &t);
+        }
     }
     return rc;
 }
@@ -244,8 +250,7 @@ static int list_chunk(struct xen_io *x, uint16_t first)
     return (int)x->sysctl->u.getdomaininfolist.num_domains;
 }
 
-/* Tells the server what has become of the domains. */
-static void look_after_domains(struct xen_io *x)
+void xen_io_look(struct xen_io *x)
 {
     struct domain_status *all = NULL;
     size_t count = 0;
@@ -286,7 +291,7 @@ void xen_io_events(struct xen_io *x)
     /* Unmasked before it is looked at: what comes later raises another event. */
     xenevtchn_unmask(x->evtchn, key);
     if (key == x->news_port) {
-        look_after_domains(x);
+        xen_io_look(x);
         return;
     }
     n = map_find(&x->rings, &key);

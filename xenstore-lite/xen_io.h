@@ -19,6 +19,8 @@ void xen_io_close(struct xen_io *x);
 /* How the server connects domains. */
 const struct platform *xen_io_platform(struct xen_io *x);
 /* Readable when an event is waiting. */
+/* Tells the server what has become of the domains. */
+void xen_io_look(struct xen_io *x);
 int xen_io_fd(struct xen_io *x);
 /* Takes the events that wait: wakes connections, looks after domains. */
 void xen_io_events(struct xen_io *x);

@@ -30,6 +30,8 @@
 /* While a terminal's output waits or a guest is slowed down, things are looked at this often. */
 #define BUSY_STEP_MS 50
 #define IDLE_STEP_MS 5000
+/* A store that has gone is looked for this often. */
+#define STORE_STEP_MS 200
 
 struct daemon {
     struct hv *hv;
@@ -118,12 +120,36 @@ static void drop_dead(struct daemon *daemon, bool look)
     }
 }
 
+static bool open_store(struct guest_services *services)
+{
+    services->xs = xs_open(0);
+    if (services->xs != NULL && xs_watch(services->xs, "@introduceDomain", "new") &&
+        xs_watch(services->xs, "@releaseDomain", "gone")) {
+        return true;
+    }
+    if (services->xs != NULL) {
+        xs_close(services->xs);
+        services->xs = NULL;
+    }
+    return false;
+}
+
+/* The store may be started anew at any time: it is then connected to again, and what happened to
+ * domains meanwhile is found out. */
 static void handle_store(struct daemon *daemon)
 {
     char **event;
 
+    if (daemon->services.xs == NULL && !open_store(&daemon->services)) {
+        return;
+    }
     while ((event = xs_check_watch(daemon->services.xs)) != NULL) {
         free(event);
+    }
+    if (errno != EAGAIN) {
+        xs_close(daemon->services.xs);
+        daemon->services.xs = NULL;
+        return;
     }
     drop_dead(daemon, true);
     find_new(daemon);
@@ -158,9 +184,12 @@ static size_t prepare(struct daemon *daemon, int *sleep_ms)
         daemon->fds = fds;
         daemon->fd_room = count * 2;
     }
-    daemon->fds[0] = (struct pollfd){.fd = xs_fileno(daemon->services.xs), .events = POLLIN};
+    daemon->fds[0] = (struct pollfd){
+        .fd = daemon->services.xs != NULL ? xs_fileno(daemon->services.xs) : -1,
+        .events = POLLIN,
+    };
     daemon->fds[1] = (struct pollfd){.fd = xenevtchn_fd(daemon->services.events), .events = POLLIN};
-    *sleep_ms = IDLE_STEP_MS;
+    *sleep_ms = daemon->services.xs != NULL ? IDLE_STEP_MS : STORE_STEP_MS;
     count = 2;
     for (const struct guest *guest = daemon->guests; guest != NULL; guest = guest->next) {
         bool input = !guest->dead && console_ring_writable(&guest->ring);
@@ -204,7 +233,7 @@ static void run(struct daemon *daemon)
         if ((daemon->fds[1].revents & POLLIN) != 0) {
             handle_event(daemon);
         }
-        if ((daemon->fds[0].revents & POLLIN) != 0) {
+        if (daemon->fds[0].revents != 0 || daemon->services.xs == NULL) {
             handle_store(daemon);
         } else {
             drop_dead(daemon, false);
@@ -257,18 +286,12 @@ static bool open_services(struct daemon *daemon)
         fprintf(stderr, "vane-consoled: no hypervisor to talk to\n");
         return false;
     }
-    services->xs = xs_open(0);
     services->events = xenevtchn_open(NULL, 0);
     services->grants = xengnttab_open(NULL, 0);
     services->memory = xenforeignmemory_open(NULL, 0);
-    if (services->xs == NULL || services->events == NULL ||
+    if (!open_store(services) || services->events == NULL ||
         (services->grants == NULL && services->memory == NULL)) {
         fprintf(stderr, "vane-consoled: cannot reach the store or the event channels\n");
-        return false;
-    }
-    if (!xs_watch(services->xs, "@introduceDomain", "new") ||
-        !xs_watch(services->xs, "@releaseDomain", "gone")) {
-        fprintf(stderr, "vane-consoled: cannot watch domains\n");
         return false;
     }
     return true;

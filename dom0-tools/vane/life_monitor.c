@@ -30,6 +30,9 @@
 /* A guest that stops right after its start is not restarted more often than this. */
 #define RESTART_INTERVAL_S 5
 
+/* A store that has gone is looked for this often. */
+#define STORE_STEP_MS 200
+
 struct monitor {
     const struct vane_config *config;
     uint32_t domid;
@@ -120,6 +123,23 @@ static enum verdict look(struct monitor *monitor)
     }
 }
 
+/* The store has gone; it may be started anew at any time. */
+static void find_store(struct monitor *monitor)
+{
+    struct xs_handle *xs = monitor->life.xs;
+
+    for (;;) {
+        xs_close(xs);
+        while ((xs = xs_open(0)) == NULL) {
+            poll(NULL, 0, STORE_STEP_MS);
+        }
+        if (xs_watch(xs, "@releaseDomain", "monitor")) {
+            monitor->life.xs = xs;
+            return;
+        }
+    }
+}
+
 /* Sleeps until something happened to some domain. */
 static void wait_event(struct monitor *monitor)
 {
@@ -129,6 +149,9 @@ static void wait_event(struct monitor *monitor)
     poll(&ready, 1, LOOK_INTERVAL_MS);
     while ((event = xs_check_watch(monitor->life.xs)) != NULL) {
         free(event);
+    }
+    if (errno != EAGAIN) {
+        find_store(monitor);
     }
 }
 

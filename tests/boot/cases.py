@@ -379,6 +379,7 @@ def all_tests():
         Test("store", "store", weight=2),
         Test("cpus", "cpus", weight=4),
         Test("ask", "ask", weight=3),
+        Test("store-killed", "store-killed", weight=4),
         Guests("guests", "guests", weight=7),
         Alone("alone"),
         Bound("bound"),

@@ -43,7 +43,7 @@ $(FUZZ_HYP:%=$(FUZZ)/fuzz_%): $(FUZZ)/obj/hyp.o $(filter-out %/suite.o,$(HVU_HOS
 $(FUZZ_TOOLS:%=$(FUZZ)/fuzz_%): $(DT_B)/libtools-san.a
 	$(FUZZ_LINK) $(DT_LIBS)
 $(FUZZ)/fuzz_store: $(XS_PURE:%=$(XS)/san/%.o)
-	$(FUZZ_LINK)
+	$(FUZZ_LINK) -lz
 
 # ---- libFuzzer ----
 
