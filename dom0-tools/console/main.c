@@ -16,7 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,6 +32,9 @@
 /* While a terminal's output waits or a guest is slowed down, things are looked at this often. */
 #define BUSY_STEP_MS 50
 #define IDLE_STEP_MS 5000
+/* Descriptors before the guests'. */
+#define FIXED_FDS 3
+
 /* A store that has gone is looked for this often. */
 #define STORE_STEP_MS 200
 
@@ -37,7 +42,8 @@ struct daemon {
     struct hv *hv;
     struct guest_services services;
     struct guest *guests;
-    struct pollfd *fds; /* store, events, then a terminal per guest */
+    int lifeline;       /* to the store, for nothing but its end, or -1 */
+    struct pollfd *fds; /* store, events, lifeline, then a terminal per guest */
     size_t fd_room;
 };
 
@@ -120,17 +126,44 @@ static void drop_dead(struct daemon *daemon, bool look)
     }
 }
 
-static bool open_store(struct guest_services *services)
+/* libxenstore does not tell of the daemon's end: the descriptor it lets us wait for stays silent. A
+ * connection of our own does. */
+static int open_lifeline(void)
 {
-    services->xs = xs_open(0);
-    if (services->xs != NULL && xs_watch(services->xs, "@introduceDomain", "new") &&
-        xs_watch(services->xs, "@releaseDomain", "gone")) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", xs_daemon_socket());
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+static void close_store(struct daemon *daemon)
+{
+    if (daemon->services.xs != NULL) {
+        xs_close(daemon->services.xs);
+        daemon->services.xs = NULL;
+    }
+    if (daemon->lifeline >= 0) {
+        close(daemon->lifeline);
+        daemon->lifeline = -1;
+    }
+}
+
+static bool open_store(struct daemon *daemon)
+{
+    struct xs_handle *xs;
+
+    daemon->lifeline = open_lifeline();
+    xs = daemon->services.xs = xs_open(0);
+    if (xs != NULL && xs_watch(xs, "@introduceDomain", "new") &&
+        xs_watch(xs, "@releaseDomain", "gone")) {
         return true;
     }
-    if (services->xs != NULL) {
-        xs_close(services->xs);
-        services->xs = NULL;
-    }
+    close_store(daemon);
     return false;
 }
 
@@ -140,15 +173,14 @@ static void handle_store(struct daemon *daemon)
 {
     char **event;
 
-    if (daemon->services.xs == NULL && !open_store(&daemon->services)) {
+    if (daemon->services.xs == NULL && !open_store(daemon)) {
         return;
     }
     while ((event = xs_check_watch(daemon->services.xs)) != NULL) {
         free(event);
     }
     if (errno != EAGAIN) {
-        xs_close(daemon->services.xs);
-        daemon->services.xs = NULL;
+        close_store(daemon);
         return;
     }
     drop_dead(daemon, true);
@@ -170,7 +202,7 @@ static void handle_event(struct daemon *daemon)
 /* Fills the poll list. Returns: its length, 0 without memory; sets how long to sleep. */
 static size_t prepare(struct daemon *daemon, int *sleep_ms)
 {
-    size_t count = 2;
+    size_t count = FIXED_FDS;
 
     for (const struct guest *guest = daemon->guests; guest != NULL; guest = guest->next) {
         count++;
@@ -190,7 +222,8 @@ static size_t prepare(struct daemon *daemon, int *sleep_ms)
     };
     daemon->fds[1] = (struct pollfd){.fd = xenevtchn_fd(daemon->services.events), .events = POLLIN};
     *sleep_ms = daemon->services.xs != NULL ? IDLE_STEP_MS : STORE_STEP_MS;
-    count = 2;
+    daemon->fds[2] = (struct pollfd){.fd = daemon->lifeline, .events = POLLIN};
+    count = FIXED_FDS;
     for (const struct guest *guest = daemon->guests; guest != NULL; guest = guest->next) {
         bool input = !guest->dead && console_ring_writable(&guest->ring);
 
@@ -212,7 +245,7 @@ static void run(struct daemon *daemon)
     while (!stop) {
         int sleep_ms;
         size_t count = prepare(daemon, &sleep_ms);
-        size_t i = 2;
+        size_t i = FIXED_FDS;
 
         if (count == 0) {
             fprintf(stderr, "vane-consoled: out of memory\n");
@@ -232,6 +265,9 @@ static void run(struct daemon *daemon)
         }
         if ((daemon->fds[1].revents & POLLIN) != 0) {
             handle_event(daemon);
+        }
+        if (daemon->fds[2].revents != 0) {
+            close_store(daemon);
         }
         if (daemon->fds[0].revents != 0 || daemon->services.xs == NULL) {
             handle_store(daemon);
@@ -289,7 +325,7 @@ static bool open_services(struct daemon *daemon)
     services->events = xenevtchn_open(NULL, 0);
     services->grants = xengnttab_open(NULL, 0);
     services->memory = xenforeignmemory_open(NULL, 0);
-    if (!open_store(services) || services->events == NULL ||
+    if (!open_store(daemon) || services->events == NULL ||
         (services->grants == NULL && services->memory == NULL)) {
         fprintf(stderr, "vane-consoled: cannot reach the store or the event channels\n");
         return false;
@@ -315,16 +351,14 @@ static void close_services(struct daemon *daemon)
     if (daemon->services.events != NULL) {
         xenevtchn_close(daemon->services.events);
     }
-    if (daemon->services.xs != NULL) {
-        xs_close(daemon->services.xs);
-    }
+    close_store(daemon);
     hv_close(daemon->hv);
 }
 
 int main(int argc, char **argv)
 {
     struct sigaction action = {.sa_handler = on_signal};
-    struct daemon daemon = {0};
+    struct daemon daemon = {.lifeline = -1};
     bool foreground = argc == 2 && strcmp(argv[1], "--foreground") == 0;
     bool ok;
 
