@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The commands top and plan: where processor time goes, and which guests should go elsewhere.
+ * The commands top, exporter and plan: where processor time goes, for people and for monitoring
+ * systems, and which guests should go elsewhere.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "dom0-tools/base/file.h"
+#include "dom0-tools/top/exporter.h"
 #include "dom0-tools/top/top.h"
 #include "dom0-tools/usage/plan.h"
 #include "dom0-tools/vane/look.h"
@@ -19,6 +21,8 @@
 #define DELAY_MAX_S 3600ul
 #define COUNT_MAX 1000000000ul
 #define LIMIT_DEFAULT 90ul
+#define PORT_DEFAULT 9178ul
+#define EXPORTER_DELAY_S 10ul
 #define PLAN_MAX_FILE_BYTES (16u << 20)
 
 /* --- top --------------------------------------------------------------------------------- */
@@ -84,6 +88,42 @@ static int run_top(const struct vane_args *args)
                    : top_screen(&source, &settings, &err);
         look_close(&look);
     }
+    return rc == 0 ? VANE_OK : vane_fail(&err);
+}
+
+/* --- exporter ---------------------------------------------------------------------------- */
+
+static int run_exporter(const struct vane_args *args)
+{
+    struct top_settings settings = {.order = USAGE_ID};
+    unsigned long seconds;
+    unsigned long port;
+    struct err err = {0};
+    struct look look;
+    uint16_t got;
+
+    if (vane_option_number(args, 'p', 1, UINT16_MAX, PORT_DEFAULT, &port) != 0 ||
+        vane_option_number(args, 'd', 1, DELAY_MAX_S, EXPORTER_DELAY_S, &seconds) != 0) {
+        return VANE_USAGE;
+    }
+    settings.delay_ms = (unsigned int)seconds * 1000;
+
+    int rc = look_open(&look, true, &err);
+
+    if (rc != 0) {
+        return vane_fail(&err);
+    }
+    rc = exporter_listen((uint16_t)port, &got, &err);
+    if (rc >= 0) {
+        struct top_source source = {.take = take, .context = &look};
+        int listener = rc;
+
+        printf("metrics are at http://127.0.0.1:%u/metrics\n", got);
+        fflush(stdout);
+        rc = exporter_serve(listener, &source, &settings, &err);
+        close(listener);
+    }
+    look_close(&look);
     return rc == 0 ? VANE_OK : vane_fail(&err);
 }
 
@@ -227,6 +267,12 @@ static const struct vane_option top_options[] = {
     {0, NULL, NULL, NULL},
 };
 
+static const struct vane_option exporter_options[] = {
+    {'p', "port", "PORT", "listen on that port of 127.0.0.1 (default 9178)"},
+    {'d', "delay", "SECONDS", "time between two looks, 1 to 3600 (default 10)"},
+    {0, NULL, NULL, NULL},
+};
+
 static const struct vane_option plan_options[] = {
     {'l', "limit", "PERCENT", "demand a host may have, of all its processors (default 90)"},
     {0, NULL, NULL, NULL},
@@ -251,6 +297,16 @@ const struct vane_command vane_commands_top[] = {
         .json = true,
         .options = top_options,
         .run = run_top,
+    },
+    {
+        .name = "exporter",
+        .operands = "",
+        .summary = "serve the figures of top to monitoring systems, over HTTP",
+        .details = "Answers GET /metrics on the loopback interface with OpenMetrics text: times "
+                   "and bytes as counters, and the percentages of vane top over its own period. "
+                   "Runs until it is ended.",
+        .options = exporter_options,
+        .run = run_exporter,
     },
     {
         .name = "plan",

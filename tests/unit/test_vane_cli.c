@@ -128,6 +128,8 @@ static void test_vane__usage(void)
     fails("log 7", 2, "'7' cannot be the name of a guest");
     fails("log -n 0 x", 2, "-n takes a number from 1");
     fails("log no-guest-ever-had-this-name", 3, "no-guest-ever-had-this-name.log: No such file");
+    fails("exporter --port=0", 2, "-p takes a number from 1 to 65535");
+    fails("exporter -d 3601", 2, "-d takes a number from 1 to 3600");
     fails("plan", 2, "plan: missing operand: FILE...");
     fails("plan --limit=101 x", 2, "-l takes a number from 1 to 100");
 }
@@ -138,7 +140,7 @@ static void test_vane__help(void)
         "list",          "info",    "dmesg",     "version",  "pause",    "unpause",
         "create",        "destroy", "shutdown",  "reboot",   "console",  "validate",
         "unpack-kernel", "sched",   "vcpu-list", "vcpu-set", "vcpu-pin", "top",
-        "plan",          "mem-set", "sysrq",     "log"};
+        "plan",          "mem-set", "sysrq",     "log",      "exporter"};
     static char page[sizeof(out)];
 
     CU_ASSERT_EQUAL(vane("--generate-man"), 0);
@@ -326,6 +328,7 @@ static void test_vane__no_hypervisor(void)
                                            "top",
                                            "top --json",
                                            "mem-set x 64",
+                                           "exporter",
                                            "sysrq x h",
                                            "top -b -n 2",
                                            "sched -w 1 x",
