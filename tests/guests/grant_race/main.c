@@ -7,7 +7,7 @@
 #include "lib.h"
 
 #define REF 27
-#define ROUNDS 1500
+#define ROUNDS 500
 
 static domid_t me;
 static uint64_t *page;

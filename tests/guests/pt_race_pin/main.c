@@ -6,7 +6,7 @@
  */
 #include "lib.h"
 
-#define ROUNDS 800
+#define ROUNDS 300
 
 static uint64_t *l1, *l2, *l3;
 static volatile uint32_t ready, stop, done, wins;
