@@ -34,6 +34,12 @@ void spin_report_held(void)
     }
 }
 
+void spin_assert_none_above(unsigned rank)
+{
+    const struct held *h = &held[arch_cpu_id()];
+    ASSERT(h->count == 0 || h->lock[h->count - 1]->rank <= rank);
+}
+
 /* `equal`: the second lock of a pair may have the rank of the first. */
 static void lock_checked(struct spinlock *l, bool equal)
 {

@@ -59,6 +59,15 @@ bool spin_is_mine(const struct spinlock *l);
 /* Two locks of one rank, in the order of their addresses; they may be the same. */
 void spin_lock_pair(struct spinlock *a, struct spinlock *b);
 void spin_unlock_pair(struct spinlock *a, struct spinlock *b);
+/* Somebody waits for it. */
+static inline bool spin_contended(const struct spinlock *l)
+{
+    return __atomic_load_n(&l->next, __ATOMIC_RELAXED) -
+               __atomic_load_n(&l->serving, __ATOMIC_RELAXED) >
+           1;
+}
+/* Debug builds: stop if this CPU holds a lock above that rank. */
+void spin_assert_none_above(unsigned rank);
 /* Stop if this CPU holds any lock: called before leaving the hypervisor or switching vCPUs. */
 void spin_assert_none_held(void);
 /* Log the locks this CPU holds, as far as the build keeps track. */

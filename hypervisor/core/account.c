@@ -50,6 +50,7 @@ long sysctl_accounting(struct pv_sysctl_accounting *arg)
             arg->vcpu = 0;
         }
         domain_put(d);
+        hypercall_preempt_soon();
         if (rc) {
             return rc;
         }

@@ -4,6 +4,7 @@
 
 #include "arch/arch.h"
 #include "base/config.h"
+#include "base/lock.h"
 #include "core/span.h"
 
 static uint32_t pending[MAX_PCPUS];
@@ -28,6 +29,7 @@ uint32_t deferred_take(void)
 
 void irq_window(bool idle)
 {
+    spin_assert_none_above(RANK_DOM_MMU); /* handlers take what is above */
     unsigned cause = span_end();
     if (idle) {
         arch_idle();

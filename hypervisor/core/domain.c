@@ -169,6 +169,7 @@ static struct domain *domain_alloc(domid_t id)
 /* The inverse of set-up, for whatever part of it was done. */
 static void domain_free(struct domain *d)
 {
+    irq_window(false); /* it takes long, and one reference to drop may follow the other */
     for (unsigned i = 0; i < d->max_vcpus; i++) {
         if (d->vcpu[i]) {
             vcpu_free(d->vcpu[i]);

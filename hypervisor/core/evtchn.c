@@ -36,6 +36,7 @@ static int page_add(struct domain *d, unsigned nr)
 int evtchn_init(struct domain *d, uint32_t max_port)
 {
     d->evtchn.port_limit = MIN(max_port, MAX_EVTCHNS - 1) + 1;
+    d->evtchn.lowest = 1;
     /* The first page now, so that a guest that gets as far as running can bind something. All for
      * the control domain: pages stay, and the end of its guests leaves as much memory as before. */
     int rc = 0;
@@ -89,7 +90,7 @@ static int bind_locked(struct domain *d, struct evtchn_port binding, uint32_t *o
     if (read_once(d->state) != DOM_ALIVE) {
         return -EINVAL;
     }
-    for (uint32_t port = 1; port < d->evtchn.port_limit; port++) {
+    for (uint32_t port = d->evtchn.lowest; port < d->evtchn.port_limit; port++) {
         unsigned nr = port / PORTS_PER_PAGE;
         if (!d->evtchn.page[nr] && page_add(d, nr)) {
             return -ENOMEM;
@@ -100,10 +101,12 @@ static int bind_locked(struct domain *d, struct evtchn_port binding, uint32_t *o
             evtchn_bits_clear(d, port);
             port_set(p, &binding);
             d->evtchn.used++;
+            d->evtchn.lowest = port + 1;
             *out = port;
             return 0;
         }
     }
+    d->evtchn.lowest = d->evtchn.port_limit;
     return -ENOSPC;
 }
 
@@ -143,6 +146,7 @@ static int close_locked(struct domain *d, uint32_t port)
     }
     port_set(p, &(struct evtchn_port){.state = EVTCHNSTAT_closed});
     d->evtchn.used--;
+    d->evtchn.lowest = MIN(d->evtchn.lowest, port);
     evtchn_bits_clear(d, port);
     return 0;
 }

@@ -32,6 +32,7 @@ struct evtchn_table {
     struct evtchn_port *page[DIV_ROUND_UP(MAX_EVTCHNS, PORTS_PER_PAGE)]; /* grown on demand */
     uint32_t port_limit; /* ports >= this are refused, <= MAX_EVTCHNS */
     uint32_t used;
+    uint32_t lowest; /* no port below is free */
 };
 
 must_check int evtchn_init(struct domain *d, uint32_t max_port);

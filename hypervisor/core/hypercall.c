@@ -53,6 +53,13 @@ void hypercall_from_regs(struct cpu_user_regs *regs)
     }
 }
 
+/* Whatever their arguments, or they see to it themselves. */
+#define SHORT_CALLS                                                                                \
+    (1UL << __HYPERVISOR_mmu_update | 1UL << __HYPERVISOR_update_va_mapping |                      \
+     1UL << __HYPERVISOR_mmuext_op | 1UL << __HYPERVISOR_stack_switch |                            \
+     1UL << __HYPERVISOR_update_descriptor | 1UL << __HYPERVISOR_set_segment_base |                \
+     1UL << __HYPERVISOR_fpu_taskswitch)
+
 /* Several hypercalls in one entry. Each gets its own result; a failed one does not stop the rest.
  * iret ends the batch, since the registers it leaves belong to another context. */
 long hc_multicall(struct hypercall *hc)
@@ -85,7 +92,9 @@ long hc_multicall(struct hypercall *hc)
         }
         *list += sizeof(entry);
         --*count;
-        hypercall_preempt_soon();
+        if (!(SHORT_CALLS >> (inner.nr & 63) & 1)) {
+            hypercall_preempt_soon();
+        }
         if (*count && hypercall_preempt_check()) {
             return -ERESTART;
         }

@@ -231,6 +231,7 @@ void sched_vcpu_sync(struct vcpu *v)
 {
     while (sched_is_running(v)) {
         arch_relax();
+        irq_window(false);
     }
 }
 

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/string.h"
+#include "core/deferred.h"
 #include "core/guest_access.h"
 #include "core/hypercall.h"
 #include "pv/mmu_update.h"
@@ -77,11 +78,12 @@ int descriptor_set_gdt(struct vcpu *v, const mfn_t *frames, unsigned entries)
     struct domain *d = v->domain;
     int rc = 0;
     ASSERT(entries <= GDT_RESERVED_FIRST);
-    spin_lock(&d->mmu_lock);
     for (unsigned i = 0; i < count && rc == 0; i++) {
+        spin_lock(&d->mmu_lock);
         rc = page_type_get(frames[i], d, TYPE_SEGDESC, &fresh[i]);
+        spin_unlock(&d->mmu_lock);
+        irq_window(false);
     }
-    spin_unlock(&d->mmu_lock);
     if (rc) {
         put_all(fresh, count, d);
         return rc;

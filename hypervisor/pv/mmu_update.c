@@ -67,6 +67,7 @@ static int entry_replace(struct frame *f, unsigned index, uint64_t pte, struct d
     if (level > 1 && (old & X86_PTE_P)) {
         /* CPUs may hold an upper-level entry in paging-structure caches. */
         arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);
+        hypercall_preempt_soon(); /* the others may have been busy */
     }
     page_type_entry_put(level, old);
     return 0;
@@ -367,6 +368,7 @@ static int mmuextop_flush(struct vcpu *v, const struct mmuext_op *op)
     vaddr_t va = op->arg1.linear_addr;
     /* Of each pair of operations the one with the odd number flushes a single address. */
     unsigned kind = op->cmd & 1 ? FLUSH_ONE : FLUSH_TLB, where = op->cmd & ~1U;
+    hypercall_preempt_soon(); /* other CPUs may keep us waiting */
     if (kind == FLUSH_ONE && !is_canonical(va)) {
         return 0; /* ABI: nothing can be cached for such an address */
     }

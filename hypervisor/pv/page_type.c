@@ -59,6 +59,13 @@ void page_type_entry_put(unsigned level, uint64_t pte)
 
 /* ---- validation ---- */
 
+/* Time to stop between two tables: also when another CPU waits for the lock, with interrupts off.
+ */
+static bool give_way(const struct frame *f)
+{
+    return hypercall_preempt_check() || spin_contended(&f->owner->mmu_lock);
+}
+
 /* By number of entry, whatever the guest has there. */
 static void table_window(const struct frame *f)
 {
@@ -88,8 +95,7 @@ static int validate_entries(struct frame *f, unsigned level)
         f->pt_done++;
         table_window(f);
         /* L1 tables are short enough to be checked in one go, with windows. */
-        if (level > 1 && f->pt_done < PT_ENTRIES && (pte & X86_PTE_P) &&
-            hypercall_preempt_check()) {
+        if (level > 1 && f->pt_done < PT_ENTRIES && (pte & X86_PTE_P) && give_way(f)) {
             return -ERESTART;
         }
     }
@@ -151,7 +157,7 @@ static bool drop_entries(struct frame *f, unsigned level)
             f->pt_flags |= PT_CHILD_PARTIAL;
             return false;
         }
-        if (f->pt_done && hypercall_preempt_check()) {
+        if (f->pt_done && give_way(f)) {
             return false;
         }
     }

@@ -60,12 +60,12 @@ MUTANTS = [
      "        __atomic_fetch_sub(&f->type, 1, __ATOMIC_SEQ_CST);\n        frame_put(f);\n",
      "        __atomic_fetch_sub(&f->type, 1, __ATOMIC_SEQ_CST);\n"),
     ("an interrupted check skips an entry",
-     "            hypercall_preempt_check()) {\n            return -ERESTART;\n",
-     "            hypercall_preempt_check()) {\n            f->pt_done++;\n"
+     "(pte & X86_PTE_P) && give_way(f)) {\n            return -ERESTART;\n",
+     "(pte & X86_PTE_P) && give_way(f)) {\n            f->pt_done++;\n"
      "            return -ERESTART;\n"),
     ("an interrupted end of a table skips an entry",
-     "        if (f->pt_done && hypercall_preempt_check()) {\n",
-     "        if (f->pt_done && hypercall_preempt_check()) {\n            f->pt_done--;\n"),
+     "        if (f->pt_done && give_way(f)) {\n",
+     "        if (f->pt_done && give_way(f)) {\n            f->pt_done--;\n"),
     ("a page table half taken apart is forgotten", "    frame_get_held(f);\n    v->mmu_deferred[",
      "    v->mmu_deferred["),
     # checks

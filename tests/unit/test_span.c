@@ -153,6 +153,57 @@ static void test_windows__multicall(void)
     end();
 }
 
+static unsigned give_up;
+
+/* Another CPU waits for the lock of the page tables: a large tree is not checked at its cost. */
+static void other_waits(void)
+{
+    if (give_up++ == 0) {
+        control->mmu_lock.next++;
+    }
+}
+
+static void test_windows__contended_lock(void)
+{
+    begin();
+    control->max_pages = 16;
+    struct frame *l1[2] = {frame_alloc_domain(control, 0, 0), frame_alloc_domain(control, 0, 0)};
+    struct frame *l2 = frame_alloc_domain(control, 0, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        ((uint64_t *)frame_to_virt(l2))[i] = frame_to_mfn(l1[i]) << PAGE_SHIFT | 7;
+    }
+    host.on_window = other_waits;
+    spin_lock(&control->mmu_lock);
+    (void)deferred_take();
+    CU_ASSERT_EQUAL(page_type_pin(frame_to_mfn(l2), control, TYPE_L2), -ERESTART);
+    CU_ASSERT_EQUAL(l2->pt_done, 1);
+    host.on_window = NULL;
+    control->mmu_lock.next--;
+    CU_ASSERT_EQUAL(page_type_pin(frame_to_mfn(l2), control, TYPE_L2), 0);
+    /* The same on the way back. */
+    control->mmu_lock.next++;
+    CU_ASSERT_EQUAL(page_type_unpin(frame_to_mfn(l2), control), 0);
+    CU_ASSERT_EQUAL(l2->pt_done, 1);
+    control->mmu_lock.next--;
+    spin_unlock(&control->mmu_lock);
+    CU_ASSERT(page_type_finish_deferred(current_vcpu()));
+    CU_ASSERT_EQUAL(l2->type & TYPE_COUNT_MASK, 0);
+    end();
+}
+
+/* Handlers of interrupts take locks: no window under those. */
+static void test_windows__not_under_high_locks(void)
+{
+    begin();
+    spin_lock(&guest->mmu_lock);
+    irq_window(false);
+    spin_lock(&guest->evtchn_lock);
+    CU_ASSERT_EQUAL(HOST_ENDS_IN(HOST_PANIC, irq_window(false)), true);
+    spin_unlock(&guest->evtchn_lock);
+    spin_unlock(&guest->mmu_lock);
+    end();
+}
+
 static void interrupt_wants_console(void)
 {
     deferred_raise(host_cpu, DEFER_CONSOLE);
@@ -216,6 +267,8 @@ int main(void)
         CASE(test_windows__memory),
         CASE(test_windows__page_tables),
         CASE(test_windows__multicall),
+        CASE(test_windows__contended_lock),
+        CASE(test_windows__not_under_high_locks),
         CASE(test_windows__event_channels),
         CASE(test_windows__timers),
     };
