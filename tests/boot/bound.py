@@ -30,7 +30,7 @@ def _name(kind, number, operation, calls):
     call = calls.get(number, "hypercall %d" % number)
     if call in FAMILIES:
         known = _rows("ops/%s.def" % FAMILIES[call])
-        return "%s %s" % (call, known.get(operation, "(being read)"))
+        return "%s %s" % (call, known.get(operation, "other"))
     return "%s %d" % (call, operation) if call in NUMBERED else call
 
 

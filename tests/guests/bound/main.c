@@ -8,6 +8,8 @@
  */
 #include "lib.h"
 
+#include "pv-abi/accounting.h"
+
 #define BATCH 256
 
 static struct multicall_entry batch[BATCH];
@@ -198,6 +200,12 @@ static void host(void)
     set_xen_guest_handle(u.sysctl.u.getdomaininfolist.buffer, (void *)buffer);
     CHECK_IS(sysctl(XEN_SYSCTL_getdomaininfolist), 0);
     say("%u domains", u.sysctl.u.getdomaininfolist.num_domains);
+    static pv_vcpu_account_t accounts[1024];
+    memset(&u, 0, sizeof(u));
+    struct pv_sysctl_accounting *a = (void *)&u.sysctl.u;
+    a->count = ARRAY_SIZE(accounts);
+    set_xen_guest_handle(a->buffer, accounts);
+    CHECK_IS(sysctl(PV_SYSCTL_accounting), 0);
     debug_keys('q', 2);
     debug_keys('d', 1);
 }
@@ -391,6 +399,7 @@ static void tables(void)
 #define SMALL_DOMAINS 600
 #define PAGES 8192U
 #define VCPUS 64
+#define ZOMBIES 40
 
 static struct xen_domctl op;
 static xen_pfn_t frames[PAGES];
@@ -519,8 +528,39 @@ static void look(domid_t dom)
     }
 }
 
+/* Domains that have ended but for a page each that one table of ours still maps: dropping that is
+ * the end of all of them. */
+static void zombies(void)
+{
+    domid_t dom[ZOMBIES];
+    xen_pfn_t l1 = table_new(NULL, 0, 0);
+    ext(MMUEXT_PIN_L1_TABLE, &l1, 1);
+    for (unsigned i = 0; i < ZOMBIES; i++) {
+        struct gnttab_setup_table setup = {.nr_frames = 64};
+        xen_pfn_t frame, table[64];
+        struct xen_memory_reservation r = {.nr_extents = 1};
+        NEED_OK(create(VCPUS, &dom[i]));
+        memset(&op, 0, sizeof(op));
+        op.u.max_mem.max_memkb = 4;
+        NEED_OK(domctl(XEN_DOMCTL_max_mem, dom[i]));
+        r.domid = setup.dom = dom[i];
+        set_xen_guest_handle(r.extent_start, &frame);
+        CHECK_IS(memory_op(XENMEM_increase_reservation, &r), 1);
+        set_xen_guest_handle(setup.frame_list, table);
+        CHECK_IS(grant_op(GNTTABOP_setup_table, &setup, 1), 0);
+        struct mmu_update map = {.ptr = (l1 * PAGE_BYTES + i * 8) | MMU_NORMAL_PT_UPDATE,
+                                 .val = pte_make(frame, PTE_RW)};
+        CHECK_IS(mmu_update(&map, 1, 0, dom[i]), 0);
+    }
+    for (unsigned i = 0; i < ZOMBIES; i++) {
+        CHECK_IS(destroy(dom[i]), 0);
+    }
+    ext(MMUEXT_UNPIN_TABLE, &l1, 1);
+}
+
 static void domains(void)
 {
+    zombies();
     for (unsigned order = 0; order <= 9; order += 9) {
         domid_t dom;
         if (create(VCPUS, &dom)) {
@@ -535,6 +575,9 @@ static void domains(void)
         CHECK_IS(domctl(XEN_DOMCTL_unpausedomain, dom), 0);
         (void)sched_op(SCHEDOP_yield, 0);
         CHECK_IS(destroy(dom), 0);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        NEED_OK(create(VCPUS, &small[small_count++]));
     }
     while (small_count < SMALL_DOMAINS && create(1, &small[small_count]) == 0) {
         small_count++;
