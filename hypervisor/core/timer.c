@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Timer queues: one leftist heap a pcpu, linked through the timers themselves, so that arming never
- * allocates and never fails. Each node's rank is its distance to the nearest free place below; a
- * left child's rank is never below its sibling's, so the right spine, along which heaps are merged,
- * is O(log n) long. Arming, disarming and taking the first are one merge each.
+ * Timer queues: one heap a pcpu, linked through the timers themselves, so that arming never
+ * allocates and never fails. Arming, disarming and taking the first are O(log n) each.
  *
  * Lock: the queue's (RANK_TIMERS); a timer belongs to the queue of timer.cpu, which only changes
  * under the lock of the queue it leaves. Callers: vCPU timers, the scheduler's slices.
@@ -21,7 +19,7 @@
 static struct timer_queue {
     struct spinlock lock;
     /* under lock */
-    struct timer *root;
+    struct heap_node *root;
     const struct timer *running; /* its callback is being called */
 } queues[MAX_PCPUS];
 
@@ -35,57 +33,16 @@ void timer_init(struct timer *t, void (*fn)(void *arg), void *arg, unsigned cpu)
     *t = (struct timer){.fn = fn, .arg = arg, .cpu = cpu};
 }
 
-/* ---- the heap ---- */
-
-static unsigned rank_of(const struct timer *t)
+static struct timer *first_locked(const struct timer_queue *q)
 {
-    return t ? t->rank : 0;
-}
-
-/* Restore order of ranks at t; true if its own rank changed. */
-static bool fix_rank(struct timer *t)
-{
-    if (rank_of(t->left) < rank_of(t->right)) {
-        struct timer *child = t->left;
-        t->left = t->right;
-        t->right = child;
-    }
-    unsigned rank = rank_of(t->right) + 1;
-    bool changed = rank != t->rank;
-    t->rank = (uint8_t)rank;
-    return changed;
-}
-
-/* Merge two heaps, `parent` becoming the parent of their root: down both right spines, which bounds
- * the depth of recursion by their lengths, then ranks on the way up. */
-static struct timer *merge(struct timer *a, struct timer *b, struct timer *parent)
-{
-    if (a && b && b->deadline < a->deadline) {
-        return merge(b, a, parent);
-    }
-    if (a && b) {
-        a->right = merge(a->right, b, a);
-        fix_rank(a);
-    }
-    struct timer *root = a ?: b;
-    if (root) {
-        root->parent = parent;
-    }
-    return root;
+    return q->root ? container_of(q->root, struct timer, node) : NULL;
 }
 
 static void remove_locked(struct timer_queue *q, struct timer *t)
 {
-    struct timer *parent = t->parent, *rest = merge(t->left, t->right, parent);
-    *(!parent ? &q->root : parent->left == t ? &parent->left : &parent->right) = rest;
-    /* Ranks above change only as long as they are those of a right spine: O(log n) steps. */
-    while (parent && fix_rank(parent)) {
-        parent = parent->parent;
-    }
+    heap_remove(&q->root, &t->node);
     t->armed = false;
 }
-
-/* ---- interface ---- */
 
 static struct timer_queue *lock_queue(const struct timer *t)
 {
@@ -107,13 +64,11 @@ void timer_set(struct timer *t, ns_t deadline)
     }
     t->armed = true;
     t->deadline = deadline;
-    t->rank = 1;
-    t->left = t->right = NULL;
-    q->root = merge(q->root, t, NULL);
+    heap_insert(&q->root, &t->node, (uint64_t)deadline);
     /* A new first timer needs the hardware of its pcpu: only that pcpu can program it. */
-    if (q->root == t && t->cpu == arch_cpu_id()) {
+    if (q->root == &t->node && t->cpu == arch_cpu_id()) {
         arch_timer_set(deadline);
-    } else if (q->root == t) {
+    } else if (q->root == &t->node) {
         deferred_raise(t->cpu, DEFER_TIMER);
     }
     spin_unlock(&q->lock);
@@ -163,8 +118,8 @@ void timer_run(void)
     /* Read once: a callback that arms timers for "now" cannot keep us here for ever. */
     ns_t now = arch_now_ns();
     spin_lock(&q->lock);
-    for (unsigned i = 0; i < RUN_MAX && q->root && q->root->deadline <= now; i++) {
-        struct timer *t = q->root;
+    struct timer *t;
+    for (unsigned i = 0; (t = first_locked(q)) && t->deadline <= now && i < RUN_MAX; i++) {
         remove_locked(q, t);
         q->running = t;
         spin_unlock(&q->lock);
@@ -172,6 +127,6 @@ void timer_run(void)
         spin_lock(&q->lock);
         q->running = NULL;
     }
-    arch_timer_set(q->root ? q->root->deadline : INT64_MAX);
+    arch_timer_set(t ? t->deadline : INT64_MAX);
     spin_unlock(&q->lock);
 }

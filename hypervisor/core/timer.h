@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "base/heap.h"
 #include "base/types.h"
 
 struct timer {
@@ -14,8 +15,7 @@ struct timer {
     unsigned cpu; /* queue it belongs to */
     /* under that queue's lock: place in the heap while armed */
     bool armed;
-    uint8_t rank; /* steps to the nearest free place below */
-    struct timer *parent, *left, *right;
+    struct heap_node node;
 };
 
 void timer_init_pcpu(unsigned cpu);

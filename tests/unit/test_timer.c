@@ -244,7 +244,7 @@ static void test_timer_migrate__waits_for_a_running_callback(void)
 }
 
 /* Longest path along right children: logarithmic in a leftist heap. */
-static unsigned right_spine(const struct timer *t)
+static unsigned right_spine(const struct heap_node *t)
 {
     unsigned length = 0;
     for (; t; t = t->right) {
@@ -253,13 +253,13 @@ static unsigned right_spine(const struct timer *t)
     return length;
 }
 
-static unsigned check_heap(const struct timer *t, const struct timer *parent)
+static unsigned check_heap(const struct heap_node *t, const struct heap_node *parent)
 {
     if (!t) {
         return 0;
     }
     CU_ASSERT_PTR_EQUAL(t->parent, parent);
-    CU_ASSERT_TRUE(!parent || parent->deadline <= t->deadline);
+    CU_ASSERT_TRUE(!parent || parent->key <= t->key);
     unsigned left = check_heap(t->left, t), right = check_heap(t->right, t);
     CU_ASSERT_TRUE(left >= right);
     CU_ASSERT_EQUAL(t->rank, right + 1);
@@ -285,9 +285,9 @@ static void test_timer__random_use_keeps_order_and_shape(void)
         }
         if (round % 500 == 0) {
             for (int i = 0; i < TIMERS; i++) {
-                if (t[i].armed && !t[i].parent) {
-                    check_heap(&t[i], NULL);
-                    CU_ASSERT_TRUE(right_spine(&t[i]) <= 9); /* log2(TIMERS + 1) */
+                if (t[i].armed && !t[i].node.parent) {
+                    check_heap(&t[i].node, NULL);
+                    CU_ASSERT_TRUE(right_spine(&t[i].node) <= 9); /* log2(TIMERS + 1) */
                 }
             }
         }
