@@ -21,6 +21,7 @@ enum lock_rank {
     RANK_DOM_PAGES = 60,   /* one domain's page list and page counts */
     RANK_IRQ = 65,         /* physical interrupt routing */
     RANK_RUNQ = 70,        /* one pcpu's run queue */
+    RANK_CAP = 75,         /* what a domain's cap still allows */
     RANK_TIMERS = 80,      /* one pcpu's timer queue */
     RANK_HEAP = 90,        /* frame allocator */
     RANK_PCI = 95,         /* configuration-space address latch */

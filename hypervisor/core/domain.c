@@ -163,6 +163,7 @@ static struct domain *domain_alloc(domid_t id)
     d->pages_lock = SPINLOCK_INIT(RANK_DOM_PAGES);
     d->mmu_lock = SPINLOCK_INIT(RANK_DOM_MMU);
     d->evtchn_lock = SPINLOCK_INIT(RANK_DOM_EVTCHN);
+    sched_domain_init(d);
     return d;
 }
 
@@ -170,6 +171,7 @@ static struct domain *domain_alloc(domid_t id)
 static void domain_free(struct domain *d)
 {
     irq_window(false); /* it takes long, and one reference to drop may follow the other */
+    sched_domain_destroy(d);
     for (unsigned i = 0; i < d->max_vcpus; i++) {
         if (d->vcpu[i]) {
             vcpu_free(d->vcpu[i]);

@@ -101,6 +101,8 @@ struct domain {
     struct evtchn_table evtchn;                /* under evtchn_lock */
     uint64_t pollers[BITMAP_WORDS(MAX_VCPUS)]; /* atomic: vCPUs in SCHEDOP_poll */
 
+    struct sched_domain sched;
+
     struct grant_table *grant; /* constant after creation */
 
     struct pv_domain pv;

@@ -396,8 +396,7 @@ long domctl_sendtrigger(struct domain *d, struct xen_domctl_sendtrigger *arg)
 long domctl_scheduler_op(struct domain *d, struct xen_domctl_scheduler_op *arg)
 {
     struct xen_domctl_sched_credit2 *params = &arg->u.credit2;
-    const struct vcpu *v = domain_vcpu(d, 0);
-    if (arg->sched_id != XEN_SCHEDULER_CREDIT2 || !v) {
+    if (arg->sched_id != XEN_SCHEDULER_CREDIT2) {
         return -EINVAL;
     }
     switch (arg->cmd) {
@@ -406,10 +405,10 @@ long domctl_scheduler_op(struct domain *d, struct xen_domctl_scheduler_op *arg)
             return -EINVAL;
         }
         /* ABI: weight 0 leaves it as it is. */
-        return sched_set_params(d, params->weight ?: v->sched.weight, params->cap);
+        return sched_set_params(d, params->weight ?: d->sched.weight, params->cap);
     case XEN_DOMCTL_SCHEDOP_getinfo:
-        params->weight = read_once(v->sched.weight);
-        params->cap = read_once(v->sched.cap);
+        params->weight = read_once(d->sched.weight);
+        params->cap = read_once(d->sched.cap);
         return 0;
     default:
         return -EINVAL;

@@ -489,7 +489,7 @@ static void test_scheduler_op(void)
     start();
     domid_t id = create();
     CU_ASSERT_EQUAL(domctl(XEN_DOMCTL_scheduler_op, id, &op), 0);
-    CU_ASSERT_EQUAL(peek(id)->vcpu[1]->sched.weight, 512);
+    CU_ASSERT_EQUAL(peek(id)->sched.weight, 512);
     op.u.scheduler_op.u.credit2.weight = 0; /* leave it */
     CU_ASSERT_EQUAL(domctl(XEN_DOMCTL_scheduler_op, id, &op), 0);
     op.u.scheduler_op.cmd = XEN_DOMCTL_SCHEDOP_getinfo;

@@ -5,6 +5,7 @@
 
 #include "arch/upcalls.h"
 #include "core/deferred.h"
+#include "core/sched_policy.h"
 
 #define DOMAINS 8
 static struct domain *d[DOMAINS];
@@ -403,12 +404,17 @@ static void test_sched__clock_far_along(void)
 {
     begin(2);
     /* Virtual time wraps after centuries; start shortly before. */
-    run(10 * NS_PER_MS, NS_PER_MS);
-    v[0]->sched.vruntime += UINT64_MAX - 400 * NS_PER_MS;
-    v[1]->sched.vruntime += UINT64_MAX - 400 * NS_PER_MS;
+    sched_pause(v[0], PAUSE_BLOCKED);
+    sched_pause(v[1], PAUSE_BLOCKED);
+    host_exit_path();
+    sched_queues[0].clock = UINT64_MAX - 400 * NS_PER_MS;
+    v[0]->sched.vruntime = v[1]->sched.vruntime = sched_queues[0].clock;
+    sched_wake(v[0]);
+    sched_wake(v[1]);
     ns_t before = sched_used_ns(v[0]);
     run(2 * NS_PER_SEC, NS_PER_MS);
     NEAR(sched_used_ns(v[0]) - before, NS_PER_SEC, 30 * NS_PER_MS);
+    CU_ASSERT_TRUE(sched_queues[0].clock < (uint64_t)NS_PER_SEC);
     end(2);
 }
 

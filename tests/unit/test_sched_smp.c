@@ -292,7 +292,7 @@ void __wrap_spin_lock(struct spinlock *l);
 void __wrap_spin_lock(struct spinlock *l)
 {
     /* Only while in transit is it neither queued nor running, though it can run. */
-    if (travelling && l->rank == RANK_RUNQ && list_empty(&travelling->sched.queue) &&
+    if (travelling && l->rank == RANK_RUNQ && !heap_has(&travelling->sched.node) &&
         !travelling->sched.running && travelling->sched.pause_bits == 0) {
         struct vcpu *one = travelling;
         unsigned self = host_cpu;
