@@ -239,17 +239,41 @@ long domctl_getpageframeinfo3(struct domain *d, struct xen_domctl_getpageframein
 
 /* ---- bitmaps of nodes and CPUs ---- */
 
-/* Write `count` ones (online CPUs, nodes), cut or padded with zeros, to a guest's bitmap. */
-static int write_bitmap(const struct xenctl_bitmap *map, unsigned count)
+static cpumask_t first_bits(unsigned count)
 {
-    unsigned ones = MIN(count, map->nr_bits);
+    cpumask_t mask = {{0}};
+    for (unsigned i = 0; i < count; i++) {
+        mask.word[i / 64] |= 1UL << i % 64;
+    }
+    return mask;
+}
+
+/* Write online CPUs or nodes to a guest's bitmap, cut or padded with zeros. */
+static int write_bitmap(const struct xenctl_bitmap *map, const cpumask_t *mask)
+{
     uint64_t bytes = DIV_ROUND_UP((uint64_t)map->nr_bits, 8);
-    for (uint64_t i = 0; i < MIN(bytes, MAX_PCPUS / 8UL); i++) {
-        uint8_t byte = (uint8_t)((1u << MIN(ones, 8u)) - 1);
-        ones -= MIN(ones, 8u);
+    for (uint64_t i = 0; i < MIN(bytes, sizeof(*mask)); i++) {
+        uint8_t byte = ((const uint8_t *)mask)[i];
+        if (i == map->nr_bits / 8) {
+            byte &= (uint8_t)((1u << map->nr_bits % 8) - 1);
+        }
         if (guest_write_element(GUEST_ADDR(map->bitmap), i, &byte, 1)) {
             return -EFAULT;
         }
+    }
+    return 0;
+}
+
+/* The CPUs of a guest's bitmap that are online. */
+static int read_cpumap(const struct xenctl_bitmap *map, cpumask_t *mask)
+{
+    *mask = first_bits((unsigned)MIN(map->nr_bits, arch_facts.cpus_online));
+    for (unsigned i = 0; i < DIV_ROUND_UP(MIN(map->nr_bits, arch_facts.cpus_online), 8); i++) {
+        uint8_t byte;
+        if (guest_read_element(&byte, GUEST_ADDR(map->bitmap), i, 1)) {
+            return -EFAULT;
+        }
+        ((uint8_t *)mask)[i] &= byte;
     }
     return 0;
 }
@@ -266,21 +290,8 @@ long domctl_setnodeaffinity(struct domain *d unused, struct xen_domctl_nodeaffin
 
 long domctl_getnodeaffinity(struct domain *d unused, struct xen_domctl_nodeaffinity *arg)
 {
-    return write_bitmap(&arg->nodemap, 1);
-}
-
-/* Every vCPU may run on every online CPU: a map that leaves one out cannot be kept. */
-static int check_cpumap(const struct xenctl_bitmap *map)
-{
-    unsigned found = 0;
-    for (unsigned cpu = 0; cpu < arch_facts.cpus_online; cpu++) {
-        uint8_t byte = 0;
-        if (cpu < map->nr_bits && guest_read_element(&byte, GUEST_ADDR(map->bitmap), cpu / 8, 1)) {
-            return -EFAULT;
-        }
-        found += byte >> (cpu % 8) & 1;
-    }
-    return found == 0 ? -EINVAL : found == arch_facts.cpus_online ? 0 : -EOPNOTSUPP;
+    cpumask_t only = first_bits(1);
+    return write_bitmap(&arg->nodemap, &only);
 }
 
 /* Soft affinity is a wish; it has no effect. ABI: setting answers with what is in effect. */
@@ -288,19 +299,24 @@ static long affinity(struct domain *d, const struct xen_domctl_vcpuaffinity *a, 
 {
     uint32_t both = XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT;
     uint32_t known = both | (set ? XEN_VCPUAFFINITY_FORCE : 0);
-    if (!domain_vcpu(d, a->vcpu)) {
+    struct vcpu *v = domain_vcpu(d, a->vcpu);
+    if (!v) {
         return -ESRCH;
     }
     if (!(a->flags & both) || (a->flags & ~known)) {
         return -EINVAL;
     }
+    cpumask_t mask;
     int rc = 0;
-    if (a->flags & XEN_VCPUAFFINITY_HARD) {
-        rc = set ? check_cpumap(&a->cpumap_hard) : 0;
-        rc = rc ?: write_bitmap(&a->cpumap_hard, arch_facts.cpus_online);
+    if (set && (a->flags & XEN_VCPUAFFINITY_HARD)) {
+        rc = read_cpumap(&a->cpumap_hard, &mask) ?: sched_set_affinity(v, &mask);
+    }
+    mask = sched_affinity(v);
+    if (rc == 0 && (a->flags & XEN_VCPUAFFINITY_HARD)) {
+        rc = write_bitmap(&a->cpumap_hard, &mask);
     }
     if (rc == 0 && (a->flags & XEN_VCPUAFFINITY_SOFT)) {
-        rc = write_bitmap(&a->cpumap_soft, arch_facts.cpus_online);
+        rc = write_bitmap(&a->cpumap_soft, &mask);
     }
     return rc;
 }
@@ -327,7 +343,8 @@ long sysctl_cpupool_op(struct xen_sysctl_cpupool_op *arg)
     arg->cpupool_id = 0;
     arg->sched_id = XEN_SCHEDULER_CREDIT2;
     arg->n_dom = read_once(domain_count);
-    return write_bitmap(&arg->cpumap, arch_facts.cpus_online);
+    cpumask_t online = first_bits(arch_facts.cpus_online);
+    return write_bitmap(&arg->cpumap, &online);
 }
 
 /* ---- vCPUs ---- */

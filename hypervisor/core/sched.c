@@ -154,6 +154,17 @@ int sched_set_affinity(struct vcpu *v, const cpumask_t *mask)
     return 0;
 }
 
+cpumask_t sched_affinity(const struct vcpu *v)
+{
+    struct runq *rq = lock_runq(v);
+    cpumask_t mask = v->sched.affinity;
+    spin_unlock(&rq->lock);
+    for (unsigned cpu = arch_facts.cpus_online; cpu < MAX_PCPUS; cpu++) {
+        cpumask_clear(&mask, cpu);
+    }
+    return mask;
+}
+
 /* ---- switching ---- */
 
 /* prev's registers are saved: it may run elsewhere from now on. */
@@ -237,7 +248,7 @@ void sched_vcpu_init(struct vcpu *v)
     struct runq *rq = &sched_queues[v->sched.pcpu];
     SPIN_GUARD(&rq->lock);
     rq->members++;
-    v->sched.vruntime = rq->clock;
+    policy_join(rq, v);
     v->runstate = (vcpu_runstate_info_t){.state = RUNSTATE_offline,
                                          .state_entry_time = (uint64_t)arch_now_ns()};
 }
@@ -264,6 +275,12 @@ int sched_set_params(struct domain *d, unsigned weight, unsigned cap)
     }
     write_once(d->sched.weight, (uint16_t)weight);
     sched_cap_set(d, cap);
+    for (unsigned i = 0; i < d->max_vcpus; i++) {
+        if (sched_is_running(d->vcpu[i])) {
+            /* Alone, it might have no end of its turn. */
+            deferred_raise(read_once(d->vcpu[i]->sched.pcpu), DEFER_SCHED);
+        }
+    }
     return 0;
 }
 

@@ -76,6 +76,8 @@ void sched_yield(void);
 /* Have v run on these pcpus only, soon. -EINVAL, and nothing changed, when none of them is online.
  */
 must_check int sched_set_affinity(struct vcpu *v, const cpumask_t *mask);
+/* The pcpus among those that are online. */
+cpumask_t sched_affinity(const struct vcpu *v);
 /* Weight 1..65535 and cap of d, which its vCPUs share; -EINVAL. */
 must_check int sched_set_params(struct domain *d, unsigned weight, unsigned cap);
 /* v's runstate with the time of the present state added up to now. Returns how much of the running

@@ -2,8 +2,8 @@
 /*
  * Caps: a domain with one gets `cap` percent of a pcpu as credit while time passes, and spends it
  * while its vCPUs run. When the credit is spent each of them is stopped (PAUSE_CAP) at its next
- * pick, until half of the most that can be saved up is there again. What was spent too much, up to
- * a slice a vCPU, is paid back first: in the long run the cap is exact.
+ * pick, until there is enough again for a while. What was spent too much, up to a slice a vCPU, is
+ * paid back first: in the long run the cap is exact.
  *
  * Lock: the domain's cap_lock (RANK_CAP), taken under run-queue locks. Domains without a cap never
  * come here. Called by the policy.
@@ -12,18 +12,28 @@
 
 #define WEIGHT_DEFAULT 256
 #define BURST_NS (10 * NS_PER_MS)
+#define SLICE_MIN_NS (NS_PER_MS / 2)
+#define SLICE_MAX_NS (10 * NS_PER_MS)
 /* More than this at once fills any burst and pays any debt. */
 #define FILL_MAX_NS (100 * NS_PER_SEC)
 
-static ns_t burst(const struct sched_domain *s)
+/* With this the domain goes on. */
+static ns_t enough(const struct sched_domain *s)
 {
-    return BURST_NS * MAX(s->cap, 100) / 100;
+    return BURST_NS / 2 * MAX(s->cap, 100) / 100;
+}
+
+/* More than this is not saved up; what vCPUs have used since they were last charged comes on top,
+ * or a part of the credit that belongs to others would be thrown away. */
+static ns_t most(const struct sched_domain *s)
+{
+    return 2 * enough(s) + SLICE_MAX_NS * read_once(s->active);
 }
 
 static void fill_locked(struct sched_domain *s, ns_t now)
 {
     ns_t passed = MIN(MAX(now - s->cap_filled, 0), FILL_MAX_NS);
-    s->cap_credit = MIN(s->cap_credit + passed * s->cap / 100, burst(s));
+    s->cap_credit = MIN(s->cap_credit + passed * s->cap / 100, most(s));
     s->cap_filled = MAX(now, s->cap_filled);
 }
 
@@ -45,6 +55,15 @@ ns_t sched_cap_charge(struct domain *d, ns_t ran, ns_t now)
     return s->cap_credit;
 }
 
+ns_t sched_cap_slice(struct domain *d, ns_t now)
+{
+    ns_t left = sched_cap_charge(d, 0, now);
+    if (left == INT64_MAX) {
+        return left;
+    }
+    return MIN(MAX(left / MAX(read_once(d->sched.active), 1), SLICE_MIN_NS), SLICE_MAX_NS);
+}
+
 void sched_cap_stop(struct vcpu *v, ns_t now)
 {
     struct sched_domain *s = &v->domain->sched;
@@ -52,7 +71,7 @@ void sched_cap_stop(struct vcpu *v, ns_t now)
     __atomic_fetch_or(&v->sched.pause_bits, (uint32_t)PAUSE_CAP, __ATOMIC_SEQ_CST);
     SPIN_GUARD(&s->cap_lock);
     if (!s->cap_armed) {
-        arm_locked(s, now + MAX(burst(s) / 2 - s->cap_credit, 0) * 100 / MAX(s->cap, 1));
+        arm_locked(s, now + MAX(enough(s) - s->cap_credit, 0) * 100 / MAX(s->cap, 1));
     }
 }
 
@@ -74,7 +93,7 @@ void sched_cap_set(struct domain *d, unsigned cap)
     struct sched_domain *s = &d->sched;
     SPIN_GUARD(&s->cap_lock);
     write_once(s->cap, (uint16_t)cap);
-    s->cap_credit = MIN(s->cap_credit, burst(s));
+    s->cap_credit = MIN(s->cap_credit, most(s));
     s->cap_filled = arch_now_ns();
     arm_locked(s, s->cap_filled); /* whoever was stopped looks again */
 }

@@ -64,6 +64,21 @@ static struct vcpu *first_waiting(const struct runq *rq)
     return rq->waiting ? container_of(rq->waiting, struct vcpu, sched.node) : NULL;
 }
 
+/* v's part of the load, as it is now. */
+static void count_load(struct runq *rq, struct vcpu *v)
+{
+    const struct sched_domain *s = &v->domain->sched;
+    uint32_t load = MAX(read_once(s->weight) / MAX(read_once(s->active), 1U), 1U);
+    rq->load += load - v->sched.load;
+    v->sched.load = load;
+}
+
+static void note_place(const struct runq *rq, const struct vcpu *v)
+{
+    uint64_t place = (v->sched.vruntime & ~PLACE_CPU_MASK) | sched_cpu_of(rq);
+    __atomic_store_n(&v->domain->sched.last_place, place, __ATOMIC_RELAXED);
+}
+
 void policy_charge(struct runq *rq, ns_t now)
 {
     struct vcpu *v = rq->curr;
@@ -74,8 +89,8 @@ void policy_charge(struct runq *rq, ns_t now)
         return;
     }
     v->sched.vruntime += weighted(v, MIN(ran, CHARGE_MAX_NS));
-    __atomic_store_n(&v->domain->sched.last_place,
-                     (v->sched.vruntime & ~PLACE_CPU_MASK) | sched_cpu_of(rq), __ATOMIC_RELAXED);
+    note_place(rq, v);
+    count_load(rq, v);
     (void)sched_cap_charge(v->domain, ran, now);
     bool waits = first && heap_before(first->sched.vruntime, v->sched.vruntime);
     rq->clock = vtime_later(rq->clock, (waits ? first : v)->sched.vruntime);
@@ -138,17 +153,13 @@ static void call_idle(const struct runq *rq, const struct vcpu *v)
 
 void policy_enqueue(struct runq *rq, struct vcpu *v, bool woken, ns_t now)
 {
-    const struct sched_domain *s = &v->domain->sched;
     policy_charge(rq, now); /* the clock stands still while curr is alone */
-    uint64_t last = __atomic_load_n(&s->last_place, __ATOMIC_RELAXED);
+    uint64_t last = __atomic_load_n(&v->domain->sched.last_place, __ATOMIC_RELAXED);
     if (woken && v->domain->max_vcpus > 1 && (last & PLACE_CPU_MASK) == sched_cpu_of(rq)) {
         v->sched.vruntime = vtime_later(v->sched.vruntime, last & ~PLACE_CPU_MASK);
     }
     v->sched.vruntime = vtime_later(v->sched.vruntime, rq->clock - weighted(v, WAKE_LAG_NS));
-    if (v->sched.load == 0) {
-        v->sched.load = (uint32_t)MAX(s->weight / MAX(read_once(s->active), 1U), 1U);
-        rq->load += v->sched.load;
-    }
+    count_load(rq, v);
     insert(rq, v);
     preempt(rq, v, now);
     if (rq->curr != rq->idle) {
@@ -206,10 +217,9 @@ static struct vcpu *find_leaver(const struct heap_node *n, unsigned cpu, uint32_
     return find_leaver(n->left, cpu, load, tries) ?: find_leaver(n->right, cpu, load, tries);
 }
 
-/* Take one vCPU that waits on `cpu`; returns its load, 0 when there was none. */
-static uint32_t take_from(unsigned cpu, const struct runq *mine, uint32_t max_load)
+/* Take one vCPU that waits on rq; returns its load, 0 when there was none. */
+static uint32_t take_from(struct runq *rq, const struct runq *mine, uint32_t max_load)
 {
-    struct runq *rq = &sched_queues[cpu];
     unsigned tries = LEAVE_TRIES;
     spin_lock(&rq->lock);
     struct vcpu *v = find_leaver(rq->waiting, sched_cpu_of(mine), max_load, &tries);
@@ -222,18 +232,36 @@ static uint32_t take_from(unsigned cpu, const struct runq *mine, uint32_t max_lo
     return load;
 }
 
+/* A pcpu where somebody waits: the one that called us, or any. */
+static unsigned take_hint(struct runq *mine)
+{
+    unsigned cpu = read_once(mine->hint);
+    write_once(mine->hint, sched_cpu_of(mine));
+    bool good = cpu != sched_cpu_of(mine) && cpumask_test(&waiting_pcpus, cpu);
+    return good ? cpu : next_waiting(random_cpu(mine));
+}
+
 /* Nothing to do here: take from whoever called us, else from anybody. */
 static void steal(struct runq *mine)
 {
-    unsigned cpu = read_once(mine->hint);
-    if (!cpumask_test(&waiting_pcpus, cpu)) {
-        cpu = next_waiting(random_cpu(mine));
-    }
+    unsigned cpu = take_hint(mine);
     for (unsigned tries = STEAL_TRIES; tries && cpu < MAX_PCPUS; tries--) {
-        if (cpu != sched_cpu_of(mine) && take_from(cpu, mine, UINT32_MAX)) {
+        if (cpu != sched_cpu_of(mine) && take_from(&sched_queues[cpu], mine, UINT32_MAX)) {
             return;
         }
         cpu = next_waiting(cpu + 1);
+    }
+}
+
+/* A pcpu whose vCPU is alone has no end of a turn at which to look for more: have it. */
+static void call_other(struct runq *rq, ns_t now)
+{
+    unsigned cpu = random_cpu(rq) % arch_facts.cpus_online;
+    struct runq *other = &sched_queues[cpu];
+    if (read_once(other->load) < read_once(rq->load) && !cpumask_test(&waiting_pcpus, cpu) &&
+        now >= read_once(other->swap_at)) {
+        write_once(other->hint, sched_cpu_of(rq));
+        deferred_raise(cpu, DEFER_SCHED);
     }
 }
 
@@ -250,19 +278,25 @@ void policy_balance(struct runq *rq, ns_t now)
         return;
     }
     rq->balance_at = now + BALANCE_NS;
-    unsigned one = next_waiting(random_cpu(rq)), two = next_waiting(random_cpu(rq));
+    if (read_once(rq->waiting)) {
+        call_other(rq, now);
+    }
+    unsigned one = take_hint(rq), two = next_waiting(random_cpu(rq));
     if (one == MAX_PCPUS || two == MAX_PCPUS) {
         return;
     }
-    unsigned from = sched_queues[one].load < sched_queues[two].load ? two : one;
-    uint32_t more = read_once(sched_queues[from].load), own = read_once(rq->load);
-    if (more <= own) {
-        return;
+    struct runq *from = &sched_queues[sched_queues[one].load < sched_queues[two].load ? two : one];
+    int32_t more = (int32_t)(read_once(from->load) - read_once(rq->load));
+    uint32_t most = (uint32_t)(now < read_once(rq->swap_at) ? more - 1 : 2 * more);
+    if (more > 0 && take_from(from, rq, most) >= (uint32_t)more) {
+        rq->swap_at = from->swap_at = now + SWAP_NS;
     }
-    bool may_swap = now >= rq->swap_at;
-    if (take_from(from, rq, may_swap ? 2 * (more - own) : more - own - 1) >= more - own) {
-        rq->swap_at = now + SWAP_NS;
-    }
+}
+
+void policy_join(const struct runq *rq, struct vcpu *v)
+{
+    v->sched.vruntime = rq->clock;
+    note_place(rq, v);
 }
 
 unsigned policy_place(const struct vcpu *v)
@@ -292,8 +326,8 @@ static struct vcpu *first_allowed(struct runq *rq, ns_t now)
     return v;
 }
 
-/* curr starts a turn, or goes on with the one it has; it ends when somebody else waits, here or
- * elsewhere, or when the credit does. */
+/* curr starts a turn, or goes on with the one it has; it ends when somebody else waits or
+ * when the credit does. */
 static void start_slice(struct runq *rq, struct vcpu *next, ns_t now)
 {
     struct sched_unit *unit = &next->sched;
@@ -305,12 +339,12 @@ static void start_slice(struct runq *rq, struct vcpu *next, ns_t now)
     if (next == rq->idle) {
         return;
     }
-    if (rq->waiting || !cpumask_empty(&waiting_pcpus)) {
+    if (rq->waiting) {
         limit_slice(rq, unit->slice_start + SLICE_NS);
     }
-    ns_t credit = sched_cap_charge(next->domain, 0, now);
-    if (credit < SLICE_NS) {
-        limit_slice(rq, now + MAX(credit, MIN_RUN_NS));
+    ns_t capped = sched_cap_slice(next->domain, now);
+    if (capped < INT64_MAX) {
+        limit_slice(rq, now + capped);
     }
 }
 

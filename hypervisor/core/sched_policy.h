@@ -22,8 +22,9 @@ struct runq {
     uint32_t load;             /* sum of the vCPUs that run or wait here */
     struct timer slice;        /* ends curr's turn, or its minimum */
     ns_t slice_end;            /* for which it is set, INT64_MAX none */
-    ns_t balance_at, swap_at;  /* only by its own pcpu */
+    ns_t balance_at;           /* only by its own pcpu */
     uint32_t random;           /* likewise */
+    ns_t swap_at;              /* atomic: not before that a swap of loads */
     unsigned hint;             /* atomic: the pcpu where somebody waits for this one */
 };
 
@@ -62,6 +63,8 @@ void sched_move(struct runq *rq, struct vcpu *v, unsigned cpu);
 /* sched_cap.c. Take `ran`, which may be 0, from d's credit; what is left, INT64_MAX without a cap.
  */
 ns_t sched_cap_charge(struct domain *d, ns_t ran, ns_t now);
+/* For how long a vCPU of d may run before it has to be charged; INT64_MAX without a cap. */
+ns_t sched_cap_slice(struct domain *d, ns_t now);
 /* d has no credit: v, which is curr or on no queue, cannot run (PAUSE_CAP) until it has some. */
 void sched_cap_stop(struct vcpu *v, ns_t now);
 void sched_cap_set(struct domain *d, unsigned cap);
@@ -70,6 +73,8 @@ void sched_cap_set(struct domain *d, unsigned cap);
 void policy_init(struct runq *rq);
 /* Where v, which is new or pinned somewhere else, shall live. No lock. */
 unsigned policy_place(const struct vcpu *v);
+/* It has been given to rq. */
+void policy_join(const struct runq *rq, struct vcpu *v);
 /* rq->curr has run from sched.started until now: account for it. */
 void policy_charge(struct runq *rq, ns_t now);
 /* v can run and waits here from now on. woken: it could not before; else it has just run or moved.

@@ -467,8 +467,22 @@ static void test_affinity(void)
     CU_ASSERT_EQUAL(domctl(XEN_DOMCTL_getvcpuaffinity, id, &op), 0);
     *(uint8_t *)host_guest_ptr(va) = 0xfc; /* none that is there */
     CU_ASSERT_EQUAL(domctl(XEN_DOMCTL_setvcpuaffinity, id, &op), -EINVAL);
-    *(uint8_t *)host_guest_ptr(va) = 1; /* a real choice */
-    CU_ASSERT_EQUAL(domctl(XEN_DOMCTL_setvcpuaffinity, id, &op), -EOPNOTSUPP);
+    CU_ASSERT_EQUAL(domctl(XEN_DOMCTL_getvcpuaffinity, id, &op), 0);
+    CU_ASSERT_EQUAL(memcmp(host_guest_ptr(va), "\3\0", 2), 0); /* nothing has changed */
+    *(uint8_t *)host_guest_ptr(va) = 0x82;                     /* one that is, one that is not */
+    CU_ASSERT_EQUAL(domctl(XEN_DOMCTL_setvcpuaffinity, id, &op), 0);
+    CU_ASSERT_EQUAL(memcmp(host_guest_ptr(va), "\2\0", 2), 0);
+    CU_ASSERT_EQUAL(peek(id)->vcpu[0]->sched.pcpu, 1);
+    *(uint8_t *)host_guest_ptr(va) = 0xff;
+    a->cpumap_hard.nr_bits = 1; /* no more than that is read, and written */
+    CU_ASSERT_EQUAL(domctl(XEN_DOMCTL_setvcpuaffinity, id, &op), 0);
+    CU_ASSERT_EQUAL(memcmp(host_guest_ptr(va), "\1\0", 2), 0);
+    CU_ASSERT_EQUAL(peek(id)->vcpu[0]->sched.pcpu, 0);
+    a->flags = XEN_VCPUAFFINITY_SOFT;
+    a->cpumap_soft = a->cpumap_hard;
+    *(uint8_t *)host_guest_ptr(va) = 0;
+    CU_ASSERT_EQUAL(domctl(XEN_DOMCTL_setvcpuaffinity, id, &op), 0);
+    CU_ASSERT_EQUAL(memcmp(host_guest_ptr(va), "\1\0", 2), 0); /* soft is no choice: the hard one */
     a->flags = 0;
     CU_ASSERT_EQUAL(domctl(XEN_DOMCTL_setvcpuaffinity, id, &op), -EINVAL);
     CU_ASSERT_EQUAL(domctl(XEN_DOMCTL_getvcpuaffinity, id, &op), -EINVAL);
