@@ -4,6 +4,7 @@
 -include tests/guests/build.mk
 -include tests/bench/build.mk
 -include tests/model/build.mk
+-include tests/sched/build.mk
 -include tests/coverage.mk
 -include tests/fuzz/build.mk
 
