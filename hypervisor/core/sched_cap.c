@@ -23,17 +23,17 @@ static ns_t enough(const struct sched_domain *s)
     return BURST_NS / 2 * MAX(s->cap, 100) / 100;
 }
 
-/* More than this is not saved up; what vCPUs have used since they were last charged comes on top,
- * or a part of the credit that belongs to others would be thrown away. */
+/* More than this is not saved up; what other vCPUs have used since they were last charged comes
+ * on top, or credit that is spent already would be thrown away. */
 static ns_t most(const struct sched_domain *s)
 {
-    return 2 * enough(s) + SLICE_MAX_NS * read_once(s->active);
+    return 2 * enough(s) + SLICE_MAX_NS * (MAX(read_once(s->active), 1) - 1);
 }
 
-static void fill_locked(struct sched_domain *s, ns_t now)
+static void fill_locked(struct sched_domain *s, ns_t ran, ns_t now)
 {
     ns_t passed = MIN(MAX(now - s->cap_filled, 0), FILL_MAX_NS);
-    s->cap_credit = MIN(s->cap_credit + passed * s->cap / 100, most(s));
+    s->cap_credit = MIN(s->cap_credit + passed * s->cap / 100 - ran, most(s));
     s->cap_filled = MAX(now, s->cap_filled);
 }
 
@@ -50,8 +50,7 @@ ns_t sched_cap_charge(struct domain *d, ns_t ran, ns_t now)
         return INT64_MAX;
     }
     SPIN_GUARD(&s->cap_lock);
-    fill_locked(s, now);
-    s->cap_credit -= ran;
+    fill_locked(s, ran, now);
     return s->cap_credit;
 }
 

@@ -192,7 +192,7 @@ void policy_yield(struct runq *rq)
 static unsigned random_cpu(struct runq *rq)
 {
     rq->random = rq->random * 1664525 + 1013904223;
-    return (rq->random >> 16) % MAX_PCPUS;
+    return (rq->random >> 16) % arch_facts.cpus_online;
 }
 
 /* The next pcpu from `from` on, around, where somebody waits; MAX_PCPUS: nowhere. */
@@ -256,7 +256,7 @@ static void steal(struct runq *mine)
 /* A pcpu whose vCPU is alone has no end of a turn at which to look for more: have it. */
 static void call_other(struct runq *rq, ns_t now)
 {
-    unsigned cpu = random_cpu(rq) % arch_facts.cpus_online;
+    unsigned cpu = random_cpu(rq);
     struct runq *other = &sched_queues[cpu];
     if (read_once(other->load) < read_once(rq->load) && !cpumask_test(&waiting_pcpus, cpu) &&
         now >= read_once(other->swap_at)) {
