@@ -80,6 +80,10 @@ must_check int sched_set_affinity(struct vcpu *v, const cpumask_t *mask);
 cpumask_t sched_affinity(const struct vcpu *v);
 /* Weight 1..65535 and cap of d, which its vCPUs share; -EINVAL. */
 must_check int sched_set_params(struct domain *d, unsigned weight, unsigned cap);
+/* For how long a vCPU keeps its pcpu before one that wakes up can have it; -EINVAL beyond 100 us to
+ * 10 ms. */
+must_check int sched_set_min_run(ns_t ns);
+ns_t sched_min_run(void);
 /* v's runstate with the time of the present state added up to now. Returns how much of the running
  * time the hypervisor took. */
 ns_t sched_get_runstate(const struct vcpu *v, vcpu_runstate_info_t *out);

@@ -11,7 +11,7 @@
  *
  * Why waking often gains nothing: a vCPU that wakes up keeps its virtual runtime, raised to at most
  * WAKE_LAG behind the queue's clock. It can only be behind by time it did not use while others ran,
- * so preemption moves its share forward but never makes it larger; and MIN_RUN bounds how often a
+ * so preemption moves its share forward but never makes it larger; and min_run bounds how often a
  * pcpu changes hands.
  *
  * Balance: a pcpu without work takes a waiting vCPU from another one, and an enqueueing pcpu calls
@@ -28,7 +28,7 @@
 
 #define WEIGHT_DEFAULT 256
 #define SLICE_NS (10 * NS_PER_MS)
-#define MIN_RUN_NS (NS_PER_MS / 2)
+#define MIN_RUN_LEAST_NS (100 * NS_PER_US)
 #define WAKE_LAG_NS (5 * NS_PER_MS)
 /* Closer than this is a draw: no switch is worth it. */
 #define PREEMPT_LEAD_NS (NS_PER_MS / 2)
@@ -43,7 +43,8 @@
 
 _Static_assert(MAX_PCPUS - 1 <= PLACE_CPU_MASK, "pcpu in sched_domain.last_place");
 
-static cpumask_t waiting_pcpus; /* atomic: somebody waits there */
+static ns_t min_run = NS_PER_MS / 2; /* atomic */
+static cpumask_t waiting_pcpus;      /* atomic: somebody waits there */
 
 /* ---- virtual time ---- */
 
@@ -133,7 +134,7 @@ static bool well_behind(const struct vcpu *v, const struct vcpu *curr)
 static void preempt(struct runq *rq, const struct vcpu *v, ns_t now)
 {
     const struct vcpu *curr = rq->curr;
-    ns_t end = curr->sched.slice_start + (well_behind(v, curr) ? MIN_RUN_NS : SLICE_NS);
+    ns_t end = curr->sched.slice_start + (well_behind(v, curr) ? sched_min_run() : SLICE_NS);
     if (curr == rq->idle || end <= now) {
         deferred_raise(sched_cpu_of(rq), DEFER_SCHED);
     } else {
@@ -393,6 +394,20 @@ struct vcpu *policy_pick(struct runq *rq, ns_t now)
 }
 
 /* ---- set-up ---- */
+
+int sched_set_min_run(ns_t ns)
+{
+    if (ns < MIN_RUN_LEAST_NS || ns > SLICE_NS) {
+        return -EINVAL;
+    }
+    write_once(min_run, ns);
+    return 0;
+}
+
+ns_t sched_min_run(void)
+{
+    return read_once(min_run);
+}
 
 static void slice_over(void *arg)
 {

@@ -78,6 +78,23 @@ long sysctl_sched_id(struct xen_sysctl_sched_id *arg)
     return 0;
 }
 
+long sysctl_scheduler_op(struct xen_sysctl_scheduler_op *arg)
+{
+    struct xen_sysctl_credit2_schedule *params = &arg->u.sched_credit2;
+    if (arg->sched_id != XEN_SCHEDULER_CREDIT2 || arg->cpupool_id != 0) {
+        return -EINVAL;
+    }
+    switch (arg->cmd) {
+    case XEN_SYSCTL_SCHEDOP_putinfo:
+        return sched_set_min_run((ns_t)params->ratelimit_us * NS_PER_US);
+    case XEN_SYSCTL_SCHEDOP_getinfo:
+        params->ratelimit_us = (unsigned)(sched_min_run() / NS_PER_US);
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
 long sysctl_debug_keys(struct xen_sysctl_debug_keys *arg)
 {
     if (arg->nr_keys > DEBUG_KEYS_MAX) {

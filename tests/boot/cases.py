@@ -380,6 +380,7 @@ def all_tests():
         Test("cpus", "cpus", weight=4),
         Test("ask", "ask", weight=3),
         Test("store-killed", "store-killed", weight=4),
+        Test("fair", "fair", weight=3),
         Guests("guests", "guests", weight=7),
         Alone("alone"),
         Bound("bound"),

@@ -232,6 +232,101 @@ static void test_share__timer_wakes_on_a_free_pcpu(void)
     end(2);
 }
 
+/* ---- what guests see ---- */
+
+/* How a guest computes the time from its words and the TSC. */
+static ns_t guest_clock(const struct vcpu *one)
+{
+    const struct vcpu_time_info *t = &one->info->time;
+    uint64_t tsc = arch_facts.tsc.tsc_at_zero + (uint64_t)host.now; /* 1 GHz */
+    uint64_t delta = tsc - t->tsc_timestamp;
+    delta = t->tsc_shift < 0 ? delta >> -t->tsc_shift : delta << t->tsc_shift;
+    return (ns_t)(t->system_time +
+                  (uint64_t)((unsigned __int128)delta * t->tsc_to_system_mul >> 32));
+}
+
+static ns_t wall_clock(const struct domain *dom)
+{
+    const shared_info_t *s = dom->shared_info;
+    return ((ns_t)s->wc_sec_hi << 32 | s->wc_sec) * NS_PER_SEC + s->wc_nsec;
+}
+
+/* A minute of five guests on two pcpus, which move and are paused: no clock ever goes back, or away
+ * from ours; nor does the wall clock, which is right from the start and after a pause. */
+static void test_time__never_steps_back(void)
+{
+    ns_t last[5] = {0}, wall_base = 1700000000 * NS_PER_SEC - NS_PER_SEC;
+    unsigned moves = 0, cpu_of[5] = {0}, seen = 0;
+    begin(5);
+    for (unsigned i = 0; i < 5; i++) {
+        CU_ASSERT_EQUAL(wall_clock(d[i]), wall_base);
+    }
+    for (unsigned step = 0; step < 60000; step++) {
+        host_advance(NS_PER_MS);
+        if (step % 500 == 250) {
+            domain_pause(d[step / 500 % 5]);
+        } else if (step % 500 == 499) {
+            domain_unpause(d[step / 500 % 5]);
+        }
+        all_exit();
+        for (unsigned i = 0; i < 5; i++) {
+            if (sched_is_running(v[i])) {
+                ns_t reads = guest_clock(v[i]);
+                CU_ASSERT_TRUE(reads >= last[i] && reads == host.now);
+                CU_ASSERT_EQUAL(wall_clock(d[i]), wall_base);
+                moves += cpu_of[i] != v[i]->sched.pcpu;
+                cpu_of[i] = v[i]->sched.pcpu;
+                last[i] = reads;
+                seen++;
+            }
+        }
+    }
+    CU_ASSERT_TRUE(moves > 50 && seen > 100000);
+    end(5);
+}
+
+/* The area a guest registers, which Linux takes its stolen time from: exact when it runs again. */
+static void test_time__stolen_time_in_the_runstate_area(void)
+{
+    begin(5);
+    ns_t stolen[5] = {0}, wanted_since[5];
+    vcpu_runstate_info_t *area[5];
+    bool ran[5];
+    unsigned checks = 0;
+    for (unsigned i = 0; i < 5; i++) {
+        v[i]->runstate_va = host_guest_alloc(sizeof(**area));
+        area[i] = host_guest_ptr(v[i]->runstate_va);
+        vcpu_runstate_info_t r;
+        (void)sched_get_runstate(v[i], &r);
+        stolen[i] = (ns_t)r.time[RUNSTATE_runnable];
+        wanted_since[i] = host.now;
+        ran[i] = sched_is_running(v[i]);
+    }
+    CU_ASSERT_EQUAL(sched_set_params(d[4], 256, 10), 0);
+    for (unsigned step = 0; step < 20000; step++) {
+        host_advance(STEP);
+        all_exit();
+        for (unsigned i = 0; i < 5; i++) {
+            bool runs = sched_is_running(v[i]);
+            if (runs && !ran[i]) {
+                stolen[i] += host.now - wanted_since[i];
+                CU_ASSERT_EQUAL((ns_t)area[i]->time[RUNSTATE_runnable], stolen[i]);
+                CU_ASSERT_EQUAL(area[i]->state, RUNSTATE_running);
+                CU_ASSERT_EQUAL(area[i]->state_entry_time, (uint64_t)host.now);
+                checks++;
+            } else if (!runs && ran[i]) {
+                wanted_since[i] = host.now;
+            }
+            ran[i] = runs;
+        }
+    }
+    CU_ASSERT_TRUE(checks > 500);
+    for (unsigned i = 0; i < 5; i++) {
+        v[i]->runstate_va = 0;
+    }
+    end(5);
+}
+
 /* ---- pins ---- */
 
 static void test_pin__moves_and_holds(void)
@@ -387,6 +482,8 @@ int main(void)
         CASE(test_share__many_vcpus_weigh_what_one_does),
         CASE(test_share__cap_above_one_pcpu),
         CASE(test_share__timer_wakes_on_a_free_pcpu),
+        CASE(test_time__never_steps_back),
+        CASE(test_time__stolen_time_in_the_runstate_area),
         CASE(test_pin__moves_and_holds),
         CASE(test_pin__while_blocked_and_on_wake_up),
         CASE(test_pin__to_nowhere_changes_nothing),

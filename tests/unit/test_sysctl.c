@@ -47,7 +47,7 @@ static long platform(uint32_t cmd, struct xen_platform_op *op)
 
 static void test_sysctl_envelope(void)
 {
-    static const uint32_t unknown[] = {0, 2, 5, 10, 11, 12, 14, 19, 21, 22, 26, 27, 29, 1000};
+    static const uint32_t unknown[] = {0, 2, 5, 10, 11, 12, 14, 21, 22, 26, 27, 29, 1000};
     struct xen_sysctl op = {.cmd = XEN_SYSCTL_sched_id};
     start();
     CU_ASSERT_EQUAL(suite_call(CALL_SYSCTL, host_guest_put(&op, sizeof(op)), 0, 0), -EACCES);
@@ -159,6 +159,38 @@ static void test_sysctl_accounting(void)
     CU_ASSERT_EQUAL(sysctl(PV_SYSCTL_accounting, &op), -EPERM);
     suite_enter(NULL);
     suite_destroy(wide);
+    finish();
+}
+
+static void test_sysctl_scheduler_op(void)
+{
+    struct xen_sysctl op = {
+        .u.scheduler_op = {.sched_id = XEN_SCHEDULER_CREDIT2, .cmd = XEN_SYSCTL_SCHEDOP_getinfo}};
+    struct xen_sysctl_scheduler_op *arg = &op.u.scheduler_op;
+    unsigned *us = &arg->u.sched_credit2.ratelimit_us;
+    static const unsigned good[] = {100, 10000, 500}, bad[] = {0, 99, 10001, UINT32_MAX};
+    start();
+    CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_scheduler_op, &op), 0);
+    CU_ASSERT_EQUAL(*us, 500);
+    for (unsigned i = 0; i < ARRAY_SIZE(good); i++) {
+        *us = good[i];
+        arg->cmd = XEN_SYSCTL_SCHEDOP_putinfo;
+        CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_scheduler_op, &op), 0);
+        CU_ASSERT_EQUAL(sched_min_run(), good[i] * NS_PER_US);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+        *us = bad[i];
+        CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_scheduler_op, &op), -EINVAL);
+    }
+    CU_ASSERT_EQUAL(sched_min_run(), 500 * NS_PER_US);
+    arg->cmd = 7;
+    CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_scheduler_op, &op), -EINVAL);
+    arg->cmd = XEN_SYSCTL_SCHEDOP_getinfo;
+    arg->cpupool_id = 1;
+    CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_scheduler_op, &op), -EINVAL);
+    arg->cpupool_id = 0;
+    arg->sched_id = XEN_SCHEDULER_CREDIT;
+    CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_scheduler_op, &op), -EINVAL);
     finish();
 }
 
@@ -445,6 +477,7 @@ int main(void)
         CASE(test_sysctl_physinfo),
         CASE(test_sysctl_getdomaininfolist),
         CASE(test_sysctl_accounting),
+        CASE(test_sysctl_scheduler_op),
         CASE(test_sysctl_readconsole),
         CASE(test_sysctl_processors_and_memory),
         CASE(test_sysctl_arrays_that_cannot_be_written),

@@ -21,7 +21,7 @@ devices()
     esac
 }
 
-# kernel_xml NAME ARGUMENTS: /tmp/NAME.xml.
+# kernel_xml NAME ARGUMENTS [KERNEL]: /tmp/NAME.xml.
 kernel_xml()
 {
     cat >"/tmp/$1.xml" <<END
@@ -31,7 +31,7 @@ kernel_xml()
   <vcpu>2</vcpu>
   <os>
     <type arch='x86_64' machine='xenpv'>linux</type>
-    <kernel>$KERNELS/$1</kernel>
+    <kernel>$KERNELS/${3:-$1}</kernel>
     <cmdline>canary=$canary $2</cmdline>
   </os>
   <on_poweroff>destroy</on_poweroff>
@@ -62,11 +62,11 @@ ended()
     done
 }
 
-# The domain's log exists before its first line.
+# start_kernel NAME ARGUMENTS [KERNEL]. The domain's log exists before its first line.
 start_kernel()
 {
     rm -f "$LOGS/$1.log" "$LOGS/$1.monitor"
-    kernel_xml "$1" "$2"
+    kernel_xml "$@"
     vane create "/tmp/$1.xml"
 }
 
