@@ -39,9 +39,12 @@ MUTANTS = [
      "    if (level > 1 && (old & X86_PTE_P)) {\n",
      "    if (level > 1 && (old & X86_PTE_P)) {\n        page_type_entry_put(level, old);\n"
      "        old = 0;\n"),
-    ("a grant's end flushes one address only",
-     "arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);\n    }\n    return rc",
-     "arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_ONE, host_addr);\n    }\n    return rc"),
+    ("a batch of ended grants is not flushed",
+     "    if (v->unmapped_count) {\n        arch_tlb_flush_mask(",
+     "    if (!v->unmapped_count) {\n        arch_tlb_flush_mask("),
+    ("a grant half undone is not flushed",
+     "        if (arg->status == GNTST_okay) {\n            arch_tlb_flush_mask(",
+     "        if (arg->status != GNTST_okay) {\n            arch_tlb_flush_mask("),
     ("old base pointer dropped while loaded",
      "    arch_load_page_tables(v);\n    if (old)", "    if (old)"),
     # references
