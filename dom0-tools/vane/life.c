@@ -11,9 +11,12 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "dom0-tools/device/node.h"
+#include "dom0-tools/vane/look.h"
 #include "dom0-tools/vane/vane.h"
 
 #define WAIT_DEFAULT_S 300ul
@@ -104,12 +107,12 @@ static int create_from(const struct vane_args *args, struct life *life,
     return vane_option(args, 'c') != NULL ? life_console(life, domid, err) : 0;
 }
 
-static int run_create(const struct vane_args *args)
+int life_run_create(const struct vane_args *args, const char *path)
 {
     struct vane_config *config;
     struct err err = {0};
     struct life life;
-    int rc = config_load(args->operands[0], &config, &err);
+    int rc = config_load(path, &config, &err);
 
     if (rc == 0) {
         rc = life_open(&life, &err);
@@ -120,6 +123,11 @@ static int run_create(const struct vane_args *args)
         config_free(config);
     }
     return rc == 0 ? VANE_OK : vane_fail(&err);
+}
+
+static int run_create(const struct vane_args *args)
+{
+    return life_run_create(args, args->operands[0]);
 }
 
 static int run_destroy(const struct vane_args *args)
@@ -144,6 +152,7 @@ struct stop_wait {
     struct life *life;
     uint32_t domid;
     bool preserved; /* on_poweroff is "preserve": stopping is all there will be */
+    bool asked;     /* and so to be waited for */
 };
 
 static bool has_stopped(void *context)
@@ -174,56 +183,161 @@ static bool is_preserved(struct life *life, uint32_t domid, const char *event)
     return node_read(&home, event, action, sizeof(action)) == 0 && strcmp(action, "preserve") == 0;
 }
 
-/* Asks the guest to stop in the given way, and waits if it shall. */
-static int request(const struct vane_args *args, const char *word, const char *event)
+/* A way of stopping: the word the guest understands, and what its configuration calls the event. */
+struct request {
+    const char *word;
+    const char *event;
+    unsigned int wait_s; /* 0: do not wait */
+};
+
+/* Asks a guest to stop; `who` stands for it in reports. */
+static int ask(const struct request *request, const char *who, struct stop_wait *wait,
+               struct err *err)
 {
     struct xen_domctl_getdomaininfo info;
+    struct node control;
+    int rc = hv_domain_info(wait->life->hv, wait->domid, &info);
+
+    if (rc != 0) {
+        return err_set_errno(err, -rc, "%s", who);
+    }
+    if ((info.flags & XEN_DOMINF_shutdown) != 0) {
+        return err_set(err, EBUSY, "%s has stopped already", who);
+    }
+    wait->preserved = is_preserved(wait->life, wait->domid, request->event);
+    control = node_at(wait->life->xs, XBT_NULL, "/local/domain/%u/control", wait->domid);
+    rc = node_write(&control, "shutdown", "%s", request->word);
+    return rc == 0 ? 0 : err_set_errno(err, -rc, "cannot ask %s to stop", who);
+}
+
+/* Waits for a guest that has been asked, until a moment of the monotonic clock. */
+static int await(const struct request *request, const char *who, struct stop_wait *wait,
+                 time_t until, struct err *err)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+
+    unsigned int left_ms = now.tv_sec < until ? (unsigned int)(until - now.tv_sec) * 1000 : 0;
+
+    if (node_wait(wait->life->xs, "@releaseDomain", has_stopped, wait, left_ms) != 0) {
+        return err_set(err, ETIMEDOUT, "%s did not stop within %u s", who, request->wait_s);
+    }
+    return 0;
+}
+
+/* The guests that are asked together. */
+struct crowd {
+    struct stop_wait *waits;
+    size_t count;
+};
+
+/* All guests that run, or have been paused. */
+static int gather(struct life *life, struct crowd *crowd, struct err *err)
+{
+    struct look look = {.hv = life->hv, .xs = life->xs};
+    struct look_domains list;
+    int rc = look_list(&look, &list, err);
+
+    if (rc != 0) {
+        return rc;
+    }
+    crowd->count = 0;
+    crowd->waits = calloc(list.count + 1, sizeof(*crowd->waits));
+    for (size_t i = 0; crowd->waits != NULL && i < list.count; i++) {
+        const struct xen_domctl_getdomaininfo *info = &list.infos[i];
+
+        if (info->domain != 0 && (info->flags & (XEN_DOMINF_shutdown | XEN_DOMINF_dying)) == 0) {
+            crowd->waits[crowd->count++] = (struct stop_wait){.life = life, .domid = info->domain};
+        }
+    }
+    free(list.infos);
+    return crowd->waits != NULL ? 0 : err_set(err, ENOMEM, "no memory");
+}
+
+/* The one guest that is named. */
+static int gather_one(struct life *life, const char *who, struct crowd *crowd, struct err *err)
+{
+    crowd->waits = calloc(1, sizeof(*crowd->waits));
+    crowd->count = 1;
+    if (crowd->waits == NULL) {
+        return err_set(err, ENOMEM, "no memory");
+    }
+    crowd->waits->life = life;
+    return life_find(life, who, &crowd->waits->domid, err);
+}
+
+/* Asks everybody, then waits for everybody. Returns: the first failure, which kept no other guest
+ * from being asked. */
+static int stop_crowd(const struct request *request, const char *who, const struct crowd *crowd,
+                      struct err *err)
+{
+    struct err later = {0};
+    struct timespec now;
+    int rc = 0;
+
+    for (unsigned int round = 0; round < (request->wait_s != 0 ? 2u : 1u); round++) {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        for (size_t i = 0; i < crowd->count; i++) {
+            struct stop_wait *wait = &crowd->waits[i];
+            struct err *to = rc == 0 ? err : &later;
+            char number[24];
+            const char *name = who != NULL ? who : number;
+            int one;
+
+            snprintf(number, sizeof(number), "domain %u", wait->domid);
+            if (round == 0) {
+                one = ask(request, name, wait, to);
+                wait->asked = one == 0;
+            } else {
+                one =
+                    wait->asked ? await(request, name, wait, now.tv_sec + request->wait_s, to) : 0;
+            }
+            rc = rc != 0 ? rc : one;
+        }
+    }
+    return rc;
+}
+
+/* Asks one guest or all to stop in the given way, and waits if it shall. */
+static int stop(const struct vane_args *args, const char *word, const char *event)
+{
+    struct request request = {.word = word, .event = event};
+    const char *who = args->count != 0 ? args->operands[0] : NULL;
+    struct crowd crowd = {.waits = NULL};
     struct err err = {0};
     struct life life;
-    struct stop_wait wait = {.life = &life};
-    struct node control;
     unsigned long seconds;
     int rc;
 
-    rc = vane_option_number(args, 't', 1, WAIT_MAX_S, WAIT_DEFAULT_S, &seconds);
-    if (rc != 0) {
+    if (vane_option_number(args, 't', 1, WAIT_MAX_S, WAIT_DEFAULT_S, &seconds) != 0) {
         return VANE_USAGE;
     }
-    rc = open_domain(args, &life, &wait.domid, &err);
+    if ((vane_option(args, 'a') != NULL) == (who != NULL)) {
+        vane_error("%s: either a DOMAIN or --all is needed (try: vane help %s)",
+                   args->command->name, args->command->name);
+        return VANE_USAGE;
+    }
+    request.wait_s = vane_option(args, 'w') != NULL ? (unsigned int)seconds : 0;
+    rc = life_open(&life, &err);
     if (rc != 0) {
         return vane_fail(&err);
     }
-    rc = hv_domain_info(life.hv, wait.domid, &info);
-    if (rc == 0 && (info.flags & XEN_DOMINF_shutdown) != 0) {
-        rc = err_set(&err, EBUSY, "%s has stopped already", args->operands[0]);
-    } else if (rc != 0) {
-        rc = err_set_errno(&err, -rc, "%s", args->operands[0]);
-    }
-    if (rc == 0) {
-        wait.preserved = is_preserved(&life, wait.domid, event);
-        control = node_at(life.xs, XBT_NULL, "/local/domain/%u/control", wait.domid);
-        rc = node_write(&control, "shutdown", "%s", word);
-        if (rc != 0) {
-            rc = err_set_errno(&err, -rc, "cannot ask %s to stop", args->operands[0]);
-        }
-    }
-    if (rc == 0 && vane_option(args, 'w') != NULL &&
-        node_wait(life.xs, "@releaseDomain", has_stopped, &wait, (unsigned int)seconds * 1000) !=
-            0) {
-        rc = err_set(&err, ETIMEDOUT, "%s did not stop within %lu s", args->operands[0], seconds);
-    }
+    rc = who != NULL ? gather_one(&life, who, &crowd, &err) : gather(&life, &crowd, &err);
+    rc = rc != 0 ? rc : stop_crowd(&request, who, &crowd, &err);
+    free(crowd.waits);
     life_close(&life);
     return rc == 0 ? VANE_OK : vane_fail(&err);
 }
 
 static int run_shutdown(const struct vane_args *args)
 {
-    return request(args, "poweroff", "on_poweroff");
+    return stop(args, "poweroff", "on_poweroff");
 }
 
 static int run_reboot(const struct vane_args *args)
 {
-    return request(args, "reboot", "on_reboot");
+    return stop(args, "reboot", "on_reboot");
 }
 
 static int run_console(const struct vane_args *args)
@@ -248,6 +362,7 @@ static const struct vane_option create_options[] = {
 };
 
 static const struct vane_option wait_options[] = {
+    {'a', "all", NULL, "ask all guests"},
     {'w', "wait", NULL, "return when the guest has stopped and everything of it is cleaned up"},
     {'t', "timeout", "SECONDS", "longest time to wait (default 300)"},
     {0, NULL, NULL, NULL},
@@ -279,20 +394,18 @@ const struct vane_command vane_commands_life[] = {
     },
     {
         .name = "shutdown",
-        .operands = "DOMAIN",
-        .summary = "ask a guest to power off",
-        .min_operands = 1,
+        .operands = "[DOMAIN]",
+        .summary = "ask a guest, or all, to power off",
         .max_operands = 1,
         .options = wait_options,
         .run = run_shutdown,
     },
     {
         .name = "reboot",
-        .operands = "DOMAIN",
-        .summary = "ask a guest to reboot",
+        .operands = "[DOMAIN]",
+        .summary = "ask a guest, or all, to reboot",
         .details = "With on_reboot at its default, a new domain takes the old one's place; --wait "
                    "returns when the old one is gone.",
-        .min_operands = 1,
         .max_operands = 1,
         .options = wait_options,
         .run = run_reboot,

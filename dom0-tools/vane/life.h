@@ -70,3 +70,10 @@ int life_monitor_start(const struct vane_config *config, uint32_t domid, struct 
 
 /* Connects standard input and output to the guest's console until Ctrl-] or the guest's end. */
 int life_console(struct life *life, uint32_t domid, struct err *err);
+
+/* --- life.c -------------------------------------------------------------------------------- */
+
+struct vane_args;
+
+/* Creates a guest from a file, as the options of vane create say. Returns: an exit status. */
+int life_run_create(const struct vane_args *args, const char *path);

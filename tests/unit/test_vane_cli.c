@@ -97,6 +97,8 @@ static void test_vane__usage(void)
     fails("list -z", 2, "list: unknown option -z");
     fails("pause --json x", 2, "pause: unknown option --json");
     fails("shutdown -t", 2, "shutdown: option without its value: -t");
+    fails("shutdown", 2, "shutdown: either a DOMAIN or --all is needed");
+    fails("reboot --all x", 2, "reboot: either a DOMAIN or --all is needed");
     fails("shutdown -t -5 x", 2, "-t takes a number from 1");
     fails("shutdown -t 5x x", 2, "-t takes a number from 1");
     fails("shutdown --timeout=99999999999999999999 x", 2, "-t takes a number from 1");
@@ -137,10 +139,11 @@ static void test_vane__usage(void)
 static void test_vane__help(void)
 {
     static const char *const commands[] = {
-        "list",          "info",    "dmesg",     "version",  "pause",    "unpause",
-        "create",        "destroy", "shutdown",  "reboot",   "console",  "validate",
-        "unpack-kernel", "sched",   "vcpu-list", "vcpu-set", "vcpu-pin", "top",
-        "plan",          "mem-set", "sysrq",     "log",      "exporter"};
+        "list",          "info",    "dmesg",     "version",   "pause",    "unpause",
+        "create",        "destroy", "shutdown",  "reboot",    "console",  "validate",
+        "unpack-kernel", "sched",   "vcpu-list", "vcpu-set",  "vcpu-pin", "top",
+        "plan",          "mem-set", "sysrq",     "log",       "exporter", "define",
+        "undefine",      "defined", "dumpxml",   "autostart", "start"};
     static char page[sizeof(out)];
 
     CU_ASSERT_EQUAL(vane("--generate-man"), 0);
@@ -177,7 +180,7 @@ static void test_vane__completion(void)
         const char *words;
         const char *answer;
     } cases[] = {
-        {"un", "unpause unpack-kernel\n"},
+        {"unp", "unpause unpack-kernel\n"},
         {"help des", "destroy\n"},
         {"list --j", "--json\n"},
         {"vcpu-", "vcpu-list vcpu-set vcpu-pin\n"},
@@ -252,6 +255,47 @@ static void test_vane__unpack_kernel(void)
     CU_ASSERT_EQUAL(vane("unpack-kernel plain /dev/full/x"), 1);
 }
 
+static void test_vane__definitions(void)
+{
+    put("good.xml", GOOD);
+    put("bad.xml", "<domain type='xen'>\n<foo/></domain>");
+    CU_ASSERT_EQUAL(vane("define -D guests good.xml"), 0);
+    CU_ASSERT_STRING_EQUAL(out, "good: defined\n");
+    CU_ASSERT_EQUAL(vane("dumpxml -D guests good"), 0);
+    CU_ASSERT_STRING_EQUAL(out, GOOD);
+    CU_ASSERT_EQUAL(vane("defined -D guests"), 0);
+    CU_ASSERT_STRING_EQUAL(out, "NAME  AUTOSTART\ngood  no\n");
+    CU_ASSERT_EQUAL(vane("autostart -D guests good"), 0);
+    CU_ASSERT_EQUAL(vane("autostart -D guests good"), 0);
+    CU_ASSERT_EQUAL(vane("defined -D guests --json"), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(out, "\"autostart\":true"));
+    CU_ASSERT_EQUAL(vane("autostart --off -D guests good"), 0);
+    CU_ASSERT_EQUAL(vane("defined -D guests"), 0);
+    CU_ASSERT_STRING_EQUAL(out, "NAME  AUTOSTART\ngood  no\n");
+
+    fails("define -D guests bad.xml", 4, "bad.xml:2: <domain>: unknown element <foo>");
+    fails("define -D guests missing.xml", 3, "missing.xml: No such file");
+    fails("define -D /proc/nowhere good.xml", 3, "cannot make /proc/nowhere");
+    fails("undefine -D guests other", 3, "no guest other is defined in guests");
+    fails("dumpxml -D guests ../guests/good", 1, "'../guests/good' cannot be the name of a guest");
+    fails("dumpxml -D guests .good", 1, "cannot be the name of a guest");
+    fails("autostart -D guests other", 3, "no guest other is defined");
+    fails("defined -D nowhere", 3, "nowhere: No such file");
+    fails("start -D guests", 2, "either the name of a guest or --autostarted is needed");
+    fails("start -D guests -a good", 2, "either the name of a guest or --autostarted");
+    fails("start -D guests other", 3, "no guest other is defined");
+    /* Nothing is marked, so nothing is started, and no hypervisor is missed. */
+    CU_ASSERT_EQUAL(vane("start -D guests --autostarted"), 0);
+    CU_ASSERT_EQUAL(vane("autostart -D guests good"), 0);
+    CU_ASSERT_EQUAL(vane("undefine -D guests good"), 0);
+    CU_ASSERT_EQUAL(vane("defined -D guests"), 0);
+    CU_ASSERT_STRING_EQUAL(out, "NAME  AUTOSTART\n");
+    /* Its mark has gone, too: a new definition starts without one. */
+    CU_ASSERT_EQUAL(vane("define -D guests good.xml"), 0);
+    CU_ASSERT_EQUAL(vane("defined -D guests"), 0);
+    CU_ASSERT_STRING_EQUAL(out, "NAME  AUTOSTART\ngood  no\n");
+}
+
 /* The eight guests on three hosts of tests/unit/test_usage_plan.c. */
 static void test_vane__plan(void)
 {
@@ -321,6 +365,7 @@ static void test_vane__no_hypervisor(void)
                                            "unpause x",
                                            "destroy x",
                                            "shutdown x",
+                                           "shutdown --all --wait",
                                            "reboot x",
                                            "console x",
                                            "sched",
@@ -355,6 +400,7 @@ int main(int argc, char **argv)
         {"completion", test_vane__completion},
         {"validate", test_vane__validate},
         {"unpack-kernel", test_vane__unpack_kernel},
+        {"definitions", test_vane__definitions},
         {"plan", test_vane__plan},
         {"full output", test_vane__output_full},
         {"no hypervisor", test_vane__no_hypervisor},
