@@ -321,6 +321,7 @@ static void search_free(struct search *s)
     free(s->best);
 }
 
+/* Errors: ENOMEM; search_free() it in any case. */
 static int search_init(struct search *s, const struct plan_input *input)
 {
     size_t hosts = input->host_count + 1;
@@ -341,7 +342,6 @@ static int search_init(struct search *s, const struct plan_input *input)
     };
     if (s->order == NULL || s->load == NULL || s->limit == NULL || s->excess == NULL ||
         s->free_kib == NULL || s->guests_of == NULL || s->moves == NULL || s->best == NULL) {
-        search_free(s);
         return -ENOMEM;
     }
     for (size_t h = 0; h < input->host_count; h++) {
@@ -418,8 +418,11 @@ int plan_make(const struct plan_input *input, struct plan *plan, struct err *err
     int rc = search_init(&search, input);
 
     *plan = (struct plan){.minimum = true};
-    rc = rc != 0 ? rc : simple_rule(&search);
+    if (rc == 0) {
+        rc = simple_rule(&search);
+    }
     if (rc != 0) {
+        search_free(&search);
         return err_set(err, ENOMEM, "no memory");
     }
     plan->minimum = search_minimum(&search);

@@ -312,7 +312,7 @@ static int run_vcpu_list(const struct vane_args *args)
 
 /* A change of the number of vCPUs in use, and the wait for the guest to do it. */
 struct vcpu_change {
-    const struct look *look;
+    struct look look;
     uint32_t domid;
     unsigned int wanted;
     unsigned int count;   /* all there are */
@@ -322,7 +322,7 @@ struct vcpu_change {
 static int write_availability(xs_transaction_t transaction, void *context)
 {
     const struct vcpu_change *change = context;
-    struct node home = node_at(change->look->xs, transaction, "/local/domain/%u", change->domid);
+    struct node home = node_at(change->look.xs, transaction, "/local/domain/%u", change->domid);
 
     for (unsigned int i = 0; i < change->count; i++) {
         char name[32];
@@ -338,7 +338,7 @@ static bool has_followed(void *context)
     const struct vcpu_change *change = context;
     struct xen_domctl_getdomaininfo info;
 
-    return hv_domain_info(change->look->hv, change->domid, &info) != 0 ||
+    return hv_domain_info(change->look.hv, change->domid, &info) != 0 ||
            info.nr_online_vcpus == change->wanted;
 }
 
@@ -348,11 +348,11 @@ static int wait_followed(const struct vane_args *args, struct vcpu_change *chang
     char path[64];
 
     snprintf(path, sizeof(path), "/local/domain/%u/cpu", change->domid);
-    if (node_wait(change->look->xs, path, has_followed, change, change->seconds * 1000) != 0) {
+    if (node_wait(change->look.xs, path, has_followed, change, change->seconds * 1000) != 0) {
         return err_set(err, ETIMEDOUT, "%s does not use %u vCPUs within %u s", args->operands[0],
                        change->wanted, change->seconds);
     }
-    if (hv_domain_info(change->look->hv, change->domid, &info) != 0) {
+    if (hv_domain_info(change->look.hv, change->domid, &info) != 0) {
         return err_set(err, ESRCH, "%s has gone", args->operands[0]);
     }
     return 0;
@@ -368,7 +368,7 @@ static int set_vcpus(const struct look *look, const struct vane_args *args, void
     if (rc != 0) {
         return rc;
     }
-    change->look = look;
+    change->look = *look;
     change->domid = info.domain;
     change->count = vcpu_count(&info);
     if (change->wanted > change->count) {
