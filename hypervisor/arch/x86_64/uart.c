@@ -18,11 +18,11 @@ enum reg { DATA = 0, IER = 1, FCR = 2, LCR = 3, MCR = 4, LSR = 5, SCRATCH = 7, D
 #define LSR_TX_EMPTY 0x20
 #define MCR_DTR_RTS_OUT2 0x0b /* OUT2 gates the interrupt line */
 #define FCR_ENABLE_CLEAR 0x07
-/* Enough polls for a byte at 600 baud. A port that takes longer is stuck: its bytes are lost, and
- * nobody waits for it again before it has taken one. */
-#define TX_POLLS 20000
-
 static bool present;
+/* More than a byte takes at the chosen rate. A port that takes longer is stuck: what it does not
+ * take at once is lost, and it is waited for again only after a whole piece of output went through.
+ */
+static unsigned tx_polls;
 
 static uint8_t reg_read(enum reg r)
 {
@@ -39,6 +39,7 @@ void uart_early_init(const char *mode)
     /* "115200,8n1": rate, data bits, parity, stop bits; what is missing keeps its default. */
     const char *end;
     uint64_t baud = parse_u64(mode, &end);
+    tx_polls = (unsigned)MAX(10000UL, 12000000 / MAX(baud, 50UL));
     uint64_t divisor = baud >= 50 && baud <= UART_CLOCK ? UART_CLOCK / baud : 1;
     uint8_t lcr = 3;
     if (*end == ',' && end[1] >= '5' && end[1] <= '8') {
@@ -74,27 +75,27 @@ void uart_irq_enable(void)
     reg_write(IER, 1);
 }
 
-static void put_byte(char c)
+static bool put_byte(char c, unsigned polls)
 {
-    static bool stuck;
-    for (unsigned i = 0; i < (stuck ? 1 : TX_POLLS); i++) {
+    while (polls--) {
         if (reg_read(LSR) & LSR_TX_EMPTY) {
-            stuck = false;
             reg_write(DATA, (uint8_t)c);
-            return;
+            return true;
         }
     }
-    stuck = true;
+    return false;
 }
 
 void arch_console_put(const char *s, size_t bytes)
 {
+    static bool stuck;
+    bool taken = true;
     for (size_t i = 0; present && i < bytes; i++) {
-        if (s[i] == '\n') {
-            put_byte('\r');
-        }
-        put_byte(s[i]);
+        unsigned polls = stuck || !taken ? 1 : tx_polls;
+        taken &= s[i] != '\n' || put_byte('\r', polls);
+        taken &= put_byte(s[i], polls);
     }
+    stuck = !taken;
 }
 
 int arch_console_get(void)
