@@ -67,7 +67,7 @@ $(FUZZ_HYP:%=$(FUZZ)/clang/fuzz_%): $(call fuzz_clang_objs,$(FUZZ_HYP_SRC))
 $(FUZZ_TOOLS:%=$(FUZZ)/clang/fuzz_%): $(call fuzz_clang_objs,$(DT_LIB_SRC))
 	$(FUZZ_CLANG_LINK) $(DT_LIBS)
 $(FUZZ)/clang/fuzz_store: $(call fuzz_clang_objs,$(FUZZ_STORE_SRC))
-	$(FUZZ_CLANG_LINK)
+	$(FUZZ_CLANG_LINK) -lz
 .PRECIOUS: $(FUZZ)/clang/%.o $(FUZZ)/obj/%.o
 
 # make fuzz SECONDS=60 [TARGET=store]: each target (or one) for so long; finds are in build/fuzz/.
