@@ -210,7 +210,13 @@ int usage_compare(const struct usage_sample *before, const struct usage_sample *
         return err_set(err, EINVAL, "no time has passed between two looks at the domains");
     }
     report->period_s = (double)(after->now_ns - before->now_ns) / 1e9;
-    report->idle = rate(before->idle_ns, after->idle_ns, report->period_s) / 1e7;
+
+    /* On a busy host there may be long between two readings that make one sample. */
+    double idle_s = after->idle_at_ns > before->idle_at_ns
+                        ? (double)(after->idle_at_ns - before->idle_at_ns) / 1e9
+                        : report->period_s;
+
+    report->idle = rate(before->idle_ns, after->idle_ns, idle_s) / 1e7;
     report->rows = calloc(after->domain_count + 1, sizeof(*report->rows));
     report->vcpus = calloc(after->vcpu_count + 1, sizeof(*report->vcpus));
     if (report->rows == NULL || report->vcpus == NULL) {

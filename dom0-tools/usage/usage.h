@@ -51,7 +51,8 @@ struct usage_sample {
     uint64_t now_ns;
     bool has_states; /* ready, wait, offline and system are counted; else only used is */
     uint32_t pcpus;
-    uint64_t idle_ns; /* of all pcpus together */
+    uint64_t idle_ns;    /* of all pcpus together */
+    uint64_t idle_at_ns; /* when that was read, by any clock; 0: at now_ns */
     uint64_t memory_kib;
     uint64_t free_kib;
     struct usage_domain *domains; /* by domid, upwards */

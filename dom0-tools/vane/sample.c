@@ -178,6 +178,14 @@ static int add_domain(const struct look *look, struct usage_sample *sample,
     return rc;
 }
 
+static uint64_t monotonic_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 static int read_host(const struct look *look, struct usage_sample *sample)
 {
     struct xen_sysctl_physinfo info;
@@ -192,15 +200,9 @@ static int read_host(const struct look *look, struct usage_sample *sample)
     if (gethostname(sample->host, sizeof(sample->host) - 1) != 0 || sample->host[0] == '\0') {
         snprintf(sample->host, sizeof(sample->host), "localhost");
     }
-    return hv_idle_time(look->hv, &sample->idle_ns);
-}
-
-static uint64_t monotonic_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    rc = hv_idle_time(look->hv, &sample->idle_ns);
+    sample->idle_at_ns = monotonic_ns();
+    return rc;
 }
 
 int sample_take(const struct look *look, struct usage_sample *sample, struct err *err)

@@ -302,6 +302,12 @@ static void test_usage_compare__rates(void)
     CU_ASSERT_TRUE(near(report.rows[0].disk_rd, 524288));
     CU_ASSERT_TRUE(near(report.rows[0].disk_wr, 128));
     CU_ASSERT_TRUE(near(report.total.disk_rd, 524288));
+    CU_ASSERT_TRUE(near(report.idle, 25));
+    usage_report_free(&report);
+    before.idle_at_ns = 100 * S; /* idle time was read at other moments, a second apart */
+    after.idle_at_ns = 101 * S;
+    compare();
+    CU_ASSERT_TRUE(near(report.idle, 50));
     end();
 }
 
