@@ -14,7 +14,7 @@ C_FILES = $(shell find hypervisor pv-abi dom0-tools xenstore-lite tests -name '*
 test:
 	@scripts/packages build run test
 	@scripts/packages bochs || echo 'test: Bochs cannot be installed; its tests will be skipped'
-	@$(MAKE) --no-print-directory test-inner
+	@$(MAKE) --no-print-directory -j$(shell nproc) test-inner
 
 test-inner: all image $(UNIT_TESTS)
 	@python3 tests/boot/run.py --units $(UNIT_TESTS)
