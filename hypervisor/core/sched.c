@@ -120,7 +120,7 @@ void sched_yield(void)
 /* ---- moving ---- */
 
 /* Between the two locks v is on no queue; whoever pauses or resumes it meanwhile finds it on the
- * books of the new one, and we look again. */
+ * books of the new one, and we look again. SAFETY: the caller's reference keeps its domain. */
 void sched_move(struct runq *rq, struct vcpu *v, unsigned cpu)
 {
     struct runq *to = &sched_queues[cpu];
@@ -171,13 +171,16 @@ cpumask_t sched_affinity(const struct vcpu *v)
 static void finish_prev(struct runq *rq, struct vcpu *prev)
 {
     spin_lock(&rq->lock);
+    bool moves = prev != rq->idle && !sched_may_use(prev, sched_cpu_of(rq));
+    struct domain *d = moves ? domain_get_held(prev->domain) : NULL;
     __atomic_store_n(&prev->sched.running, false, __ATOMIC_RELEASE);
     if (prev != rq->idle) {
         /* It may have been paused, resumed or pinned since it was decided to leave. */
         ns_t now = arch_now_ns();
         set_state(prev, waiting_state(prev), now);
-        if (!sched_may_use(prev, sched_cpu_of(rq))) {
+        if (moves) {
             sched_move(rq, prev, policy_place(prev));
+            domain_put(d);
             return;
         }
         if (prev->sched.pause_bits == 0) {

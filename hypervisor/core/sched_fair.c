@@ -229,7 +229,9 @@ static uint32_t take_from(struct runq *rq, const struct runq *mine, uint32_t max
         return 0;
     }
     uint32_t load = v->sched.load;
+    struct domain *d = domain_get_held(v->domain);
     sched_move(rq, v, sched_cpu_of(mine));
+    domain_put(d);
     return load;
 }
 
