@@ -83,6 +83,18 @@ static uint64_t clock_now(void)
     return (uint64_t)hi << 32 | lo;
 }
 
+/* Nothing ends here. */
+struct domain *domain_get_held(struct domain *d)
+{
+    d->refs++;
+    return d;
+}
+
+void domain_put(struct domain *d)
+{
+    d->refs--;
+}
+
 static struct guest *guest_of(struct vcpu *v)
 {
     return container_of(v, struct guest, v);
