@@ -57,8 +57,8 @@ static inline unsigned sched_next_cpu(const cpumask_t *a, const cpumask_t *b, un
     return find_next_bit(both.word, MAX_PCPUS, from);
 }
 
-/* sched.c: v, which waits on rq, goes to another pcpu. Drops the lock of rq; the caller has a reference
- * of its domain. */
+/* sched.c: v, which waits on rq, goes to another pcpu. Drops the lock of rq. The caller has a
+ * reference of v's domain. */
 void sched_move(struct runq *rq, struct vcpu *v, unsigned cpu);
 
 /* sched_cap.c. Take `ran`, which may be 0, from d's credit; what is left, INT64_MAX without a cap.
