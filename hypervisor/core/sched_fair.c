@@ -30,6 +30,8 @@
 #define SLICE_NS (10 * NS_PER_MS)
 #define MIN_RUN_LEAST_NS (100 * NS_PER_US)
 #define WAKE_LAG_NS (5 * NS_PER_MS)
+/* Further ahead nobody gets by running: it has slept for half a turn of the clock, or worse. */
+#define AHEAD_MAX_NS NS_PER_SEC
 /* Closer than this is a draw: no switch is worth it. */
 #define PREEMPT_LEAD_NS (NS_PER_MS / 2)
 #define BALANCE_NS SLICE_NS
@@ -160,6 +162,8 @@ void policy_enqueue(struct runq *rq, struct vcpu *v, bool woken, ns_t now)
         v->sched.vruntime = vtime_later(v->sched.vruntime, last & ~PLACE_CPU_MASK);
     }
     v->sched.vruntime = vtime_later(v->sched.vruntime, rq->clock - weighted(v, WAKE_LAG_NS));
+    uint64_t most = rq->clock + weighted(v, AHEAD_MAX_NS);
+    v->sched.vruntime = heap_before(most, v->sched.vruntime) ? most : v->sched.vruntime;
     count_load(rq, v);
     insert(rq, v);
     preempt(rq, v, now);

@@ -418,6 +418,19 @@ static void test_sched__clock_far_along(void)
     end(2);
 }
 
+/* After half a turn of the clock what is long past looks like what is far ahead. */
+static void test_sched__asleep_for_half_a_turn_of_the_clock(void)
+{
+    begin(2);
+    sched_pause(v[1], PAUSE_BLOCKED);
+    run(10 * NS_PER_MS, NS_PER_MS);
+    v[1]->sched.vruntime = sched_queues[0].clock + (1UL << 63) - 1;
+    sched_wake(v[1]);
+    run(4 * NS_PER_SEC, NS_PER_MS);
+    CU_ASSERT_TRUE(sched_used_ns(v[1]) > NS_PER_SEC);
+    end(2);
+}
+
 int main(void)
 {
     static const struct suite_case cases[] = {
@@ -441,6 +454,7 @@ int main(void)
         CASE(test_sched__registers_travel),
         CASE(test_sched_get_runstate__adds_up),
         CASE(test_account__hypervisor_and_guest),
+        CASE(test_sched__asleep_for_half_a_turn_of_the_clock),
         CASE(test_sched__clock_far_along),
     };
     return SUITE("scheduler, one pcpu", 1, cases);
