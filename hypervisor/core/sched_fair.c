@@ -394,6 +394,9 @@ struct vcpu *policy_pick(struct runq *rq, ns_t now)
         if (next != curr) {
             extract(rq, next);
         }
+        if (rq->waiting) {
+            call_idle(rq, first_waiting(rq)); /* several may have come at once */
+        }
     }
     start_slice(rq, next, now);
     return next;

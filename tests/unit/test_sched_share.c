@@ -411,6 +411,28 @@ static void test_pin__idle_pcpu_finds_who_may_come(void)
     end(9);
 }
 
+/* Two that live on one idle pcpu wake up at once: the other pcpu takes one, at once. */
+static void test_share__two_wake_on_one_idle_pcpu(void)
+{
+    cpumask_t zero = {{1}}, any = {{~0UL}};
+    begin(2);
+    for (unsigned i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(sched_set_affinity(v[i], &zero), 0);
+        sched_pause(v[i], PAUSE_BLOCKED);
+    }
+    all_exit();
+    all_exit();
+    CU_ASSERT_EQUAL(idle_pcpus(), 2);
+    for (unsigned i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(sched_set_affinity(v[i], &any), 0);
+        CU_ASSERT_EQUAL(v[i]->sched.pcpu, 0);
+        sched_wake(v[i]);
+    }
+    all_exit();
+    CU_ASSERT_EQUAL(idle_pcpus(), 0);
+    end(2);
+}
+
 static void test_pin__random_life(void)
 {
     begin(DOMAINS);
@@ -452,7 +474,9 @@ static void test_pin__random_life(void)
             all_exit();
             for (unsigned cpu = 0; cpu < CPUS; cpu++) {
                 for (unsigned k = 0; k < DOMAINS; k++) {
-                    CU_ASSERT_TRUE(host_current[cpu] != v[k] || (mask[k] >> cpu & 1));
+                    bool allowed = mask[k] >> cpu & 1, waits = sched_queued(v[k]);
+                    CU_ASSERT_TRUE(host_current[cpu] != v[k] || allowed);
+                    CU_ASSERT_FALSE(vcpu_is_idle(host_current[cpu]) && waits && allowed);
                 }
             }
         }
@@ -488,6 +512,7 @@ int main(void)
         CASE(test_pin__while_blocked_and_on_wake_up),
         CASE(test_pin__to_nowhere_changes_nothing),
         CASE(test_pin__idle_pcpu_finds_who_may_come),
+        CASE(test_share__two_wake_on_one_idle_pcpu),
         CASE(test_pin__random_life),
     };
     return SUITE("shares and pins on two pcpus", CPUS, cases);
