@@ -16,7 +16,7 @@ HV_OBJ := $(HV_SRC:%=$(HVB)/%.o)
 HV_INCLUDE = -nostdinc -isystem $(shell $(CC) -print-file-name=include) -isystem $(HVB)/include \
              -I. -Ihypervisor -Ihypervisor/arch/x86_64
 # Indirect branches go through the thunks of arch/x86_64/retpoline.S, and after the last link it is
-# looked that all do but the one by which a CPU starts.
+# looked that all do.
 HV_BRANCHES = -fno-jump-tables $(if $(findstring clang,$(shell $(CC) --version)),\
                 -mretpoline -mretpoline-external-thunk,\
                 -mindirect-branch=thunk-extern -mindirect-branch-register)
@@ -61,8 +61,7 @@ $(HVB)/symbols0.o $(HVB)/symbols.o: %.o: %.S
 	@$(CC) -c -o $@ $<
 $(HVB)/paravane: $(HV_OBJ) $(HVB)/symbols.o $(HVB)/link.lds
 	@$(LD) $(HV_LDFLAGS) -T $(HVB)/link.lds -o $@ $(HV_OBJ) $(HVB)/symbols.o
-	@if objdump -d $@ | awk '/>:$$/ { at = $$2 } at != "<boot_long>:" && \
-	  /[[:space:]]l?(jmp|call)q?[[:space:]]+\*/ { print at, $$0; bad = 1 } END { exit !bad }'; then \
+	@if objdump -d $@ | grep -E '[[:space:]]l?(jmp|call)q?[[:space:]]+\*'; then \
 	  echo 'indirect branches that a guest can train'; exit 1; fi
 $(HVB)/paravane.bin: $(HVB)/paravane
 	@echo '  IMAGE $@'
@@ -77,13 +76,15 @@ HVS_SPEC := $(addprefix hypervisor/,base/format.c base/cmdline.c base/protection
              arch/x86_64/speculation.c) \
              tests/unit/test_speculation.c
 HVS_SPEC_OBJ := $(HVS_SPEC:%=$(HVS)/%.o)
-UNIT_TESTS += $(HVS)/test_start $(HVS)/test_speculation
-$(sort $(HVS_OBJ) $(HVS_SPEC_OBJ)): $(HVS)/%.o: % hypervisor/build.mk
+HVS_XPTI_OBJ := $(HVS)/tests/unit/test_xpti.c.o
+UNIT_TESTS += $(HVS)/test_start $(HVS)/test_speculation $(HVS)/test_xpti
+$(sort $(HVS_OBJ) $(HVS_SPEC_OBJ) $(HVS_XPTI_OBJ)): $(HVS)/%.o: % hypervisor/build.mk
 	@mkdir -p $(@D)
 	@$(CC) $(HOST_CFLAGS) $(SAN_CFLAGS) -DDEBUG_BUILD -MMD -MP -Itests/host -Ihypervisor -c -o $@ $<
 $(HVS)/test_start: $(HVS_OBJ)
 $(HVS)/test_speculation: $(HVS_SPEC_OBJ)
-$(HVS)/test_start $(HVS)/test_speculation:
+$(HVS)/test_xpti: $(HVS_XPTI_OBJ)
+$(HVS)/test_start $(HVS)/test_speculation $(HVS)/test_xpti:
 	@$(CC) $(SAN_CFLAGS) -o $@ $^ -lcunit
 
 # The table of command line options, as documentation.
@@ -91,4 +92,4 @@ $(HVS)/test_start $(HVS)/test_speculation:
 options:
 	@awk -f scripts/options.awk hypervisor/base/cmdline.def
 
--include $(HV_OBJ:.o=.d) $(HVS_OBJ:.o=.d) $(HVS_SPEC_OBJ:.o=.d) $(HVB)/link.lds.d
+-include $(HV_OBJ:.o=.d) $(HVS_OBJ:.o=.d) $(HVS_SPEC_OBJ:.o=.d) $(HVS_XPTI_OBJ:.o=.d) $(HVB)/link.lds.d

@@ -87,6 +87,9 @@ void arch_tlb_filter(cpumask_t *mask, uint32_t stamp);
 void arch_load_page_tables(const struct vcpu *v);
 /* Put the hypervisor's 16 entries into a guest's new L4 page; idempotent. */
 void arch_l4_install(uint64_t *l4);
+/* An entry of an L4 in use was changed. True: CPUs have copies, so those that may run its domain
+ * are to be flushed, also for an entry that was not present. */
+must_check bool arch_l4_changed(void);
 
 /* ---- guest memory: addresses are those of the current vCPU's kernel page tables ---- */
 /* Copy; returns the number of bytes that could NOT be copied (0 = all). Addresses in the

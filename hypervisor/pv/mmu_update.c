@@ -54,7 +54,13 @@ static int entry_replace(struct frame *f, unsigned index, uint64_t pte, struct d
         return -EINVAL;
     }
     if (pte_same_references(seen, pte) && pte_bits_ok(level, pte, d)) {
-        return exchange_entry(slot, &old, pte_adjust(level, pte), keep, expected) ? 0 : -EAGAIN;
+        if (!exchange_entry(slot, &old, pte_adjust(level, pte), keep, expected)) {
+            return -EAGAIN;
+        }
+        if (level == 4 && arch_l4_changed()) {
+            arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);
+        }
+        return 0;
     }
     int rc = page_type_entry_get(level, &pte, d, foreign);
     if (rc) {
@@ -64,7 +70,8 @@ static int entry_replace(struct frame *f, unsigned index, uint64_t pte, struct d
         page_type_entry_put(level, pte);
         return -EAGAIN;
     }
-    if (level > 1 && (old & X86_PTE_P)) {
+    bool copied = level == 4 && arch_l4_changed();
+    if (copied || (level > 1 && (old & X86_PTE_P))) {
         /* CPUs may hold an upper-level entry in paging-structure caches. */
         arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);
         hypercall_preempt_soon(); /* the others may have been busy */

@@ -211,6 +211,7 @@ class Alone(Test):
     start = machine.Console
     cpu = "max"
     chosen = None           # names of the kernels instead of ONLY
+    hv_args = ""
 
     def run(self, logs):
         started = time.monotonic()
@@ -218,10 +219,23 @@ class Alone(Test):
             for kernel in kernels.wanted(self.chosen or os.environ.get("ONLY")):
                 problem = kernel.reason and "not alone: " + kernel.reason
                 problem = problem or kernels.run_alone(kernel, self.start, cpu,
-                                                       os.path.join(logs, self.name))
+                                                       os.path.join(logs, self.name),
+                                                       self.hv_args)
                 self.expect("kernel %s on %s" % (kernel.name, cpu), not problem, problem)
         word = "FAILURE" if self.problems else "SUCCESS"
         return word, self.name, time.monotonic() - started, len(self.passed), self.problems
+
+
+class Isolated(Alone):
+    """Those that could break what page-table isolation adds: every way in and out, and changes of
+    page tables."""
+
+    hv_args = "xpti=yes spec-ctrl=yes"
+    chosen = ",".join([
+        "pt_l4_live", "pt_levels", "pt_base_in_use", "pt_race_entry", "mmuext", "update_va",
+        "hyp_memory", "int_n", "iret", "iret_selectors", "crash_failsafe", "crash_iret_frame",
+        "single_step", "debug_movss", "nmi", "compat", "sysret_end", "vcpu_user_mode", "vcpu_life",
+        "gdt", "descriptors", "segments"])
 
 
 class Bound(Test):
@@ -383,6 +397,7 @@ def all_tests():
         Test("fair", "fair", weight=3),
         Guests("guests", "guests", weight=7),
         Alone("alone"),
+        Isolated("xpti"),
         Bound("bound"),
         Bound("bound-linux", "guest"),
         Test("abuse", "abuse", weight=7),

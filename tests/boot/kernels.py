@@ -49,19 +49,20 @@ def judge(text, fatal):
     return None if said[-1].startswith(good.get(end.group(1), "-")) else last
 
 
-def setup_for(kernel):
+def setup_for(kernel, hv_args=""):
     setup = machine.Setup()
     setup.kernel = kernel.path
     setup.memory = 256
     setup.dom0_memory = "12M"   # as much as beside the canary
-    setup.hv_args = ("dom0_max_vcpus=2 noreboot " + (os.environ.get("HV_ARGS") or "")).strip()
+    own = os.environ.get("HV_ARGS") or ""
+    setup.hv_args = " ".join(["dom0_max_vcpus=2 noreboot", hv_args, own])
     return setup
 
 
-def run_alone(kernel, start, cpu, logs):
+def run_alone(kernel, start, cpu, logs, hv_args=""):
     """In the machine that start(setup, log) makes: machine.Console or bochs.Bochs. Returns what is
     wrong, or None."""
-    setup = setup_for(kernel)
+    setup = setup_for(kernel, hv_args)
     setup.cpu = cpu
     os.makedirs(logs, exist_ok=True)
     console = start(setup, os.path.join(logs, kernel.name + ".log"))

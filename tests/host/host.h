@@ -114,6 +114,7 @@ struct host_translation {
 };
 struct host_tlb {
     const struct frame *l4; /* loaded; NULL: the hypervisor's own */
+    uint64_t l4_copy[512];  /* what guests really run on: as it was on the last way out to them */
     uint32_t last_flush;    /* tlb_clock of the last full flush */
     struct host_translation entry[HOST_TLB_MAX];
     unsigned count;

@@ -2,7 +2,9 @@
 /*
  * Translation on the fake machine: flushes are written down; with host.models_tlb each pcpu also
  * keeps what a processor may have cached (translations, tables it walked through, the descriptor
- * windows) until a flush that covers it, so that a test can look for what has become stale.
+ * windows) until a flush that covers it, so that a test can look for what has become stale. It then
+ * also has page-table isolation: guests run on a copy of their L4, which is made when they are
+ * entered, be it after a flush that somebody else asked for.
  */
 #include <string.h>
 
@@ -50,6 +52,13 @@ static void forget_one(struct host_tlb *t, vaddr_t va)
     t->tables = 0;
 }
 
+static void copy_l4(struct host_tlb *t)
+{
+    if (t->l4) {
+        memcpy(t->l4_copy, frame_to_virt(t->l4), sizeof(t->l4_copy));
+    }
+}
+
 static void flush_cpu(unsigned cpu, unsigned flags, vaddr_t va)
 {
     BUG_ON(cpu >= host.cpus || cpu >= HOST_TLB_CPUS);
@@ -58,6 +67,13 @@ static void flush_cpu(unsigned cpu, unsigned flags, vaddr_t va)
     } else if (flags & FLUSH_ONE) {
         forget_one(&host_tlb[cpu], va);
     }
+    copy_l4(&host_tlb[cpu]);
+}
+
+bool arch_l4_changed(void)
+{
+    copy_l4(&host_tlb[host_cpu]);
+    return host.models_tlb;
 }
 
 void arch_tlb_flush_local(unsigned flags, vaddr_t va)
@@ -118,6 +134,7 @@ void arch_load_page_tables(const struct vcpu *v)
     if (host_tlb[host_cpu].l4 != l4) {
         host_tlb[host_cpu].l4 = l4;
         forget_all(&host_tlb[host_cpu]);
+        copy_l4(&host_tlb[host_cpu]);
     }
 }
 
@@ -235,7 +252,7 @@ bool host_tlb_use(vaddr_t va, bool write, mfn_t *mfn)
     mfn_t table = frame_to_mfn(t->l4);
     for (unsigned level = 4; level > 0; level--) {
         unsigned index = PT_INDEX(va, level);
-        uint64_t *entry = (uint64_t *)mfn_to_virt(table) + index;
+        uint64_t *entry = (level == 4 ? t->l4_copy : (uint64_t *)mfn_to_virt(table)) + index;
         if (hypervisors_slot(level, index) || !usable(*entry, write)) {
             return false;
         }
@@ -251,7 +268,7 @@ bool host_tlb_use(vaddr_t va, bool write, mfn_t *mfn)
 
 static void use_table(struct host_tlb *t, mfn_t table, unsigned level, vaddr_t base, bool write)
 {
-    uint64_t *entry = mfn_to_virt(table);
+    uint64_t *entry = level == 4 ? t->l4_copy : mfn_to_virt(table);
     for (unsigned i = 0; i < PT_ENTRIES; i++) {
         vaddr_t va = base | (vaddr_t)i << PT_SHIFT(level);
         mfn_t mfn;

@@ -492,6 +492,14 @@ static void check_loaded(unsigned cpu)
         if (t->l4->owner != v->domain) {
             model_fail("loaded", "pcpu %u runs on the tables of another domain", cpu);
         }
+        const uint64_t *entry = frame_to_virt(t->l4);
+        for (unsigned i = 0; i < PT_ENTRIES; i++) {
+            if ((entry[i] ^ t->l4_copy[i]) & ~X86_PTE_A) {
+                model_fail("copy", "pcpu %u runs on an old copy of L4 %lx: %u is %lx, not %lx", cpu,
+                           (unsigned long)frame_to_mfn(t->l4), i, (unsigned long)t->l4_copy[i],
+                           (unsigned long)entry[i]);
+            }
+        }
     }
     if (vcpu_is_idle(v)) {
         return;

@@ -201,7 +201,7 @@ static void test_speculation_init(void)
 {
     init_as("Skylake server");
     CU_ASSERT_STRING_EQUAL(used(speculation), "prv");
-    CU_ASSERT_EQUAL(patched, 1u << PATCH_VERW);
+    CU_ASSERT_EQUAL(patched, 1u << PATCH_VERW | 1u << PATCH_XPTI);
     CU_ASSERT_EQUAL(msr_reads, 0);
     CU_ASSERT_STRING_EQUAL(row("weaknesses"), "Meltdown L1TF MDS Spectre");
     CU_ASSERT_STRING_EQUAL(row("IBRS"), "off: not in this processor");
@@ -220,6 +220,18 @@ static void test_speculation_init(void)
     CU_ASSERT_FALSE(speculation.absent);
     CU_ASSERT_STRING_EQUAL(row("L1TF entries"), "off: by option");
     cmdline.pv_l1tf = OPTION_AUTO;
+    /* Isolation is an option of its own. */
+    cmdline.xpti = OPTION_NO;
+    init_as("Skylake server");
+    CU_ASSERT_FALSE(speculation.xpti);
+    CU_ASSERT_STRING_EQUAL(row("XPTI"), "off: by option");
+    cmdline.xpti = OPTION_YES;
+    init_as("Zen 4");
+    CU_ASSERT_TRUE(speculation.xpti);
+    cmdline.xpti = OPTION_AUTO;
+    init_as("Zen 4");
+    CU_ASSERT_FALSE(speculation.xpti);
+    CU_ASSERT_EQUAL(patched, 0);
     /* Beyond its last leaf a processor answers nonsense, which is not looked at. */
     init_as("Zen 3");
     CU_ASSERT_FALSE(speculation.auto_ibrs);
@@ -227,12 +239,12 @@ static void test_speculation_init(void)
     init_as("Zen 4");
     CU_ASSERT_STRING_EQUAL(row("IBRS"), "on: automatic");
     init_as("Nehalem, first microcode");
-    CU_ASSERT_EQUAL(patched, 1u << PATCH_RSB);
+    CU_ASSERT_EQUAL(patched, 1u << PATCH_RSB | 1u << PATCH_XPTI);
     CU_ASSERT_STRING_EQUAL(row("VERW"), "off: not in this processor");
     CU_ASSERT_STRING_EQUAL(row("RSB clearing"), "on: at every entry");
     cmdline.spec_ctrl = OPTION_NO;
     init_as("Skylake server");
-    CU_ASSERT_EQUAL(patched, 0);
+    CU_ASSERT_EQUAL(patched, 1u << PATCH_XPTI);
     CU_ASSERT_STRING_EQUAL(row("IBPB"), "off: by option");
     cmdline.spec_ctrl = OPTION_AUTO;
 }

@@ -17,6 +17,8 @@ struct cpu_info {
     uint32_t cpu;
     uint16_t verw; /* selector of a writable segment: operand of VERW */
     uint16_t pad;
+    uint64_t cr3; /* the full page tables, while the guest runs too */
+    uint64_t pad2;
 };
 
 static inline struct cpu_info *cpu_info(void)

@@ -11,7 +11,8 @@
 #define REGS_CS 136
 #define REGS_ES 168
 #define CPU_INFO_VERW 212 /* from the start of struct cpu_info, as guest_regs is */
-#define CPU_INFO_BYTES 216
+#define CPU_INFO_CR3 216
+#define CPU_INFO_BYTES 232
 
 #define TRAP_STUB_BYTES 16
 #define VECTOR_SYSCALL 0x100 /* entry_vector of SYSCALL */
@@ -20,6 +21,7 @@
 #define PATCH_SMAP 1
 #define PATCH_VERW 2
 #define PATCH_RSB 3
+#define PATCH_XPTI 4
 
 #ifndef __ASSEMBLY__
 
@@ -57,5 +59,6 @@ extern const struct ex_entry __ex_table_start[], __ex_table_end[];
 
 /* Bounds of the image's parts, from the linker, page-aligned. */
 extern char __image_start[], __text_end[], __rodata_end[], __data_end[], __image_end[];
+extern char __entry_start[], __entry_end[];
 
 #endif

@@ -96,6 +96,9 @@ void cpu_init(unsigned cpu)
     if (cpu == 0) {
         detect();
         speculation_init();
+        if (speculation.xpti) {
+            features &= ~(1u << CPU_PGE); /* guests run with no translation of ours left */
+        }
     }
     uint64_t cr4 = X86_CR4_PAE | X86_CR4_DE | X86_CR4_MCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
     cr4 |= cpu_has(CPU_PGE) ? X86_CR4_PGE : 0;

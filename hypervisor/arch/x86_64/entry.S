@@ -37,20 +37,39 @@
     .endr
 .endm
 
-/* Before the first return in C. */
-.macro ENTRY_FROM_GUEST
-    ONLY_WITH PATCH_RSB, 773f
-    call rsb_overwrite
-773:
-.endm
-
 /* On from here to `end`, which is near, only with the feature: patched in is a jump over a jump. */
 .macro ONLY_WITH feature, end
     PATCHED \feature, 2, .byte 0xeb, 2
     jmp \end
 .endm
 
-    .section .text.entry, "ax"
+/* From whatever page tables there are, which go to rbx, to the hypervisor's. The stack, any of this
+ * CPU's, is in both. */
+.macro LOAD_FULL_TABLES
+    ONLY_WITH PATCH_XPTI, 773f
+    mov %rsp, %rax
+    or $STACK_BYTES - 1, %rax
+    mov CPU_INFO_CR3 - CPU_INFO_BYTES + 1(%rax), %rax
+    mov %cr3, %rbx
+    mov %rax, %cr3
+773:
+.endm
+
+/* Before the first return in C. */
+.macro OVERWRITE_RSB
+    ONLY_WITH PATCH_RSB, 773f
+    call rsb_overwrite
+773:
+.endm
+
+/* rsp is at guest_regs. C runs below that page, which is in the page tables of guest mode. */
+.macro ENTER_C
+    LOAD_FULL_TABLES
+    and $-0x1000, %rsp
+    OVERWRITE_RSB
+.endm
+
+    .section .entry, "ax"
 
 /* One stub of TRAP_STUB_BYTES per vector: an error code (0 where the processor pushes none) and the
  * vector. #DB, NMI, #DF and #MC run on stacks of their own. */
@@ -81,16 +100,20 @@ trap:
     jz 1f
     .globl trap_guest
 trap_guest: /* rdi and rsp are at guest_regs */
-    ENTRY_FROM_GUEST
+    ENTER_C
     call trap_from_guest
     jmp exit_to_guest
-1:  call trap_from_hyp
+1:  LOAD_FULL_TABLES /* a faulting IRETQ has left them */
+    call trap_from_hyp
     jmp trap_return
 
 trap_ist:
     SAVE_GPRS
-    ENTRY_FROM_GUEST
+    LOAD_FULL_TABLES
+    OVERWRITE_RSB
     call trap_on_ist
+    ONLY_WITH PATCH_XPTI, trap_return
+    mov %rbx, %cr3
 trap_return:
     RESTORE_GPRS
     add $8, %rsp
@@ -122,13 +145,22 @@ syscall_stubs_end:
 
 syscall_entry:
     SAVE_GPRS
-    ENTRY_FROM_GUEST
+    ENTER_C
     call upcall_syscall
-    .globl exit_to_guest, iret_to_guest
+    jmp exit_to_guest
+
+    .globl failsafe_to_guest, exit_to_guest, iret_to_guest
+failsafe_to_guest:
+    and $-0x1000, %rsp
+    call upcall_failsafe
 exit_to_guest:
-    /* rsp is at guest_regs: upcall_exit may have switched to another vCPU, whose registers are in
-     * the same place. */
+    and $-0x1000, %rsp
     call upcall_exit
+    ONLY_WITH PATCH_XPTI, 2f
+    call exit_page_tables
+    mov %rax, %cr3
+    /* upcall_exit may have switched to another vCPU, whose registers are in the same place. */
+2:  add $0x1000 - CPU_INFO_BYTES, %rsp
     RESTORE_GPRS
     /* Clears what loads and stores have left in buffers of the processor; what follows only touches
      * the guest's own. */

@@ -23,6 +23,10 @@ SECTIONS
         *(.multiboot)
         *(.text .text.*)
         . = ALIGN(4096);
+        __entry_start = .; /* what guests' page tables map, see xpti.c */
+        *(.entry)
+        . = ALIGN(4096);
+        __entry_end = .;
     } :text = 0xcccccccc
     __text_end = .;
 

@@ -65,6 +65,7 @@ noreturn void jump_to_stack(void *sp, void (*fn)(void));
 /* trap_entry.c: IDT, GDT tail, TSS and fast-call MSRs of this CPU; its per-CPU block must be
  * mapped. From here on exceptions are handled. */
 void traps_init_cpu(unsigned cpu);
+vaddr_t trap_idt(void); /* a page of its own */
 /* Have exceptions of `vector` handled at `address`; 0: as always. */
 void trap_gate_set(unsigned vector, vaddr_t address);
 /* Fill a page that will run at `stub` with the syscall stubs. */
@@ -98,6 +99,16 @@ void hyp_map_page(vaddr_t va, mfn_t mfn, uint64_t pte_flags);
 maddr_t hyp_cr3(void);
 /* The empty main stack of `cpu`, whose block is mapped. */
 struct cpu_info *percpu_stack(unsigned cpu);
+
+/* xpti.c: page tables of guest mode, where speculation.xpti asks for them */
+/* Make those of a CPU, whose block is then filled in with xpti_page(). */
+void xpti_map_cpu(unsigned cpu, const uint64_t *hyp_l4);
+/* The page at `offset` of the CPU's block is now `pte`. */
+void xpti_page(unsigned cpu, uint64_t offset, uint64_t pte);
+/* Panic if they map anything of the hypervisor that is not on the list. Returns how many pages. */
+unsigned xpti_check(unsigned cpu, const uint64_t *hyp_l4);
+/* CR3 for the guest that leaves on this CPU with the full tables at `cr3`. */
+maddr_t xpti_guest_cr3(unsigned cpu, bool kernel_mode, maddr_t cr3);
 
 /* irq.c: called by entry code for vectors 32..255 with interrupts off, guest or hypervisor. */
 void irq_dispatch(unsigned vector);

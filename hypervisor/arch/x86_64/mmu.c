@@ -247,6 +247,7 @@ maddr_t hyp_cr3(void)
 void arch_l4_install(uint64_t *l4)
 {
     memcpy(&l4[HYP_L4_FIRST], &hyp_l4[HYP_L4_FIRST], (HYP_L4_LAST - HYP_L4_FIRST + 1) * 8);
+    (void)!arch_l4_changed(); /* the frame may have been another L4 before */
 }
 
 /* ---- single pages and per-CPU blocks ---- */
@@ -258,15 +259,23 @@ void hyp_map_page(vaddr_t va, mfn_t mfn, uint64_t pte_flags)
     write_once(*entry, mfn == INVALID_MFN ? 0 : mfn << PAGE_SHIFT | pte_flags);
 }
 
+/* Map a page of a CPU's block. */
+static void percpu_page(unsigned cpu, uint64_t offset, mfn_t mfn, uint64_t flags)
+{
+    hyp_map_page(PERCPU_START + (uint64_t)cpu * PERCPU_STRIDE + offset, mfn, flags);
+    xpti_page(cpu, offset, mfn << PAGE_SHIFT | flags);
+}
+
 void percpu_map(unsigned cpu)
 {
     vaddr_t block = PERCPU_START + (uint64_t)cpu * PERCPU_STRIDE;
     BUG_ON(!starting);
+    xpti_map_cpu(cpu, hyp_l4);
     for (vaddr_t at = 0; at < PERCPU_TSS + PAGE_SIZE; at += PAGE_SIZE) {
         bool stack = at < STACK_BYTES && (PERCPU_STACK_PAGES >> (at >> PAGE_SHIFT) & 1);
         bool gdt_tail = at >= PERCPU_GDT + GDT_RESERVED_FIRST * 8 && at < PERCPU_LDT;
         if (stack || gdt_tail || at == PERCPU_TSS) {
-            hyp_map_page(block + at, table_alloc(), data_flags());
+            percpu_page(cpu, at, table_alloc(), data_flags());
         }
     }
     mfn_t stub = table_alloc();
@@ -274,7 +283,8 @@ void percpu_map(unsigned cpu)
     syscall_stub_write(page, block + PERCPU_STUB);
     hyp_map_page((vaddr_t)page, stub, read_flags(false));
     arch_tlb_flush_local(FLUSH_ONE, (vaddr_t)page);
-    hyp_map_page(block + PERCPU_STUB, stub, read_flags(true));
+    percpu_page(cpu, PERCPU_STUB, stub, read_flags(true));
+    (void)xpti_check(cpu, hyp_l4);
 }
 
 struct cpu_info *percpu_stack(unsigned cpu)
@@ -283,6 +293,7 @@ struct cpu_info *percpu_stack(unsigned cpu)
     struct cpu_info *info = (struct cpu_info *)(block + STACK_BYTES) - 1;
     info->cpu = cpu;
     info->current = NULL;
+    info->cr3 = hyp_cr3();
     return info;
 }
 

@@ -3,7 +3,7 @@
  * Where the compiler sends every jump and call through a register. The processor predicts the
  * return from its own record of calls, made two instructions before, and so waits in a harmless
  * loop instead of at an address that a guest has taught the predictor of indirect branches.
- * hypervisor/build.mk fails when the image has another indirect branch, but for that of start-up.
+ * hypervisor/build.mk fails when the image has another one.
  */
     .text
 

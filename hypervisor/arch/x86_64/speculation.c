@@ -106,6 +106,7 @@ struct speculation speculation_decide(const struct spec_words *w)
         .buffers = mds || taa || (caps & ARCH_RFDS_CLEAR),
         .branches = !(no & NO_BRANCHES),
     };
+    s.xpti = cmdline.xpti == OPTION_AUTO ? s.meltdown : cmdline.xpti == OPTION_YES;
     s.absent = cmdline.pv_l1tf == OPTION_AUTO ? s.l1tf : cmdline.pv_l1tf == OPTION_YES;
     if (cmdline.spec_ctrl == OPTION_NO) {
         return s;
@@ -179,6 +180,12 @@ void speculation_init(void)
     protection_report("L1TF entries", s->absent ? "on: guests' absent entries name no RAM"
                                       : s->l1tf ? "off: by option"
                                                 : "off: not needed");
+    protection_report("XPTI", s->xpti       ? "on: guests run without the hypervisor's page tables"
+                              : s->meltdown ? "off: by option"
+                                            : "off: not needed");
+    if (s->xpti) {
+        patch_code(PATCH_XPTI);
+    }
     if (s->rsb_entry) {
         patch_code(PATCH_RSB);
     }

@@ -27,6 +27,7 @@ struct speculation {
     bool rsb_entry; /* ... and on every entry from a guest */
     bool verw;      /* buffers are cleared before a guest runs */
     bool stibp, ssbd;
+    bool xpti;   /* guests run on page tables without the hypervisor */
     bool absent; /* guests' entries that are not present are looked at */
 };
 extern struct speculation speculation; /* constant after speculation_init() */

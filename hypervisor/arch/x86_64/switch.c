@@ -20,7 +20,7 @@ void arch_load_page_tables(const struct vcpu *v)
     maddr_t cr3 = l4 && !vcpu_is_idle(v) ? frame_to_mfn(l4) << PAGE_SHIFT : hyp_cr3();
     maddr_t *loaded = &loaded_cr3[arch_cpu_id()];
     if (*loaded != cr3) {
-        *loaded = cr3;
+        *loaded = cpu_info()->cr3 = cr3;
         uint32_t time = tlb_flush_begin();
         WRITE_CR(3, cr3);
         if (cr3 == hyp_cr3()) {
@@ -29,6 +29,14 @@ void arch_load_page_tables(const struct vcpu *v)
             tlb_flush_end(time);
         }
     }
+}
+
+/* entry.S, on the way out with XPTI: the page tables to go with. */
+maddr_t exit_page_tables(void);
+maddr_t exit_page_tables(void)
+{
+    const struct cpu_info *info = cpu_info();
+    return xpti_guest_cr3(info->cpu, info->current->pv.kernel_mode, info->cr3);
 }
 
 /* ---- segments ---- */
@@ -122,6 +130,7 @@ static const uint8_t zero_page[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 static void window_map(uint64_t offset, mfn_t mfn, uint64_t flags)
 {
     hyp_map_page(percpu_block() + offset, mfn, flags);
+    xpti_page(arch_cpu_id(), offset, mfn == INVALID_MFN ? 0 : mfn << PAGE_SHIFT | flags);
     __asm__ volatile("invlpg (%0)" ::"r"(percpu_block() + offset) : "memory");
 }
 

@@ -18,6 +18,7 @@ _Static_assert(offsetof(struct cpu_user_regs, cs) == REGS_CS, "asm.h");
 _Static_assert(offsetof(struct cpu_user_regs, es) == REGS_ES, "asm.h");
 _Static_assert(sizeof(struct cpu_info) == CPU_INFO_BYTES, "asm.h");
 _Static_assert(offsetof(struct cpu_info, verw) == CPU_INFO_VERW, "asm.h");
+_Static_assert(offsetof(struct cpu_info, cr3) == CPU_INFO_CR3, "asm.h");
 
 /* entry.S */
 extern const uint8_t trap_stubs[256][TRAP_STUB_BYTES];
@@ -25,6 +26,7 @@ extern const uint8_t syscall_stub[], syscall_compat_stub[], syscall_stubs_end[];
 void trap_guest(void);
 void exit_to_guest(void);
 void iret_to_guest(void);
+void failsafe_to_guest(void);
 /* and what it calls */
 void trap_from_guest(struct cpu_user_regs *regs);
 void trap_from_hyp(struct cpu_user_regs *regs);
@@ -46,6 +48,11 @@ struct tss {
 } packed;
 
 static struct idt_gate idt[256] __attribute__((aligned(4096)));
+
+vaddr_t trap_idt(void)
+{
+    return (vaddr_t)idt;
+}
 
 void trap_gate_set(unsigned vector, vaddr_t address)
 {
@@ -183,8 +190,7 @@ void trap_from_hyp(struct cpu_user_regs *regs)
          * lower part of guest_regs, whose general registers were already back in the processor:
          * they are what SAVE_GPRS has just stored, to be moved up into guest_regs. */
         memmove(guest_regs(), regs, offsetof(struct cpu_user_regs, error_code));
-        upcall_failsafe();
-        arch_exit_to_guest();
+        jump_to_stack(guest_regs(), failsafe_to_guest);
     }
     if (regs->entry_vector == TRAP_PF && upcall_hyp_fault(READ_CR(2))) {
         return;
