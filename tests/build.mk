@@ -10,11 +10,15 @@
 
 C_FILES = $(shell find hypervisor pv-abi dom0-tools xenstore-lite tests -name '*.[ch]')
 
-.PHONY: test test-inner unit abi loc format lint check attacks
+.PHONY: test test-build test-inner unit abi loc format lint check attacks
 test:
 	@scripts/packages build run test
 	@scripts/packages bochs || echo 'test: Bochs cannot be installed; its tests will be skipped'
-	@$(MAKE) --no-print-directory -j$(shell nproc) test-inner
+	@$(MAKE) --no-print-directory -j$(shell nproc) test-build
+	@$(MAKE) --no-print-directory test-inner
+
+# Side by side; the image is made of what this builds.
+test-build: all $(UNIT_TESTS)
 
 test-inner: all image $(UNIT_TESTS)
 	@python3 tests/boot/run.py --units $(UNIT_TESTS)
