@@ -194,7 +194,7 @@ long evtchn_close_all(struct domain *d)
 void evtchn_set_pending(struct domain *d, uint32_t port)
 {
     /* bind_vcpu only ever stores ids of vCPUs that exist. */
-    evtchn_bits_raise(d->vcpu[read_once(find_port(d, port)->vcpu)], port);
+    evtchn_bits_raise(d, port, &find_port(d, port)->vcpu);
 }
 
 void evtchn_send_virq(struct vcpu *v, unsigned virq)
@@ -359,6 +359,7 @@ long evtchnop_bind_vcpu(struct hypercall *hc, struct evtchn_bind_vcpu *arg)
         return -EINVAL;
     }
     write_once(p->vcpu, (uint16_t)arg->vcpu);
+    evtchn_bits_rebound(hc->d->vcpu[arg->vcpu], arg->port);
     return 0;
 }
 

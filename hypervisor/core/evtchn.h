@@ -52,8 +52,11 @@ void evtchn_set_pending(struct domain *d, uint32_t port);
 bool evtchn_upcall_wanted(const struct vcpu *v);
 
 /* ---- evtchn_bits.c: the words shared with the guest ---- */
-/* Set the pending bit; if that is news and the port is not masked, notify v. */
-void evtchn_bits_raise(struct vcpu *v, uint32_t port);
+/* Set the pending bit; if that is news and the port is not masked, notify the vCPU whose number is
+ * at `vcpu`. */
+void evtchn_bits_raise(struct domain *d, uint32_t port, const uint16_t *vcpu);
+/* The port belongs to v from now on: notify it of what is pending. */
+void evtchn_bits_rebound(struct vcpu *v, uint32_t port);
 /* Clear the mask bit and notify v of what was pending meanwhile. */
 void evtchn_bits_unmask(struct vcpu *v, uint32_t port);
 void evtchn_bits_clear(struct domain *d, uint32_t port);

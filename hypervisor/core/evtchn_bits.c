@@ -42,14 +42,14 @@ static void select_word(struct vcpu *v, uint32_t port)
     }
 }
 
-void evtchn_bits_raise(struct vcpu *v, uint32_t port)
+void evtchn_bits_raise(struct domain *d, uint32_t port, const uint16_t *vcpu)
 {
-    struct domain *d = v->domain;
     if (test_and_set_bit(port, d->shared_info->evtchn_pending)) {
         return;
     }
     if (!test_bit(port, d->shared_info->evtchn_mask)) {
-        select_word(v, port);
+        /* ORDER: read behind the atomic operation above; see evtchn_bits_rebound(). */
+        select_word(d->vcpu[read_once(*vcpu)], port);
     }
     /* ABI: polling sees masked ports too. */
     sched_op_wake_pollers(d, port);
@@ -60,6 +60,19 @@ void evtchn_bits_unmask(struct vcpu *v, uint32_t port)
     struct domain *d = v->domain;
     if (test_and_clear_bit(port, d->shared_info->evtchn_mask) &&
         test_bit(port, d->shared_info->evtchn_pending)) {
+        select_word(v, port);
+    }
+}
+
+void evtchn_bits_rebound(struct vcpu *v, uint32_t port)
+{
+    const struct domain *d = v->domain;
+    /* ORDER: the port's vCPU was changed before this look; a sender sets the bit before it reads
+     * the vCPU. One of the two notifies the new one: the old one ignores ports that are not its
+     * own, and the event would be lost for good. */
+    smp_mb();
+    if (test_bit(port, d->shared_info->evtchn_pending) &&
+        !test_bit(port, d->shared_info->evtchn_mask)) {
         select_word(v, port);
     }
 }

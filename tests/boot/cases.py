@@ -127,7 +127,7 @@ class Watchdog(Test):
 
     def prepare(self, setup):
         super().prepare(setup)
-        setup.hv_args = "watchdog=5 panic=1"
+        setup.hv_args = "watchdog=5 panic=1 maxcpus=0"
 
     def drive(self, console):
         if not console.wait_for(r"dom0# ", self.limit):
@@ -156,7 +156,7 @@ class Smp(Test):
         super().prepare(setup)
         seconds = int(os.environ.get("SECONDS") or 20)
         self.limit += 4 * seconds
-        setup.hv_args = "dom0_max_vcpus=2"
+        setup.hv_args = "dom0_max_vcpus=2 maxcpus=0"
         setup.dom0_args = "pv.seconds=%d" % seconds
 
 
@@ -391,10 +391,10 @@ def all_tests():
         Test("rounds", "rounds", weight=8, limit=2400),
         Test("badinput", "badinput", weight=6, limit=2400),
         Test("store", "store", weight=2),
-        Test("cpus", "cpus", weight=4),
+        Test("cpus", "cpus", weight=4, hv_args="maxcpus=0"),
         Test("ask", "ask", weight=3),
         Test("store-killed", "store-killed", weight=4),
-        Test("fair", "fair", weight=3),
+        Test("fair", "fair", weight=3, hv_args="maxcpus=0"),
         Guests("guests", "guests", weight=7),
         Alone("alone"),
         Isolated("xpti"),

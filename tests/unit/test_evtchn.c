@@ -482,6 +482,21 @@ static void test_evtchn_send_global_virq__moved_and_closed(void)
     end();
 }
 
+/* What was pending before the port moved: the old vCPU would not look at it. */
+static void test_evtchnop_bind_vcpu__tells_the_new_one(void)
+{
+    begin();
+    suite_enter(dom0->vcpu[0]);
+    uint32_t port;
+    CU_ASSERT_EQUAL(bind_virq(VIRQ_CONSOLE, 0, &port), 0);
+    evtchn_send_global_virq(dom0, VIRQ_CONSOLE);
+    CU_ASSERT_EQUAL(dom0->vcpu[1]->info->evtchn_upcall_pending, 0);
+    struct evtchn_bind_vcpu move = {.port = port, .vcpu = 1};
+    CU_ASSERT_EQUAL(OP_CALL(EVTCHNOP_bind_vcpu, move), 0);
+    CU_ASSERT_EQUAL(dom0->vcpu[1]->info->evtchn_upcall_pending, 1);
+    end();
+}
+
 static void test_evtchnop_bind_ipi__send(void)
 {
     begin();
@@ -706,6 +721,7 @@ int main(void)
         CASE(test_evtchn_send_global_virq__moved_and_closed),
         CASE(test_evtchnop_bind_ipi__send),
         CASE(test_evtchnop_bind_vcpu__which_ports),
+        CASE(test_evtchnop_bind_vcpu__tells_the_new_one),
         CASE(test_evtchnop_bind_pirq__errors_leave_no_port),
         CASE(test_evtchnop_bind_pirq__deliver_and_close),
         CASE(test_evtchnop_status__permission_and_range),
