@@ -25,27 +25,6 @@
 
 /* --- what the commands share ------------------------------------------------------------- */
 
-/* All domains, or the one that the first operand names; free(list->infos). */
-static int list_selected(const struct look *look, const struct vane_args *args,
-                         struct look_domains *list, struct err *err)
-{
-    if (args->count == 0) {
-        return look_list(look, list, err);
-    }
-    list->count = 1;
-    list->infos = calloc(1, sizeof(*list->infos));
-    if (list->infos == NULL) {
-        return err_set(err, ENOMEM, "no memory");
-    }
-
-    int rc = look_find(look, args->operands[0], list->infos, err);
-
-    if (rc != 0) {
-        free(list->infos);
-    }
-    return rc;
-}
-
 /* Whether a domain ended between being listed and being asked about. */
 static bool has_gone(int rc)
 {
@@ -135,7 +114,7 @@ static int print_shares(const struct look *look, const struct vane_args *args, v
 {
     static const char *const headings[] = {">ID", "NAME", ">WEIGHT", ">CAP(%)"};
     struct look_domains list;
-    int rc = list_selected(look, args, &list, err);
+    int rc = look_selected(look, args, &list, err);
 
     (void)context;
     if (rc != 0) {
@@ -286,7 +265,7 @@ static int print_vcpus(const struct look *look, const struct vane_args *args, vo
     int rc = pcpu_count(look, &pcpus, err);
 
     (void)context;
-    rc = rc != 0 ? rc : list_selected(look, args, &list, err);
+    rc = rc != 0 ? rc : look_selected(look, args, &list, err);
     if (rc != 0) {
         return rc;
     }

@@ -121,3 +121,23 @@ int look_find(const struct look *look, const char *who, struct xen_domctl_getdom
     }
     return found ? 0 : err_set(err, ESRCH, "no domain '%s'", who);
 }
+
+int look_selected(const struct look *look, const struct vane_args *args, struct look_domains *list,
+                  struct err *err)
+{
+    if (args->count == 0) {
+        return look_list(look, list, err);
+    }
+    list->count = 1;
+    list->infos = calloc(1, sizeof(*list->infos));
+    if (list->infos == NULL) {
+        return err_set(err, ENOMEM, "no memory");
+    }
+
+    int rc = look_find(look, args->operands[0], list->infos, err);
+
+    if (rc != 0) {
+        free(list->infos);
+    }
+    return rc;
+}

@@ -13,6 +13,7 @@
 
 #include "dom0-tools/base/err.h"
 #include "dom0-tools/libhv/hv.h"
+#include "dom0-tools/vane/vane.h"
 
 /* Open connections; xs is NULL without a store daemon. */
 struct look {
@@ -42,3 +43,6 @@ int look_list(const struct look *look, struct look_domains *list, struct err *er
 /* The domain that is called `who`, or has that number. Errors: ESRCH. */
 int look_find(const struct look *look, const char *who, struct xen_domctl_getdomaininfo *info,
               struct err *err);
+/* All domains, or the one that the first operand names; free(list->infos). */
+int look_selected(const struct look *look, const struct vane_args *args, struct look_domains *list,
+                  struct err *err);

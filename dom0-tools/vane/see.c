@@ -156,27 +156,6 @@ static int print_list_json(const struct look *look, const struct look_domains *l
     return vane_print_json(out);
 }
 
-/* All domains, or the one that is named, in a list to be freed. */
-static int list_selected(const struct look *look, const struct vane_args *args,
-                         struct look_domains *list, struct err *err)
-{
-    if (args->count == 0) {
-        return look_list(look, list, err);
-    }
-    list->count = 1;
-    list->infos = calloc(1, sizeof(*list->infos));
-    if (list->infos == NULL) {
-        return err_set(err, ENOMEM, "no memory");
-    }
-
-    int rc = look_find(look, args->operands[0], list->infos, err);
-
-    if (rc != 0) {
-        free(list->infos);
-    }
-    return rc;
-}
-
 static int run_list(const struct vane_args *args)
 {
     struct look_domains list;
@@ -186,7 +165,7 @@ static int run_list(const struct vane_args *args)
     if (look_open(&look, true, &err) != 0) {
         return vane_fail(&err);
     }
-    if (list_selected(&look, args, &list, &err) != 0) {
+    if (look_selected(&look, args, &list, &err) != 0) {
         look_close(&look);
         return vane_fail(&err);
     }
