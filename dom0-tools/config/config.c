@@ -234,15 +234,8 @@ static int read_action(struct xml_reader *reader, xmlNodePtr node, size_t count,
         return rc;
     }
 
-    size_t at = 0;
-
-    while (at < count && strcmp(text, action_names[at]) != 0) {
-        at++;
-    }
-    if (at == count) {
+    if (config_action_from_name(text, action) != 0 || (size_t)*action >= count) {
         rc = xml_error(reader, node, "'%.64s' is not supported here", text);
-    } else {
-        *action = (enum vane_action)at;
     }
     free(text);
     return rc;
@@ -440,6 +433,17 @@ void config_free(struct vane_config *config)
 const char *config_action_name(enum vane_action action)
 {
     return (size_t)action < ACTION_COUNT ? action_names[action] : "?";
+}
+
+int config_action_from_name(const char *name, enum vane_action *action)
+{
+    for (size_t at = 0; at < ACTION_COUNT; at++) {
+        if (strcmp(name, action_names[at]) == 0) {
+            *action = (enum vane_action)at;
+            return 0;
+        }
+    }
+    return -EINVAL;
 }
 
 void config_uuid_format(const uint8_t uuid[16], char text[37])

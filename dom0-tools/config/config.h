@@ -98,11 +98,19 @@ int config_load(const char *path, struct vane_config **out, struct err *err);
 int config_parse(const char *name, const void *data, size_t bytes, struct vane_config **out,
                  struct err *err);
 
+/* Writes a configuration as domain XML, which config_parse() reads back to the same. What was made
+ * up (a uuid, an address) is left out, to be made up again. *text is new memory with a NUL behind
+ * it. */
+int config_write_xml(const struct vane_config *config, char **text, struct err *err);
+
 /* Frees a configuration; NULL is fine. */
 void config_free(struct vane_config *config);
 
 /* libvirt's word for an action, "restart" for instance. */
 const char *config_action_name(enum vane_action action);
+
+/* The action of a word. Returns: 0 or -EINVAL. */
+int config_action_from_name(const char *name, enum vane_action *action);
 
 /* Writes a uuid in its 36-character form with a NUL. */
 void config_uuid_format(const uint8_t uuid[16], char text[37]);

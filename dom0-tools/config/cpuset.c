@@ -139,3 +139,23 @@ void cpuset_format(const struct cpuset *set, unsigned int count, char text[CPUSE
         snprintf(text, CPUSET_TEXT_BYTES, "%s", found == 0 ? "none" : "all");
     }
 }
+
+void cpuset_format_any(const struct cpuset *set, char text[CPUSET_TEXT_BYTES])
+{
+    size_t at = 0;
+
+    text[0] = '\0';
+    if (set->named == CPUSET_MAX || !cpuset_has(set, CPUSET_MAX - 1)) {
+        cpuset_format(set, CPUSET_MAX, text);
+        if (strcmp(text, "all") == 0 || strcmp(text, "none") == 0) {
+            snprintf(text, CPUSET_TEXT_BYTES, "%s", *text == 'a' ? "" : "0,^0");
+        }
+        return;
+    }
+    for (unsigned int cpu = 0; cpu < set->named; cpu++) {
+        if (!cpuset_has(set, cpu)) {
+            at += (size_t)snprintf(text + at, CPUSET_TEXT_BYTES - at, "%s^%u", at > 0 ? "," : "",
+                                   cpu);
+        }
+    }
+}

@@ -13,7 +13,7 @@
 #include "dom0-tools/base/err.h"
 
 #define CPUSET_MAX 256u
-#define CPUSET_TEXT_BYTES 1024 /* enough for any set */
+#define CPUSET_TEXT_BYTES 1536 /* enough for any set */
 
 struct cpuset {
     uint8_t bits[CPUSET_MAX / 8]; /* bit n % 8 of byte n / 8 is processor n */
@@ -32,6 +32,10 @@ int cpuset_parse(const char *text, struct cpuset *set);
 /* Limits a set to processors 0 to count - 1. Errors: EINVAL when it names another or none is left;
  * the set is as before then. */
 int cpuset_fit(struct cpuset *set, unsigned int count, struct err *err);
+
+/* Writes a set that is not fitted to a machine yet, so that cpuset_parse() gives the same again: ""
+ * for every processor, else what is named: "0-3,6", or what is taken out: "^2,^5". */
+void cpuset_format_any(const struct cpuset *set, char text[CPUSET_TEXT_BYTES]);
 
 /* Writes processors 0 to count - 1 of a set: "all", "none", or the shortest list of N and N-M. */
 void cpuset_format(const struct cpuset *set, unsigned int count, char text[CPUSET_TEXT_BYTES]);

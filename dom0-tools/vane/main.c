@@ -19,7 +19,7 @@ enum {
 
 static const struct vane_command *const groups[] = {
     vane_commands_see, vane_commands_life, vane_commands_define, vane_commands_guest,
-    vane_commands_cpu, vane_commands_top,  vane_commands_image,
+    vane_commands_cpu, vane_commands_top,  vane_commands_image,  vane_commands_convert,
 };
 #define GROUP_COUNT (sizeof(groups) / sizeof(groups[0]))
 

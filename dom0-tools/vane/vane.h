@@ -63,13 +63,14 @@ struct vane_command {
 };
 
 /* The groups; each ends with a row whose name is NULL. */
-extern const struct vane_command vane_commands_see[];    /* see.c */
-extern const struct vane_command vane_commands_life[];   /* life.c */
-extern const struct vane_command vane_commands_cpu[];    /* cpu.c */
-extern const struct vane_command vane_commands_top[];    /* top.c */
-extern const struct vane_command vane_commands_guest[];  /* guest.c */
-extern const struct vane_command vane_commands_define[]; /* define.c */
-extern const struct vane_command vane_commands_image[];  /* image.c */
+extern const struct vane_command vane_commands_see[];     /* see.c */
+extern const struct vane_command vane_commands_life[];    /* life.c */
+extern const struct vane_command vane_commands_cpu[];     /* cpu.c */
+extern const struct vane_command vane_commands_top[];     /* top.c */
+extern const struct vane_command vane_commands_guest[];   /* guest.c */
+extern const struct vane_command vane_commands_define[];  /* define.c */
+extern const struct vane_command vane_commands_image[];   /* image.c */
+extern const struct vane_command vane_commands_convert[]; /* convert.c */
 
 /* Value of an option by its letter: NULL if not given, "" for a switch that is. */
 const char *vane_option(const struct vane_args *args, char letter);

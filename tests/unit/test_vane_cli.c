@@ -297,6 +297,24 @@ static void test_vane__definitions(void)
 }
 
 /* The eight guests on three hosts of tests/unit/test_usage_plan.c. */
+static void test_vane__convert(void)
+{
+    put("good.xml", GOOD);
+    put("bad.cfg", "name = 'bad'\nmemory = 64\nbootloader = 'pygrub'\n");
+    CU_ASSERT_EQUAL(vane("convert good.xml -o good.cfg"), 0);
+    CU_ASSERT_EQUAL(vane("convert good.cfg"), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(out, "<memory unit=\"MiB\">64</memory>"));
+    CU_ASSERT_EQUAL(vane("convert --to=xl good.cfg"), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(out, "\nmemory = 64\n"));
+    CU_ASSERT_EQUAL(vane("convert --to xml good.xml"), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(out, "<name>good</name>"));
+    fails("convert bad.cfg", 4, "bad.cfg:3: bootloader: name kernel and ramdisk instead");
+    fails("convert none.cfg", 3, "none.cfg");
+    fails("convert -t yaml good.cfg", 2, "there is no form 'yaml' (xml, xl)");
+    fails("convert", 2, "convert: missing operand: FILE");
+    fails("convert good.cfg -o none/x.xml", 3, "none/x.xml");
+}
+
 static void test_vane__plan(void)
 {
     char text[4096];
@@ -401,6 +419,7 @@ int main(int argc, char **argv)
         {"validate", test_vane__validate},
         {"unpack-kernel", test_vane__unpack_kernel},
         {"definitions", test_vane__definitions},
+        {"convert", test_vane__convert},
         {"plan", test_vane__plan},
         {"full output", test_vane__output_full},
         {"no hypervisor", test_vane__no_hypervisor},
