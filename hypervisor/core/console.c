@@ -123,13 +123,27 @@ static void show_registers(struct domain *d)
     }
 }
 
+static void show_ports(struct domain *d)
+{
+    evtchn_show(d);
+    for (unsigned i = 0; i < d->max_vcpus; i++) {
+        const vcpu_info_t *info = d->vcpu[i]->info;
+        if (info) {
+            printk("  vcpu %u: selector %lx, upcall%s%s\n", i, info->evtchn_pending_sel,
+                   info->evtchn_upcall_pending ? " pending" : "",
+                   info->evtchn_upcall_mask ? " masked" : "");
+        }
+    }
+}
+
 void console_keys_handle(char key)
 {
     switch (key) {
     case 'h':
-        printk("keys: h help, q memory and domains, d registers of vCPUs, i longest spans without "
-               "interrupts, R reboot%s\n",
-               DEBUG_BUILD ? ", W hang one processor" : "");
+        printk(
+            "keys: h help, q memory and domains, d registers of vCPUs, e event channels, i longest "
+            "spans without interrupts, R reboot%s\n",
+            DEBUG_BUILD ? ", W hang one processor" : "");
         break;
     case 'q':
         printk("memory: %lu of %lu frames free\n", frame_free_count(), frame_total_count());
@@ -137,6 +151,9 @@ void console_keys_handle(char key)
         break;
     case 'd':
         domain_for_each(show_registers);
+        break;
+    case 'e':
+        domain_for_each(show_ports);
         break;
     case 'i':
         span_report(true);

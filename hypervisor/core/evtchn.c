@@ -15,6 +15,8 @@
 #include "core/evtchn.h"
 
 #include "base/checked.h"
+#include "base/log.h"
+#include "core/deferred.h"
 #include "core/domain.h"
 #include "core/pirq.h"
 #include "core/subop.h"
@@ -394,6 +396,23 @@ long evtchnop_status(struct hypercall *hc, struct evtchn_status *arg)
         arg->u.virq = p->irq;
     }
     return 0;
+}
+
+void evtchn_show(const struct domain *d)
+{
+    static const char *const state[] = {"closed", "unbound", "interdomain", "pirq", "virq", "ipi"};
+    printk("domain %u: %u ports\n", (unsigned)d->id, d->evtchn.used);
+    for (uint32_t port = 1; port < d->evtchn.port_limit; port++) {
+        const struct evtchn_port *p = find_port(d, port);
+        if (p->state == EVTCHNSTAT_closed || !d->shared_info) {
+            continue;
+        }
+        printk("  %u: vcpu %u %s %u domain %u port %u%s%s\n", port, p->vcpu, state[p->state],
+               p->irq, (unsigned)p->remote_domid, p->remote_port,
+               evtchn_is_pending(d, port) ? " pending" : "",
+               evtchn_is_masked(d, port) ? " masked" : "");
+        irq_window(false);
+    }
 }
 
 long hc_event_channel_op(struct hypercall *hc)

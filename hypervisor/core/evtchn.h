@@ -48,6 +48,9 @@ void evtchn_send_global_virq(struct domain *d, unsigned virq);
 void evtchn_send_pirq(struct domain *d, uint32_t port);
 /* Mark `port` of d, which the caller knows to be bound, pending. No lock needed. */
 void evtchn_set_pending(struct domain *d, uint32_t port);
+/* For the key `e`: a line of the log for each port in use. Takes no lock; what it shows may be a
+ * moment old. */
+void evtchn_show(const struct domain *d);
 /* Something is deliverable to v right now (pending and not masked). */
 bool evtchn_upcall_wanted(const struct vcpu *v);
 
@@ -63,3 +66,4 @@ void evtchn_bits_clear(struct domain *d, uint32_t port);
 /* After vcpu_info moved, make everything look pending once so nothing is lost. */
 void evtchn_bits_resync(struct vcpu *v);
 bool evtchn_is_pending(const struct domain *d, uint32_t port);
+bool evtchn_is_masked(const struct domain *d, uint32_t port);

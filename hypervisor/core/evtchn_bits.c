@@ -95,3 +95,8 @@ bool evtchn_is_pending(const struct domain *d, uint32_t port)
 {
     return port < MAX_EVTCHNS && test_bit(port, d->shared_info->evtchn_pending);
 }
+
+bool evtchn_is_masked(const struct domain *d, uint32_t port)
+{
+    return port < MAX_EVTCHNS && test_bit(port, d->shared_info->evtchn_mask);
+}

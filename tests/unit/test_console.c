@@ -246,7 +246,17 @@ static void test_console_rx_work__focus(void)
 static void test_console_keys_handle__shows(void)
 {
     begin();
-    type("\001\001\001hqdm?\r\001\001\001");
+    /* The guest has one port, of its own, and an event there that it has not taken. */
+    struct evtchn_bind_ipi ipi = {.vcpu = 0};
+    suite_enter(guest->vcpu[0]);
+    CU_ASSERT_EQUAL(suite_call(EVENT_OP, EVTCHNOP_bind_ipi, host_guest_put(&ipi, sizeof(ipi)), 0),
+                    0);
+    evtchn_set_pending(guest, 1);
+    suite_enter(control->vcpu[0]);
+    type("\001\001\001hqdem?\r\001\001\001");
+    CU_ASSERT_PTR_NOT_NULL(strstr(printed(), "domain 1: 1 ports"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(printed(), "1: vcpu 0 ipi 0 domain 0 port 0 pending"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(printed(), "vcpu 0: selector 1, upcall pending"));
     CU_ASSERT_PTR_NOT_NULL(strstr(printed(), "keys: h help"));
     CU_ASSERT_PTR_NOT_NULL(strstr(printed(), "frames free"));
     CU_ASSERT_PTR_NOT_NULL(strstr(printed(), "domain 0 (control): alive"));
