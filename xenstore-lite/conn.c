@@ -347,11 +347,11 @@ static void note_received(struct conn *c)
 }
 
 /* Handles requests while there are any, and room for their answers.
- * Returns: how many, or a negative errno. */
+ * Returns: how many, but at least 1 when anything was read, or a negative errno. */
 static int handle_some(struct conn *c, unsigned int limit)
 {
     unsigned int count = 0;
-    bool moved;
+    bool any = false, moved;
     int rc = 1;
 
     while (rc > 0 && count < limit && may_ask(c)) {
@@ -363,9 +363,10 @@ static int handle_some(struct conn *c, unsigned int limit)
         }
         if (moved) {
             note_received(c);
+            any = true;
         }
     }
-    return rc < 0 ? rc : (int)count;
+    return rc < 0 ? rc : (int)(count > 0 ? count : any);
 }
 
 /* What is done is in the journal before the other side hears of it. */
@@ -404,6 +405,8 @@ bool conn_run(struct conn *c)
     while (rc >= 0 && turn > 0) {
         done = handle_some(c, turn);
         rc = publish(c);
+        /* ORDER: a kernel sends an event only if it finds everything before taken, so after that
+         * has been published, be it half a request, one more look is owed. */
         if (done <= 0) {
             break;
         }

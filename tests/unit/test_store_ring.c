@@ -171,6 +171,47 @@ static void test_ring__round_trips_across_the_wrap(void)
     IS(fake_ask(&dom0, XS_READ, 0, "/local/domain/1/data/199|"), "value 199");
 }
 
+/* A guest's kernel on another processor puts the rest of a request there after the beginning was
+ * read and before the server has said so. It finds its beginning not taken and sends no event. */
+static const char *rest;
+static void (*settle)(void *io);
+
+static void rest_arrives(void *io)
+{
+    struct xenstore_domain_interface *p = g.page;
+
+    if (rest && g.ring.cons == p->req_prod) {
+        CU_ASSERT_NOT_EQUAL(p->req_cons, p->req_prod); /* or there would be an event */
+        CU_ASSERT_EQUAL(guest_put(&g, rest, strlen(rest) + 1), strlen(rest) + 1);
+        rest = NULL;
+    }
+    settle(io);
+}
+
+static void test_ring__request_in_pieces_without_events(void)
+{
+    struct xsd_sockmsg hdr = {.type = XS_WRITE, .req_id = 9, .len = 5};
+    char reply[3];
+
+    memset(g.page, 0, sizeof(*g.page));
+    guest_connect(&g, 1);
+    fake_run(&s);
+    settle = g.conn->t.settle;
+    g.conn->t.settle = rest_arrives;
+    rest = "data"; /* the value is empty: all that is left of the request */
+    CU_ASSERT_EQUAL(guest_put(&g, &hdr, sizeof(hdr)), sizeof(hdr));
+    conn_wake(g.conn); /* the one event that there is */
+    fake_run(&s);
+    CU_ASSERT_PTR_NULL(rest);
+    CU_ASSERT_EQUAL(g.page->req_cons, g.page->req_prod);
+    CU_ASSERT_EQUAL(guest_get(&g, &hdr, sizeof(hdr)), sizeof(hdr));
+    CU_ASSERT_EQUAL(hdr.req_id, 9);
+    CU_ASSERT_EQUAL(guest_get(&g, reply, sizeof(reply)), hdr.len);
+    IS(reply, "OK");
+    IS(guest_ask(&g, XS_READ, "data", 5), "");
+    g.conn->t.settle = settle;
+}
+
 static void test_ring__message_larger_than_the_ring(void)
 {
     char *body = mem_zalloc(2100);
@@ -379,6 +420,7 @@ static void add_suites(void)
 
     CU_ADD_TEST(ring, test_ring__announces_itself);
     CU_ADD_TEST(ring, test_ring__round_trips_across_the_wrap);
+    CU_ADD_TEST(ring, test_ring__request_in_pieces_without_events);
     CU_ADD_TEST(ring, test_ring__message_larger_than_the_ring);
     CU_ADD_TEST(ring, test_ring__requests_older_than_the_introduction);
     CU_ADD_TEST(ring, test_ring__many_outstanding);
