@@ -238,6 +238,8 @@ def add_examples(archive):
     for name in sorted(os.listdir(folder)):
         if name.endswith(".xml"):
             archive.file("etc/paravane/" + name, os.path.join(folder, name))
+    archive.file("usr/share/paravane/schemas/domain.rng",
+                 os.path.join(TOP, "dom0-tools/schema/domain.rng"))
 
 
 def dom0_archive(amd64, cloud, block):

@@ -14,6 +14,7 @@ C_FILES = $(shell find hypervisor pv-abi dom0-tools xenstore-lite tests -name '*
 test:
 	@scripts/packages build run test
 	@scripts/packages bochs || echo 'test: Bochs cannot be installed; its tests will be skipped'
+	@scripts/fetch schemas || echo "test: libvirt's schema cannot be had; ours is tested alone"
 	@$(MAKE) --no-print-directory -j$(shell nproc) test-build
 	@$(MAKE) --no-print-directory test-inner
 

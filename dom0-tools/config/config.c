@@ -39,10 +39,23 @@ static struct vane_config *config_of(struct xml_reader *reader)
 
 /* --- identity ---------------------------------------------------------------------------- */
 
+/* Text that stands in one line, as libvirt wants names and titles. */
+static int read_line(struct xml_reader *reader, xmlNodePtr node, char **text)
+{
+    int rc = xml_word(reader, node, text);
+    xmlChar *whole = rc == 0 ? xmlNodeGetContent(node) : NULL;
+
+    if (whole != NULL && xmlStrchr(whole, '\n') != NULL) {
+        rc = xml_error(reader, node, "must be one line");
+    }
+    xmlFree(whole);
+    return rc;
+}
+
 static int read_name(struct xml_reader *reader, xmlNodePtr node)
 {
     struct vane_config *config = config_of(reader);
-    int rc = xml_word(reader, node, &config->name);
+    int rc = read_line(reader, node, &config->name);
 
     if (rc == 0 && !value_domain_name(config->name)) {
         rc = xml_error(reader, node,
@@ -57,7 +70,7 @@ static int read_uuid(struct xml_reader *reader, xmlNodePtr node)
 {
     struct vane_config *config = config_of(reader);
     char *text;
-    int rc = xml_word(reader, node, &text);
+    int rc = xml_exact(reader, node, &text);
 
     if (rc != 0) {
         return rc;
@@ -72,7 +85,7 @@ static int read_uuid(struct xml_reader *reader, xmlNodePtr node)
 
 static int read_title(struct xml_reader *reader, xmlNodePtr node)
 {
-    return xml_text(reader, node, &config_of(reader)->title);
+    return read_line(reader, node, &config_of(reader)->title);
 }
 
 static int read_description(struct xml_reader *reader, xmlNodePtr node)
@@ -87,7 +100,7 @@ static int read_amount(struct xml_reader *reader, xmlNodePtr node, uint64_t *kib
 {
     char *unit = NULL;
     char *text;
-    int rc = xml_word(reader, node, &text);
+    int rc = xml_exact(reader, node, &text);
 
     if (rc != 0) {
         return rc;
@@ -125,7 +138,7 @@ static int read_current_memory(struct xml_reader *reader, xmlNodePtr node)
 
 int config_read_path(struct xml_reader *reader, xmlNodePtr node, char **path)
 {
-    int rc = xml_word(reader, node, path);
+    int rc = xml_exact(reader, node, path);
 
     if (rc == 0 && !value_path(*path)) {
         rc = xml_error(reader, node, "'%.200s' is not an absolute path", *path);
@@ -193,6 +206,13 @@ static int read_os(struct xml_reader *reader, xmlNodePtr node)
         {"cmdline", NULL, false, read_cmdline},
         {.name = NULL},
     };
+    xmlNodePtr first = xmlFirstElementChild(node);
+
+    /* What follows depends on it; so libvirt's schema has it first. */
+    if (first == NULL || strcmp((const char *)first->name, "type") != 0) {
+        return xml_error(reader, node, "element <type> must be the first");
+    }
+
     int rc = xml_read_children(reader, node, rules);
 
     if (rc == 0 && config_of(reader)->kernel == NULL) {
@@ -217,7 +237,9 @@ static int read_features(struct xml_reader *reader, xmlNodePtr node)
 static int read_clock(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const offsets[] = {"utc", NULL};
-    int rc = xml_attribute_choice(reader, node, "offset", offsets, NULL);
+    int rc = xml_attribute_needed(reader, node, "offset");
+
+    rc = rc != 0 ? rc : xml_attribute_choice(reader, node, "offset", offsets, NULL);
 
     return rc != 0 ? rc : xml_read_empty(reader, node);
 }
@@ -313,6 +335,20 @@ static int finish(struct xml_reader *reader, xmlNodePtr root)
     return config->uuid_given ? 0 : make_uuid(reader, config->uuid);
 }
 
+/* Stands in what `virsh dumpxml` prints of a running domain, and says nothing of the next run. */
+static int check_id(struct xml_reader *reader, xmlNodePtr root)
+{
+    uint64_t id;
+    char *text;
+    int rc = xml_attribute(reader, root, "id", &text);
+
+    if (rc == 0 && text != NULL && (!value_number(text, &id) || id > UINT32_MAX)) {
+        rc = xml_error(reader, root, "id='%.64s' is not a number", text);
+    }
+    free(text);
+    return rc;
+}
+
 static int read_domain(struct xml_reader *reader, xmlNodePtr root)
 {
     static const char *const types[] = {"xen", NULL};
@@ -324,7 +360,7 @@ static int read_domain(struct xml_reader *reader, xmlNodePtr root)
         {"uuid", NULL, false, read_uuid},
         {"title", NULL, false, read_title},
         {"description", NULL, false, read_description},
-        {"metadata", NULL, false, xml_read_anything},
+        {"metadata", NULL, false, xml_read_foreign},
         {"memory", unit, false, read_memory},
         {"currentMemory", unit, false, read_current_memory},
         {"vcpu", vcpu, false, config_read_vcpu},
@@ -338,13 +374,12 @@ static int read_domain(struct xml_reader *reader, xmlNodePtr root)
         {"devices", NULL, false, config_read_devices},
         {.name = NULL},
     };
-    char *type;
-    int rc = xml_attribute_required(reader, root, "type", &type);
+    int rc = xml_attribute_needed(reader, root, "type");
 
-    free(rc == 0 ? type : NULL);
     if (rc == 0) {
         rc = xml_attribute_choice(reader, root, "type", types, NULL);
     }
+    rc = rc != 0 ? rc : check_id(reader, root);
     if (rc == 0) {
         rc = xml_read_children(reader, root, rules);
     }
@@ -360,7 +395,6 @@ static int read_domain(struct xml_reader *reader, xmlNodePtr root)
 int config_parse(const char *name, const void *data, size_t bytes, struct vane_config **out,
                  struct err *err)
 {
-    /* "id" stands in what `virsh dumpxml` prints of a running domain. */
     static const char *const attributes[] = {"type", "id", NULL};
     static const struct xml_rule domain = {"domain", attributes, false, read_domain};
     struct vane_config *config = calloc(1, sizeof(*config));

@@ -58,13 +58,27 @@ static int read_current(struct xml_reader *reader, xmlNodePtr node)
     return rc;
 }
 
+static bool is_plain(const char *text)
+{
+    bool out = false;
+
+    for (; *text != '\0'; text++) {
+        if (strchr("0123456789-,^", *text) == NULL || (out && *text == '-')) {
+            return false;
+        }
+        out = *text == '^' || (out && *text != ',');
+    }
+    return true;
+}
+
 /* Takes the attribute cpuset, if it is there. */
 static int read_cpuset(struct xml_reader *reader, xmlNodePtr node, struct cpuset *set)
 {
     char *text;
     int rc = xml_attribute(reader, node, "cpuset", &text);
 
-    if (rc == 0 && text != NULL && cpuset_parse(text, set) != 0) {
+    /* What xl has besides, the word "all" and ^N-M, libvirt does not. */
+    if (rc == 0 && text != NULL && (!is_plain(text) || cpuset_parse(text, set) != 0)) {
         rc = xml_error(reader, node, "cpuset='%.64s' is no list such as '0-3,^2'", text);
     }
     free(text);
@@ -76,7 +90,7 @@ int config_read_vcpu(struct xml_reader *reader, xmlNodePtr node)
     static const char *const placements[] = {"static", NULL};
     struct vane_config *config = config_of(reader);
     char *text;
-    int rc = xml_word(reader, node, &text);
+    int rc = xml_exact(reader, node, &text);
 
     if (rc != 0) {
         return rc;
@@ -97,7 +111,7 @@ static int read_bounded(struct xml_reader *reader, xmlNodePtr node, uint64_t min
                         uint64_t *number)
 {
     char *text;
-    int rc = xml_word(reader, node, &text);
+    int rc = xml_exact(reader, node, &text);
 
     if (rc != 0) {
         return rc;

@@ -300,10 +300,8 @@ static int read_interface(struct xml_reader *reader, xmlNodePtr node)
         {"script", path, false, read_net_script}, {.name = NULL},
     };
     struct vane_config *config = loading_of(reader)->config;
-    char *text = NULL;
-    int rc = xml_attribute_required(reader, node, "type", &text);
+    int rc = xml_attribute_needed(reader, node, "type");
 
-    free(text);
     if (rc == 0) {
         rc = xml_attribute_choice(reader, node, "type", types, NULL);
     }
@@ -347,25 +345,29 @@ static int read_console(struct xml_reader *reader, xmlNodePtr node)
         return xml_error(reader, node, "a guest has one console");
     }
 
-    int rc = xml_attribute_choice(reader, node, "type", types, NULL);
+    /* What the target is of depends on the type. */
+    int rc = xmlFirstElementChild(node) != NULL ? xml_attribute_needed(reader, node, "type") : 0;
 
+    rc = rc != 0 ? rc : xml_attribute_choice(reader, node, "type", types, NULL);
     return rc != 0 ? rc : xml_read_children(reader, node, rules);
 }
 
 /* The program for emulated devices; a paravirtualized guest has none. */
 static int read_emulator(struct xml_reader *reader, xmlNodePtr node)
 {
-    char *text;
-    int rc = xml_text(reader, node, &text);
+    char *path = NULL;
+    int rc = config_read_path(reader, node, &path);
 
-    free(rc == 0 ? text : NULL);
+    free(path);
     return rc;
 }
 
 static int read_memballoon(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const models[] = {"xen", NULL};
-    int rc = xml_attribute_choice(reader, node, "model", models, NULL);
+    int rc = xml_attribute_needed(reader, node, "model");
+
+    rc = rc != 0 ? rc : xml_attribute_choice(reader, node, "model", models, NULL);
 
     return rc != 0 ? rc : xml_read_empty(reader, node);
 }

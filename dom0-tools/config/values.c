@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <strings.h>
 
 #include "dom0-tools/config/config.h"
 
@@ -33,20 +34,30 @@ bool value_number(const char *text, uint64_t *value)
 }
 
 static const struct unit {
-    const char *name;
+    const char *name; /* in any case */
     uint64_t bytes;
 } units[] = {
-    {"b", 1},          {"bytes", 1},        {"KB", 1000ull},
-    {"k", 1ull << 10}, {"KiB", 1ull << 10}, {"MB", 1000ull * 1000},
-    {"M", 1ull << 20}, {"MiB", 1ull << 20}, {"GB", 1000ull * 1000 * 1000},
-    {"G", 1ull << 30}, {"GiB", 1ull << 30}, {"TB", 1000ull * 1000 * 1000 * 1000},
-    {"T", 1ull << 40}, {"TiB", 1ull << 40},
+    {"b", 1},
+    {"byte", 1},
+    {"bytes", 1},
+    {"KB", 1000ull},
+    {"k", 1ull << 10},
+    {"KiB", 1ull << 10},
+    {"MB", 1000ull * 1000},
+    {"M", 1ull << 20},
+    {"MiB", 1ull << 20},
+    {"GB", 1000ull * 1000 * 1000},
+    {"G", 1ull << 30},
+    {"GiB", 1ull << 30},
+    {"TB", 1000ull * 1000 * 1000 * 1000},
+    {"T", 1ull << 40},
+    {"TiB", 1ull << 40},
 };
 
 static const struct unit *find_unit(const char *name)
 {
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-        if (strcmp(units[i].name, name) == 0) {
+        if (strcasecmp(units[i].name, name) == 0) {
             return &units[i];
         }
     }
@@ -120,9 +131,11 @@ bool value_uuid(const char *text, uint8_t uuid[16])
 {
     uint8_t bytes[16];
 
+    bool dashes = strlen(text) == 36;
+
     for (unsigned int i = 0; i < 16; i++) {
-        if (i > 0 && *text == '-') {
-            text++;
+        if (dashes && (i == 4 || i == 6 || i == 8 || i == 10) && *text++ != '-') {
+            return false;
         }
         if (!hex_byte(text, &bytes[i])) {
             return false;
@@ -166,7 +179,7 @@ bool value_interface_name(const char *text)
         return false;
     }
     for (; *text != '\0'; text++) {
-        if (*text <= ' ' || *text > '~' || *text == '/' || *text == ':') {
+        if (!is_alnum(*text) && strchr("_.-", *text) == NULL) {
             return false;
         }
     }
@@ -175,7 +188,7 @@ bool value_interface_name(const char *text)
 
 bool value_path(const char *text)
 {
-    if (text[0] != '/' || strlen(text) >= 4096) {
+    if (text[0] != '/' || text[1] == '\0' || strlen(text) >= 4096) {
         return false;
     }
     for (; *text != '\0'; text++) {

@@ -256,10 +256,13 @@ int xml_read_empty(struct xml_reader *reader, xmlNodePtr node)
     return xml_read_children(reader, node, nothing);
 }
 
-int xml_read_anything(struct xml_reader *reader, xmlNodePtr node)
+int xml_read_foreign(struct xml_reader *reader, xmlNodePtr node)
 {
-    (void)reader;
-    (void)node;
+    for (xmlNodePtr at = node->children; at != NULL; at = at->next) {
+        if (at->type == XML_TEXT_NODE && !xmlIsBlankNode(at)) {
+            return xml_error(reader, node, "unexpected text");
+        }
+    }
     return 0;
 }
 
@@ -321,6 +324,20 @@ int xml_word(struct xml_reader *reader, xmlNodePtr node, char **text)
     return 0;
 }
 
+int xml_exact(struct xml_reader *reader, xmlNodePtr node, char **text)
+{
+    int rc = xml_word(reader, node, text);
+    xmlChar *whole = rc == 0 ? xmlNodeGetContent(node) : NULL;
+
+    if (whole != NULL && strcmp((const char *)whole, *text) != 0) {
+        free(*text);
+        *text = NULL;
+        rc = xml_error(reader, node, "has blanks around its value");
+    }
+    xmlFree(whole);
+    return rc;
+}
+
 int xml_attribute(struct xml_reader *reader, xmlNodePtr node, const char *name, char **value)
 {
     xmlChar *found = xmlGetNoNsProp(node, (const xmlChar *)name);
@@ -346,6 +363,15 @@ int xml_attribute_required(struct xml_reader *reader, xmlNodePtr node, const cha
         free(*value);
         *value = NULL;
     }
+    return rc;
+}
+
+int xml_attribute_needed(struct xml_reader *reader, xmlNodePtr node, const char *name)
+{
+    char *value;
+    int rc = xml_attribute_required(reader, node, name, &value);
+
+    free(rc == 0 ? value : NULL);
     return rc;
 }
 

@@ -58,12 +58,18 @@ int xml_text(struct xml_reader *reader, xmlNodePtr node, char **text);
 /* As xml_text(), but the element must not be empty. */
 int xml_word(struct xml_reader *reader, xmlNodePtr node, char **text);
 
+/* As xml_word(), but without blanks or newlines around it, where those would be a part of it. */
+int xml_exact(struct xml_reader *reader, xmlNodePtr node, char **text);
+
 /* Value of an attribute in new memory, NULL if absent. */
 int xml_attribute(struct xml_reader *reader, xmlNodePtr node, const char *name, char **value);
 
 /* As xml_attribute(), but the attribute must be there and not empty. */
 int xml_attribute_required(struct xml_reader *reader, xmlNodePtr node, const char *name,
                            char **value);
+
+/* Checks that an attribute is there and not empty. */
+int xml_attribute_needed(struct xml_reader *reader, xmlNodePtr node, const char *name);
 
 /* Checks that an attribute, where present, has one of the values; *index tells which, and is left
  * alone when absent. `values` ends with NULL; `index` may be NULL. */
@@ -73,5 +79,5 @@ int xml_attribute_choice(struct xml_reader *reader, xmlNodePtr node, const char 
 /* Rule function for elements that must be empty. */
 int xml_read_empty(struct xml_reader *reader, xmlNodePtr node);
 
-/* Rule function for elements whose contents are nobody's business. */
-int xml_read_anything(struct xml_reader *reader, xmlNodePtr node);
+/* Rule function for elements that hold other people's elements, of any kind, but no text. */
+int xml_read_foreign(struct xml_reader *reader, xmlNodePtr node);

@@ -48,7 +48,7 @@ static void test_value_memory__units(void)
         {"3", "KiB", 3},          {"2", "MB", 1954},      {"2", "M", 2048},
         {"256", "MiB", 262144},   {"1", "GB", 976563},    {"1", "G", 1048576},
         {"1", "GiB", 1048576},    {"1", "TB", 976562500}, {"1", "T", 1073741824},
-        {"1", "TiB", 1073741824},
+        {"1", "TiB", 1073741824}, {"2", "mib", 2048},     {"1024", "Byte", 1},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -63,7 +63,7 @@ static void test_value_memory__bad(void)
 {
     uint64_t kib;
 
-    CU_ASSERT_FALSE(value_memory_kib("1", "kib", &kib));
+    CU_ASSERT_FALSE(value_memory_kib("1", "kibi", &kib));
     CU_ASSERT_FALSE(value_memory_kib("1", "", &kib));
     CU_ASSERT_FALSE(value_memory_kib("1", "PiB", &kib));
     CU_ASSERT_FALSE(value_memory_kib("-1", "MiB", &kib));
@@ -116,6 +116,8 @@ static void test_value_uuid(void)
         "4ef22d08--f46e-4ca0-b564-34148f6bd527",
         "-4ef22d08-f46e-4ca0-b564-34148f6bd527",
         "4ef22d08-f46e-4ca0-b564-34148f6bd52g",
+        "4ef22d08f46e-4ca0-b564-34148f6b-d527",
+        "4ef22d08f46e-4ca0-b564-34148f6bd527",
     };
     uint8_t uuid[16];
     char text[37];
@@ -162,6 +164,7 @@ static void test_value_names(void)
     CU_ASSERT_FALSE(value_interface_name("a/b"));
     CU_ASSERT_FALSE(value_interface_name("a b"));
     CU_ASSERT_FALSE(value_interface_name("a:1"));
+    CU_ASSERT_FALSE(value_interface_name("a+1"));
 }
 
 static void test_value_path(void)
@@ -175,6 +178,7 @@ static void test_value_path(void)
     CU_ASSERT_TRUE(value_path("/var/lib/disk with blanks.img"));
     CU_ASSERT_FALSE(value_path(""));
     CU_ASSERT_FALSE(value_path("relative"));
+    CU_ASSERT_FALSE(value_path("/"));
     CU_ASSERT_FALSE(value_path("/a\nb"));
     CU_ASSERT_FALSE(value_path("/a\033[2J"));
 }

@@ -129,7 +129,7 @@ static void test_xlcfg__everything(void)
     static const uint8_t mac[6] = {0, 0x16, 0x3e, 0, 0, 7};
 
     accepted("# a guest\nname=\"all\"; type = 'pv'\n"
-             "uuid = \"0123456789ab-cdef-0123-4567-89abcdef\" # odd, but 32 digits\n"
+             "uuid = \"0123456789abcdef0123456789abcdef\" # no dashes\n"
              "memory = '128' ; maxmem = 0x100\n"
              "vcpus = 2\nmaxvcpus = 4\ncpus = [ '0-1', \"2,3\",\n  'all,^1', ]\n"
              "cpu_weight = 512\ncap = 150\n"
@@ -360,7 +360,7 @@ static void test_xlcfg__unsayable(void)
                                    "<target dev='xvda'/></disk></devices>");
     static const char shared[] = XML("<devices><disk type='file'><source file='/s'/>"
                                      "<target dev='xvda'/><shareable/></disk></devices>");
-    static const char titled[] = XML("<title>a\nname = 'evil'</title>");
+    static const char titled[] = XML("<description>a\nname = 'evil'</description>");
     char *xl = NULL;
 
     CU_ASSERT_EQUAL_FATAL(config_parse("x", memory, strlen(memory), &config, &err), 0);
@@ -377,11 +377,11 @@ static void test_xlcfg__unsayable(void)
     CU_ASSERT_STRING_EQUAL(err.text, "disk: '/s' is shareable, for which xl has no word");
     config_free(config);
 
-    /* A title stays a comment, whatever is in it. */
+    /* A description stays a comment, whatever is in it. */
     CU_ASSERT_EQUAL_FATAL(config_parse("x", titled, strlen(titled), &config, &err), 0);
     CU_ASSERT_EQUAL_FATAL(xlcfg_write(config, &xl, &err), 0);
     config_free(config);
-    CU_ASSERT_EQUAL(strncmp(xl, "# title: a\n# name = 'evil'\n", 27), 0);
+    CU_ASSERT_EQUAL(strncmp(xl, "# description: a\n# name = 'evil'\n", 33), 0);
     CU_ASSERT_EQUAL_FATAL(parse(xl), 0);
     CU_ASSERT_STRING_EQUAL(config->name, "x");
     config_free(config);
