@@ -51,6 +51,7 @@ struct vane_disk {
     bool cdrom;     /* device='cdrom': always read-only */
     bool readonly;  /* guest may not write */
     bool shareable; /* several guests may write */
+    bool qcow2;     /* a file in QEMU's format, served by qemu-nbd */
 };
 
 struct vane_net {
@@ -58,6 +59,8 @@ struct vane_net {
     uint8_t mac[6]; /* given, or made up in Xen's 00:16:3e range; unique in the file */
     bool mac_given; /* the file named the address */
     char *target;   /* name of the control domain's interface; NULL: vifD.N */
+    uint64_t rate_kib; /* most it may send in a second; 0: no limit */
+    bool filter;       /* frames from another hardware address than its own are dropped */
 };
 
 struct vane_config {

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "dom0-tools/device/device_internal.h"
+#include "dom0-tools/device/nbd.h"
 
 static const char *const kinds[] = {"vbd", "vif"};
 
@@ -59,6 +60,12 @@ int device_driver_check(const char *kind, const char *module, struct err *err)
     return 0;
 }
 
+int device_stopped(int number, struct err *err)
+{
+    return number == EINTR ? err_set(err, EINTR, "interrupted")
+                           : err_set(err, number, "the guest has gone");
+}
+
 /* One back end being waited for. */
 struct ready_wait {
     struct node back;
@@ -66,6 +73,8 @@ struct ready_wait {
     unsigned int id;
     bool (*ready)(uint32_t domid, unsigned int id);
     enum node_state state;
+    const struct device_patience *patience;
+    int stopped;
 };
 
 static bool ready_or_failed(void *context)
@@ -76,7 +85,11 @@ static bool ready_or_failed(void *context)
     if (wait->state >= NODE_STATE_CLOSING) {
         return true;
     }
-    return wait->state >= NODE_STATE_INIT_WAIT && wait->ready(wait->domid, wait->id);
+    if (wait->patience->stop != NULL) {
+        wait->stopped = wait->patience->stop(wait->patience->context);
+    }
+    return wait->stopped != 0 ||
+           (wait->state >= NODE_STATE_INIT_WAIT && wait->ready(wait->domid, wait->id));
 }
 
 int device_wait_ready(struct device_set *set, const char *kind, unsigned int id,
@@ -87,13 +100,17 @@ int device_wait_ready(struct device_set *set, const char *kind, unsigned int id,
         .domid = set->domid,
         .id = id,
         .ready = ready,
+        .patience = &set->patience,
     };
     struct node report = node_at(set->xs, XBT_NULL, "/local/domain/%u/error/backend/%s/%u/%u",
                                  DEVICE_BACKEND_DOMID, kind, set->domid, id);
     char text[256];
 
-    if (node_wait(set->xs, wait.back.path, ready_or_failed, &wait, DEVICE_TIMEOUT_MS) != 0) {
+    if (node_wait(set->xs, wait.back.path, ready_or_failed, &wait, set->patience.timeout_ms) != 0) {
         return err_set(err, ETIMEDOUT, "the back end does not answer (state %d)", wait.state);
+    }
+    if (wait.stopped != 0) {
+        return device_stopped(wait.stopped, err);
     }
     if (wait.state < NODE_STATE_CLOSING) {
         return 0;
@@ -113,7 +130,8 @@ int device_check(struct xs_handle *xs, const struct vane_config *config, struct 
 
 void device_set_init(struct device_set *set, struct xs_handle *xs, const struct vane_config *config)
 {
-    *set = (struct device_set){.xs = xs, .config = config};
+    *set = (struct device_set){
+        .xs = xs, .config = config, .patience = {.timeout_ms = DEVICE_TIMEOUT_MS}};
     for (size_t i = 0; i < CONFIG_MAX_DISKS; i++) {
         set->loops[i] = -1;
     }
@@ -193,7 +211,7 @@ static int for_each_backend(struct xs_handle *xs, uint32_t domid, const char *ki
     return rc;
 }
 
-static int backend_close(struct xs_handle *xs, uint32_t domid, const char *kind, unsigned int id)
+int device_backend_close(struct xs_handle *xs, uint32_t domid, const char *kind, unsigned int id)
 {
     struct node back = device_backend(xs, XBT_NULL, domid, kind, id);
 
@@ -204,6 +222,8 @@ static int backend_close(struct xs_handle *xs, uint32_t domid, const char *kind,
 struct closed_wait {
     struct node back;
     char driver[128]; /* exists while a driver is bound to the device */
+    const struct device_patience *patience;
+    int stopped;
 };
 
 static bool is_closed(void *context)
@@ -211,17 +231,54 @@ static bool is_closed(void *context)
     struct closed_wait *wait = context;
     enum node_state state = node_read_state(&wait->back);
 
-    return state == NODE_STATE_CLOSED || state == NODE_STATE_UNKNOWN ||
+    if (wait->patience->stop != NULL) {
+        wait->stopped = wait->patience->stop(wait->patience->context);
+    }
+    return wait->stopped != 0 || state == NODE_STATE_CLOSED || state == NODE_STATE_UNKNOWN ||
            access(wait->driver, F_OK) != 0;
+}
+
+int device_backend_wait(const struct device_name *name, const struct device_patience *patience)
+{
+    struct closed_wait wait = {
+        .back = device_backend(name->xs, XBT_NULL, name->domid, name->kind, name->id),
+        .patience = patience,
+    };
+    int rc;
+
+    snprintf(wait.driver, sizeof(wait.driver), "/sys/bus/xen-backend/devices/%s-%u-%u/driver",
+             name->kind, name->domid, name->id);
+    rc = node_wait(name->xs, wait.back.path, is_closed, &wait, patience->timeout_ms);
+    return rc != 0 ? rc : -wait.stopped;
 }
 
 static int backend_wait(struct xs_handle *xs, uint32_t domid, const char *kind, unsigned int id)
 {
-    struct closed_wait wait = {.back = device_backend(xs, XBT_NULL, domid, kind, id)};
+    const struct device_patience usual = {.timeout_ms = DEVICE_TIMEOUT_MS};
 
-    snprintf(wait.driver, sizeof(wait.driver), "/sys/bus/xen-backend/devices/%s-%u-%u/driver", kind,
-             domid, id);
-    return node_wait(xs, wait.back.path, is_closed, &wait, DEVICE_TIMEOUT_MS);
+    return device_backend_wait(
+        &(struct device_name){.xs = xs, .domid = domid, .kind = kind, .id = id}, &usual);
+}
+
+void device_backend_forget(struct xs_handle *xs, uint32_t domid, const char *kind, unsigned int id)
+{
+    struct node back = device_backend(xs, XBT_NULL, domid, kind, id);
+    struct node report = node_at(xs, XBT_NULL, "/local/domain/%u/error/backend/%s/%u/%u",
+                                 DEVICE_BACKEND_DOMID, kind, domid, id);
+
+    nbd_release(&back);
+    if (node_exists(&back)) {
+        node_prune(&back, "/local/domain/0");
+    }
+    if (node_exists(&report)) {
+        node_prune(&report, "/local/domain/0");
+    }
+}
+
+static int backend_forget(struct xs_handle *xs, uint32_t domid, const char *kind, unsigned int id)
+{
+    device_backend_forget(xs, domid, kind, id);
+    return 0;
 }
 
 int device_remove(struct xs_handle *xs, uint32_t domid)
@@ -230,7 +287,7 @@ int device_remove(struct xs_handle *xs, uint32_t domid)
     int rc = 0;
 
     for (size_t i = 0; i < KIND_COUNT; i++) {
-        for_each_backend(xs, domid, kinds[i], backend_close);
+        for_each_backend(xs, domid, kinds[i], device_backend_close);
     }
     node_remove(&front);
     for (size_t i = 0; i < KIND_COUNT; i++) {
@@ -241,14 +298,10 @@ int device_remove(struct xs_handle *xs, uint32_t domid)
     for (size_t i = 0; i < KIND_COUNT; i++) {
         struct node back = node_at(xs, XBT_NULL, "/local/domain/%u/backend/%s/%u",
                                    DEVICE_BACKEND_DOMID, kinds[i], domid);
-        struct node report = node_at(xs, XBT_NULL, "/local/domain/%u/error/backend/%s/%u",
-                                     DEVICE_BACKEND_DOMID, kinds[i], domid);
 
+        for_each_backend(xs, domid, kinds[i], backend_forget);
         if (node_exists(&back)) {
             node_prune(&back, "/local/domain/0");
-        }
-        if (node_exists(&report)) {
-            node_prune(&report, "/local/domain/0");
         }
     }
     return rc;

@@ -19,6 +19,18 @@ struct node device_backend(struct xs_handle *xs, xs_transaction_t transaction, u
 /* Makes both directories and the nodes every device has. */
 void device_make_pair(struct node *front, struct node *back, uint32_t domid);
 
+/* Reports why a wait was ended early. Returns: -number. */
+int device_stopped(int number, struct err *err);
+
+/* Tells a back end to close. */
+int device_backend_close(struct xs_handle *xs, uint32_t domid, const char *kind, unsigned int id);
+
+/* Waits until a back end is closed, or has no driver that could. */
+int device_backend_wait(const struct device_name *name, const struct device_patience *patience);
+
+/* Removes what the control domain keeps of a device whose back end has let go. */
+void device_backend_forget(struct xs_handle *xs, uint32_t domid, const char *kind, unsigned int id);
+
 /* Waits until the back end has reached InitWait and ready() says what it made can be used. A back
  * end that gives up is reported in its own words. */
 int device_wait_ready(struct device_set *set, const char *kind, unsigned int id,

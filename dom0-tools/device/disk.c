@@ -17,6 +17,7 @@
 
 #include "dom0-tools/device/device_internal.h"
 #include "dom0-tools/device/loop.h"
+#include "dom0-tools/device/nbd.h"
 
 /* What a disk is, and how it is used. */
 struct disk_use {
@@ -91,7 +92,8 @@ static int compare_backend(struct search *search, const char *guest, const char 
     struct disk_use other = {.block = true};
     unsigned int major;
     unsigned int minor;
-    char text[128];
+    struct stat file;
+    char text[NODE_PATH_BYTES];
     bool loop_readonly;
 
     if (node_read(&back, "physical-device", text, sizeof(text)) != 0 ||
@@ -108,6 +110,12 @@ static int compare_backend(struct search *search, const char *guest, const char 
             loop_backing(minor, &other.device, &other.inode, &loop_readonly) == 0) {
             other.block = false;
         }
+    }
+    if (major == NBD_DEVICE_MAJOR && !search->use.block &&
+        node_read(&back, "params", text, sizeof(text)) == 0 && stat(text, &file) == 0) {
+        other.block = false;
+        other.device = file.st_dev;
+        other.inode = file.st_ino;
     }
     if (!in_conflict(&search->use, &other)) {
         return 0;
@@ -234,6 +242,9 @@ static int disk_nodes_body(xs_transaction_t transaction, void *context)
     }
     node_put(&back, "hotplug-status", "connected");
     node_put(&back, "physical-device", "%x:%x", major(nodes->device), minor(nodes->device));
+    if (disk->qcow2) {
+        nbd_mark(&back);
+    }
     return front.error != 0 ? front.error : back.error;
 }
 
@@ -244,7 +255,12 @@ int disk_begin(struct device_set *set, size_t index, struct err *err)
     struct stat status;
     int rc;
 
-    if (disk->type == VANE_DISK_FILE) {
+    if (disk->qcow2) {
+        rc = nbd_attach(disk->path, disk->readonly || disk->cdrom, &nodes.device, err);
+        if (rc != 0) {
+            return err_prefix(err, "disk %s", disk->target);
+        }
+    } else if (disk->type == VANE_DISK_FILE) {
         rc = loop_attach(disk->path, disk->readonly || disk->cdrom, &nodes.device, err);
         if (rc < 0) {
             return err_prefix(err, "disk %s", disk->target);
@@ -256,6 +272,9 @@ int disk_begin(struct device_set *set, size_t index, struct err *err)
         return err_set_errno(err, errno, "disk %s: %s", disk->target, disk->path);
     }
     rc = node_transaction(set->xs, disk_nodes_body, &nodes);
+    if (rc != 0 && disk->qcow2) {
+        nbd_detach(minor(nodes.device)); /* there is no node to find it by */
+    }
     return rc != 0 ? err_set_errno(err, -rc, "disk %s: cannot write store nodes", disk->target) : 0;
 }
 

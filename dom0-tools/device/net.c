@@ -16,7 +16,11 @@
 
 #include <linux/sockios.h>
 
+#include "dom0-tools/device/bridge_port.h"
 #include "dom0-tools/device/device_internal.h"
+
+/* Length of the driver's accounting period. */
+#define RATE_INTERVAL_US 50000u
 
 static bool is_bridge(const char *name)
 {
@@ -60,7 +64,7 @@ static int net_nodes_body(xs_transaction_t transaction, void *context)
     const struct net_nodes *nodes = context;
     const struct vane_net *net = &nodes->set->config->nets[nodes->index];
     uint32_t domid = nodes->set->domid;
-    unsigned int id = (unsigned int)nodes->index;
+    unsigned int id = nodes->set->first_net + (unsigned int)nodes->index;
     struct node front = device_frontend(nodes->set->xs, transaction, domid, "vif", id);
     struct node back = device_backend(nodes->set->xs, transaction, domid, "vif", id);
     char mac[18];
@@ -73,6 +77,18 @@ static int net_nodes_body(xs_transaction_t transaction, void *context)
     node_put(&back, "mac", "%s", mac);
     node_put(&back, "bridge", "%s", net->bridge);
     node_put(&back, "type", "vif");
+    if (net->target != NULL) {
+        node_put(&back, "interface", "%s", net->target);
+    }
+    if (net->rate_kib != 0) {
+        /* What the driver lets out in each interval; as short as keeps the stream smooth. */
+        node_put(&back, "rate", "%llu,%u",
+                 (unsigned long long)(net->rate_kib * 1024 / (1000000 / RATE_INTERVAL_US)),
+                 RATE_INTERVAL_US);
+    }
+    if (net->filter) {
+        node_put(&back, "filter", "mac");
+    }
     /* The driver insists on a script's name; one that does nothing suits udev rules too. */
     node_put(&back, "script", "/bin/true");
     return front.error != 0 ? front.error : back.error;
@@ -118,6 +134,13 @@ static int vif_connect(int control, const char *name, const struct vane_net *net
     if (ioctl(control, SIOCBRADDIF, &request) != 0) {
         return -errno;
     }
+    if (net->filter) {
+        int rc = bridge_port_lock(if_nametoindex(name), net->mac);
+
+        if (rc != 0) {
+            return rc;
+        }
+    }
     memset(&request, 0, sizeof(request));
     snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
     if (ioctl(control, SIOCGIFFLAGS, &request) != 0) {
@@ -130,7 +153,7 @@ static int vif_connect(int control, const char *name, const struct vane_net *net
 int net_finish(struct device_set *set, size_t index, struct err *err)
 {
     const struct vane_net *net = &set->config->nets[index];
-    unsigned int id = (unsigned int)index;
+    unsigned int id = set->first_net + (unsigned int)index;
     struct node back = device_backend(set->xs, XBT_NULL, set->domid, "vif", id);
     char name[IFNAMSIZ];
     int control;

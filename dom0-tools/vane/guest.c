@@ -35,21 +35,6 @@ struct memory_change {
     uint64_t kib;
 };
 
-/* An amount such as 512, 512M or 2GiB; without a unit, MiB. */
-static bool parse_amount(const char *text, uint64_t *kib)
-{
-    size_t digits = strspn(text, "0123456789");
-    const char *unit = text[digits] != '\0' ? text + digits : "MiB";
-    char number[24];
-
-    if (digits == 0 || digits >= sizeof(number)) {
-        return false;
-    }
-    memcpy(number, text, digits);
-    number[digits] = '\0';
-    return value_memory_kib(number, unit, kib) && *kib <= CONFIG_MAX_MEMORY_KIB;
-}
-
 static bool has_followed(void *context)
 {
     const struct memory_change *change = context;
@@ -120,7 +105,8 @@ static int run_mem_set(const struct vane_args *args)
     if (vane_option_number(args, 't', 1, WAIT_MAX_S, WAIT_DEFAULT_S, &seconds) != 0) {
         return VANE_USAGE;
     }
-    if (!parse_amount(args->operands[1], &change.kib) || change.kib < CONFIG_MIN_MEMORY_KIB) {
+    if (!vane_amount(args->operands[1], &change.kib) || change.kib < CONFIG_MIN_MEMORY_KIB ||
+        change.kib > CONFIG_MAX_MEMORY_KIB) {
         vane_error("mem-set: an amount of at least %llu MiB is needed, such as 512 or 2GiB, not "
                    "'%s'",
                    CONFIG_MIN_MEMORY_KIB / 1024, args->operands[1]);

@@ -45,6 +45,18 @@ void help_all(FILE *to)
     }
 }
 
+void help_group(FILE *to, const char *word)
+{
+    size_t bytes = strlen(word);
+
+    fprintf(to, "Usage: vane %s COMMAND [OPTION]... [OPERAND]...\n\nCommands:\n", word);
+    for (const struct vane_command *at = frame_next(NULL); at != NULL; at = frame_next(at)) {
+        if (strncmp(at->name, word, bytes) == 0 && at->name[bytes] == ' ') {
+            fprintf(to, "  %-14s %s\n", at->name + bytes + 1, at->summary);
+        }
+    }
+}
+
 /* Prints paragraphs folded at blanks. */
 static void fold(FILE *to, const char *text)
 {
@@ -187,7 +199,7 @@ void help_man(FILE *to)
 
 static void completion_options(FILE *to, const struct vane_command *command)
 {
-    fprintf(to, "        %s) options='--help%s", command->name, command->json ? " --json" : "");
+    fprintf(to, "        '%s') options='--help%s", command->name, command->json ? " --json" : "");
     for (const struct vane_option *at = command->options; at != NULL && at->letter != 0; at++) {
         fprintf(to, " --%s", at->name);
     }
@@ -197,19 +209,71 @@ static void completion_options(FILE *to, const struct vane_command *command)
                                                         : "none");
 }
 
+/* First words of all names, each once; or the second words of a group's. */
+static void completion_words(FILE *to, const char *group)
+{
+    const struct vane_command *before = NULL;
+
+    for (const struct vane_command *at = frame_next(NULL); at != NULL; at = frame_next(at)) {
+        size_t bytes = strcspn(at->name, " ");
+
+        if (group != NULL) {
+            if (at->name[bytes] == ' ' && strlen(group) == bytes &&
+                strncmp(at->name, group, bytes) == 0) {
+                fprintf(to, " %s", at->name + bytes + 1);
+            }
+        } else if (before == NULL || strncmp(before->name, at->name, bytes + 1) != 0) {
+            fprintf(to, " %.*s", (int)bytes, at->name);
+        }
+        before = at;
+    }
+}
+
+static void completion_groups(FILE *to)
+{
+    const struct vane_command *before = NULL;
+
+    for (const struct vane_command *at = frame_next(NULL); at != NULL; at = frame_next(at)) {
+        size_t bytes = strcspn(at->name, " ");
+        char group[32];
+
+        if (at->name[bytes] == ' ' &&
+            (before == NULL || strncmp(before->name, at->name, bytes + 1) != 0)) {
+            snprintf(group, sizeof(group), "%.*s", (int)bytes, at->name);
+            fprintf(to, "        %s) second='", group);
+            completion_words(to, group);
+            fprintf(to, "' ;;\n");
+        }
+        before = at;
+    }
+}
+
 void help_completion(FILE *to)
 {
     fprintf(to, "# bash completion for vane, made from its command table\n"
                 "_vane()\n{\n"
-                "    local word=${COMP_WORDS[COMP_CWORD]} options operands\n"
+                "    local word=${COMP_WORDS[COMP_CWORD]} at=1 command second options operands\n"
                 "    COMPREPLY=()\n"
-                "    if [ \"$COMP_CWORD\" -eq 1 ] || [ \"${COMP_WORDS[1]}\" = help ]; then\n"
+                "    if [ \"$COMP_CWORD\" -gt 1 ] && [ \"${COMP_WORDS[1]}\" = help ]; then\n"
+                "        at=2\n"
+                "    fi\n"
+                "    if [ \"$COMP_CWORD\" -eq \"$at\" ]; then\n"
                 "        COMPREPLY=($(compgen -W 'help");
-    for (const struct vane_command *at = frame_next(NULL); at != NULL; at = frame_next(at)) {
-        fprintf(to, " %s", at->name);
-    }
+    completion_words(to, NULL);
     fprintf(to, " --help --version' -- \"$word\"))\n        return\n    fi\n"
-                "    case ${COMP_WORDS[1]} in\n");
+                "    command=${COMP_WORDS[at]}\n"
+                "    case $command in\n");
+    completion_groups(to);
+    fprintf(to, "    esac\n"
+                "    if [ -n \"$second\" ]; then\n"
+                "        if [ \"$COMP_CWORD\" -eq $((at + 1)) ]; then\n"
+                "            COMPREPLY=($(compgen -W \"$second --help\" -- \"$word\"))\n"
+                "            return\n"
+                "        fi\n"
+                "        command=\"$command ${COMP_WORDS[at + 1]}\"\n"
+                "    fi\n"
+                "    [ \"$at\" -eq 1 ] || return\n"
+                "    case $command in\n");
     for (const struct vane_command *at = frame_next(NULL); at != NULL; at = frame_next(at)) {
         completion_options(to, at);
     }

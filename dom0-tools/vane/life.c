@@ -9,7 +9,6 @@
 #include "dom0-tools/vane/life.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,23 +20,6 @@
 
 #define WAIT_DEFAULT_S 300ul
 #define WAIT_MAX_S 86400ul
-
-/* Holds SIGINT, SIGTERM and SIGHUP back. */
-static void signals_hold(sigset_t *before)
-{
-    sigset_t held;
-
-    sigemptyset(&held);
-    sigaddset(&held, SIGINT);
-    sigaddset(&held, SIGTERM);
-    sigaddset(&held, SIGHUP);
-    sigprocmask(SIG_BLOCK, &held, before);
-}
-
-static void signals_release(const sigset_t *before)
-{
-    sigprocmask(SIG_SETMASK, before, NULL);
-}
 
 /* Opens the connections and finds the domain named by the first operand. */
 static int open_domain(const struct vane_args *args, struct life *life, uint32_t *domid,
@@ -86,7 +68,7 @@ static int create_from(const struct vane_args *args, struct life *life,
     if (rc != 0) {
         return rc;
     }
-    signals_hold(&before);
+    life_signals_hold(&before);
     rc = dry ? life_check(life, config, &image, err)
              : life_create(life, config, &image, &domid, err);
     /* Before the monitor is forked, which would keep a copy of it for the guest's whole life. */
@@ -94,7 +76,7 @@ static int create_from(const struct vane_args *args, struct life *life,
     if (rc == 0 && !dry) {
         rc = start(life, config, vane_option(args, 'p') != NULL, domid, err);
     }
-    signals_release(&before);
+    life_signals_release(&before);
     if (rc != 0) {
         return rc;
     }
@@ -139,9 +121,9 @@ static int run_destroy(const struct vane_args *args)
     int rc = open_domain(args, &life, &domid, &err);
 
     if (rc == 0) {
-        signals_hold(&before);
+        life_signals_hold(&before);
         rc = life_teardown(&life, domid, &err);
-        signals_release(&before);
+        life_signals_release(&before);
         life_close(&life);
     }
     return rc == 0 ? VANE_OK : vane_fail(&err);

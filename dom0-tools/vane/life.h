@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <xenstore.h>
@@ -33,6 +34,17 @@ struct life {
 /* Connects to hypervisor and store. Errors: ENODEV and so on, in words for the user. */
 int life_open(struct life *life, struct err *err);
 void life_close(struct life *life);
+
+/* Holds SIGINT, SIGTERM and SIGHUP back, and lets them through again. */
+void life_signals_hold(sigset_t *before);
+void life_signals_release(const sigset_t *before);
+/* Whether one of them waits to be let through. */
+bool life_interrupted(void);
+
+/* Takes the lock that is held from device_check() to the end of device_begin(); or the one that
+ * whoever changes or takes apart a domain holds. Returns: a descriptor, closed to unlock. */
+int life_lock(struct err *err);
+int life_lock_domain(uint32_t domid, struct err *err);
 
 /* Finds a guest by name or number. Errors: ESRCH; EPERM for the control domain. */
 int life_find(struct life *life, const char *who, uint32_t *domid, struct err *err);

@@ -81,6 +81,49 @@ static int lock_take(const char *path, struct err *err)
     return fd;
 }
 
+int life_lock(struct err *err)
+{
+    return lock_take(LIFE_RUN_DIR "/lock", err);
+}
+
+int life_lock_domain(uint32_t domid, struct err *err)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), LIFE_RUN_DIR "/dom%u.lock", domid);
+    return lock_take(path, err);
+}
+
+static void held_signals(sigset_t *held)
+{
+    sigemptyset(held);
+    sigaddset(held, SIGINT);
+    sigaddset(held, SIGTERM);
+    sigaddset(held, SIGHUP);
+}
+
+void life_signals_hold(sigset_t *before)
+{
+    sigset_t held;
+
+    held_signals(&held);
+    sigprocmask(SIG_BLOCK, &held, before);
+}
+
+void life_signals_release(const sigset_t *before)
+{
+    sigprocmask(SIG_SETMASK, before, NULL);
+}
+
+bool life_interrupted(void)
+{
+    sigset_t waiting;
+
+    sigpending(&waiting);
+    return sigismember(&waiting, SIGINT) == 1 || sigismember(&waiting, SIGTERM) == 1 ||
+           sigismember(&waiting, SIGHUP) == 1;
+}
+
 int life_find(struct life *life, const char *who, uint32_t *domid, struct err *err)
 {
     struct xen_domctl_getdomaininfo info;
@@ -320,7 +363,7 @@ int life_create(struct life *life, const struct vane_config *config,
     struct device_set devices;
     uint32_t created = DOMID_INVALID;
     struct err ignored = {0};
-    int lock = lock_take(LIFE_RUN_DIR "/lock", err);
+    int lock = life_lock(err);
     int rc;
 
     if (lock < 0) {

@@ -2,7 +2,8 @@
 /*
  * Entry of the admin program: finds the command's row, parses its options, runs it.
  *
- * A command's words may come in any order after its name, "--" ends the options. What is wrong on
+ * A name is one word, or two of which the first is a group's ("disk attach"). What comes behind may
+ * be in any order, "--" ends the options. What is wrong on
  * the command line is said in one line and ends with VANE_USAGE before the command did anything.
  */
 #include <getopt.h>
@@ -18,8 +19,9 @@ enum {
 };
 
 static const struct vane_command *const groups[] = {
-    vane_commands_see, vane_commands_life, vane_commands_define, vane_commands_guest,
-    vane_commands_cpu, vane_commands_top,  vane_commands_image,  vane_commands_convert,
+    vane_commands_see,  vane_commands_life, vane_commands_define, vane_commands_guest,
+    vane_commands_cpu,  vane_commands_top,  vane_commands_image,  vane_commands_convert,
+    vane_commands_disk, vane_commands_net,
 };
 #define GROUP_COUNT (sizeof(groups) / sizeof(groups[0]))
 
@@ -46,6 +48,17 @@ const struct vane_command *frame_find(const char *name)
         at = frame_next(at);
     }
     return at;
+}
+
+bool frame_is_group(const char *word)
+{
+    size_t bytes = strlen(word);
+    const struct vane_command *at = frame_next(NULL);
+
+    while (at != NULL && (strncmp(at->name, word, bytes) != 0 || at->name[bytes] != ' ')) {
+        at = frame_next(at);
+    }
+    return at != NULL;
 }
 
 /* Both forms of a command's options as getopt_long() wants them. */
@@ -85,19 +98,25 @@ static int usage_error(const struct vane_command *command, const char *what, con
     return VANE_USAGE;
 }
 
-static void take_option(struct vane_args *args, int code)
+/* Returns: the option's name if it has been there before, else NULL. */
+static const char *take_option(struct vane_args *args, int code)
 {
+    const char *twice = NULL;
+
     for (size_t i = 0; args->command->options[i].letter != 0; i++) {
         if (args->command->options[i].letter == code) {
+            twice = args->values[i] != NULL ? args->command->options[i].name : NULL;
             args->values[i] = optarg != NULL ? optarg : "";
         }
     }
+    return twice;
 }
 
 /* Parses what stands behind the command's name. Returns: -1 to run the command, else its status. */
 static int parse(int argc, char **argv, struct vane_args *args)
 {
     const struct vane_command *command = args->command;
+    const char *twice = NULL;
     struct forms forms;
     int code;
 
@@ -116,9 +135,12 @@ static int parse(int argc, char **argv, struct vane_args *args)
         case ':':
             return usage_error(command, "option without its value:", argv[optind - 1]);
         default:
-            take_option(args, code);
+            twice = twice != NULL ? twice : take_option(args, code);
             break;
         }
+    }
+    if (twice != NULL) {
+        return usage_error(command, "option given twice: --", twice);
     }
     args->count = argc - optind;
     args->operands = argv + optind;
@@ -131,17 +153,51 @@ static int parse(int argc, char **argv, struct vane_args *args)
     return -1;
 }
 
+/* The row whose name the first words are, and how many words that takes; NULL after a report. */
+static const struct vane_command *find_words(int count, char **words, int *used)
+{
+    const struct vane_command *command = frame_find(words[0]);
+    char name[64];
+
+    *used = 1;
+    if (command != NULL) {
+        return command;
+    }
+    if (!frame_is_group(words[0])) {
+        vane_error("unknown %s '%s' (try: vane --help)", words[0][0] == '-' ? "option" : "command",
+                   words[0]);
+        return NULL;
+    }
+    *used = 2;
+    if (count < 2) {
+        vane_error("%s: a command's second word is missing (try: vane help %s)", words[0],
+                   words[0]);
+        return NULL;
+    }
+    if (snprintf(name, sizeof(name), "%s %s", words[0], words[1]) < (int)sizeof(name)) {
+        command = frame_find(name);
+    }
+    if (command == NULL) {
+        vane_error("unknown command '%s %s' (try: vane help %s)", words[0], words[1], words[0]);
+    }
+    return command;
+}
+
 static int run_help(int argc, char **argv)
 {
+    const struct vane_command *command;
+    int used;
+
     if (argc < 2) {
         help_all(stdout);
         return VANE_OK;
     }
-
-    const struct vane_command *command = frame_find(argv[1]);
-
+    if (argc == 2 && frame_is_group(argv[1]) && frame_find(argv[1]) == NULL) {
+        help_group(stdout, argv[1]);
+        return VANE_OK;
+    }
+    command = find_words(argc - 1, argv + 1, &used);
     if (command == NULL) {
-        vane_error("unknown command '%s' (try: vane --help)", argv[1]);
         return VANE_USAGE;
     }
     help_command(stdout, command);
@@ -172,15 +228,20 @@ static int run(int argc, char **argv)
         return VANE_OK;
     }
 
-    struct vane_args args = {.command = frame_find(word)};
+    if (argc > 2 && frame_is_group(word) &&
+        (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0)) {
+        help_group(stdout, word);
+        return VANE_OK;
+    }
+
+    int used;
+    struct vane_args args = {.command = find_words(argc - 1, argv + 1, &used)};
 
     if (args.command == NULL) {
-        vane_error("unknown %s '%s' (try: vane --help)", word[0] == '-' ? "option" : "command",
-                   word);
         return VANE_USAGE;
     }
 
-    int status = parse(argc - 1, argv + 1, &args);
+    int status = parse(argc - used, argv + used, &args);
 
     return status >= 0 ? status : args.command->run(&args);
 }

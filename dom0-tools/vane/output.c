@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dom0-tools/config/values.h"
 #include "dom0-tools/vane/vane.h"
 
 /* --- options ----------------------------------------------------------------------------- */
@@ -48,6 +49,20 @@ int vane_option_number(const struct vane_args *args, char letter, unsigned long 
     }
     *value = number;
     return 0;
+}
+
+bool vane_amount(const char *text, uint64_t *kib)
+{
+    size_t digits = strspn(text, "0123456789");
+    const char *unit = text[digits] != '\0' ? text + digits : "MiB";
+    char number[24];
+
+    if (digits == 0 || digits >= sizeof(number)) {
+        return false;
+    }
+    memcpy(number, text, digits);
+    number[digits] = '\0';
+    return value_memory_kib(number, unit, kib);
 }
 
 /* --- reports ----------------------------------------------------------------------------- */

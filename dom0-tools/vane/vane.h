@@ -51,7 +51,7 @@ struct vane_args {
 };
 
 struct vane_command {
-    const char *name;
+    const char *name;     /* one word, or two with a blank */
     const char *operands; /* for usage lines, "DOMAIN [SIGNAL]"; "" for none */
     const char *summary;  /* one line, small letter first, no full stop */
     const char *details;  /* paragraphs for help and manual, separated by an empty line; or NULL */
@@ -71,6 +71,8 @@ extern const struct vane_command vane_commands_guest[];   /* guest.c */
 extern const struct vane_command vane_commands_define[];  /* define.c */
 extern const struct vane_command vane_commands_image[];   /* image.c */
 extern const struct vane_command vane_commands_convert[]; /* convert.c */
+extern const struct vane_command vane_commands_disk[];    /* disk.c */
+extern const struct vane_command vane_commands_net[];     /* net.c */
 
 /* Value of an option by its letter: NULL if not given, "" for a switch that is. */
 const char *vane_option(const struct vane_args *args, char letter);
@@ -79,6 +81,9 @@ const char *vane_option(const struct vane_args *args, char letter);
  * Errors: -EINVAL after vane_error(); return VANE_USAGE then. */
 int vane_option_number(const struct vane_args *args, char letter, unsigned long min,
                        unsigned long max, unsigned long fallback, unsigned long *value);
+
+/* Reads an amount such as 512, 512M or 2GiB; without a unit, MiB. Returns: whether it is one. */
+bool vane_amount(const char *text, uint64_t *kib);
 
 /* Prints "vane: ..." and a newline to standard error. */
 void vane_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -160,6 +160,16 @@ class Smp(Test):
         setup.dom0_args = "pv.seconds=%d" % seconds
 
 
+class Hotplug(Test):
+    """Disks and cards of a running guest, ROUNDS times."""
+
+    def prepare(self, setup):
+        super().prepare(setup)
+        rounds = int(os.environ.get("ROUNDS") or 8)
+        self.limit += 20 * rounds
+        setup.dom0_args = "pv.rounds=%d" % rounds
+
+
 class Peer:
     """The far end of the network cards' test: a TCP server that QEMU's user network reaches at
     10.0.2.2. The first line of a connection says "send" or "take"."""
@@ -393,6 +403,7 @@ def all_tests():
         Test("store", "store", weight=2),
         Test("cpus", "cpus", weight=4, hv_args="maxcpus=0"),
         Test("ask", "ask", weight=3),
+        Hotplug("hotplug", "hotplug", weight=3),
         Test("store-killed", "store-killed", weight=4),
         Test("fair", "fair", weight=3, hv_args="maxcpus=0"),
         Guests("guests", "guests", weight=7),
