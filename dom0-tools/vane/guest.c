@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Commands that ask something of a running guest, or look at what it said: mem-set, sysrq, log.
+ * Commands that ask something of a running guest, or look at what it said: mem-set, mem-max,
+ * rename, sysrq, log.
  *
  * A guest is asked through its nodes in the store and does it itself; the answer is what the
  * hypervisor says of it afterwards.
@@ -120,6 +121,97 @@ static int run_mem_set(const struct vane_args *args)
         rc = set_memory(args, &change, vane_option(args, 'w') != NULL ? seconds : 0, &err);
         life_close(&life);
     }
+    return rc == 0 ? VANE_OK : vane_fail(&err);
+}
+
+/* --- mem-max ----------------------------------------------------------------------------- */
+
+/* Moves the limit of a guest's memory. What it was started with bounds what its kernel can ever
+ * use; that is kept beside the limit when the limit first moves. */
+static int set_limit(const struct vane_args *args, struct memory_change *change, struct err *err)
+{
+    struct life *life = change->life;
+    struct xen_domctl_getdomaininfo info;
+    struct node memory;
+    uint64_t limit;
+    uint64_t most;
+    uint64_t target;
+    int rc = life_find(life, args->operands[0], &change->domid, err);
+
+    if (rc != 0) {
+        return rc;
+    }
+    memory = node_at(life->xs, XBT_NULL, "/local/domain/%u/memory", change->domid);
+    rc = node_read_number(&memory, "static-max", &limit);
+    if (rc == 0 && node_read_number(&memory, "boot-max", &most) != 0) {
+        most = limit;
+    }
+    rc = rc != 0 ? rc : node_read_number(&memory, "target", &target);
+    rc = rc != 0 ? rc : hv_domain_info(life->hv, change->domid, &info);
+    if (rc != 0) {
+        return err_set_errno(err, -rc, "cannot read how much memory %s has", args->operands[0]);
+    }
+    if (change->kib > most) {
+        return err_set(err, ERANGE,
+                       "%s was started with at most %" PRIu64 " MiB and cannot use more before its "
+                       "next start",
+                       args->operands[0], most / 1024);
+    }
+    if (info.tot_pages * PAGE_KIB > change->kib + MEMORY_SLACK_KIB || target > change->kib) {
+        return err_set(err, EBUSY, "%s has %" PRIu64 " MiB: take some first, vane mem-set --wait",
+                       args->operands[0], (uint64_t)info.tot_pages * PAGE_KIB / 1024);
+    }
+    rc = node_write(&memory, "boot-max", "%" PRIu64, most);
+    rc = rc != 0 ? rc : hv_domain_max_mem(life->hv, change->domid, change->kib + MEMORY_SLACK_KIB);
+    rc = rc != 0 ? rc : node_write(&memory, "static-max", "%" PRIu64, change->kib);
+    return rc == 0 ? 0 : err_set_errno(err, -rc, "cannot limit %s", args->operands[0]);
+}
+
+static int run_mem_max(const struct vane_args *args)
+{
+    struct memory_change change = {.kib = 0};
+    struct err err = {0};
+    struct life life;
+
+    if (!vane_amount(args->operands[1], &change.kib) || change.kib < CONFIG_MIN_MEMORY_KIB ||
+        change.kib > CONFIG_MAX_MEMORY_KIB) {
+        vane_error("mem-max: an amount of at least %llu MiB is needed, such as 512 or 2GiB, not "
+                   "'%s'",
+                   CONFIG_MIN_MEMORY_KIB / 1024, args->operands[1]);
+        return VANE_USAGE;
+    }
+
+    int rc = life_open(&life, &err);
+
+    if (rc == 0) {
+        change.life = &life;
+        rc = set_limit(args, &change, &err);
+        life_close(&life);
+    }
+    return rc == 0 ? VANE_OK : vane_fail(&err);
+}
+
+/* --- rename ------------------------------------------------------------------------------ */
+
+static int run_rename(const struct vane_args *args)
+{
+    const char *name = args->operands[1];
+    struct err err = {0};
+    struct life life;
+    uint32_t domid;
+    int rc;
+
+    if (!value_domain_name(name)) {
+        vane_error("rename: '%s' cannot be the name of a guest", name);
+        return VANE_USAGE;
+    }
+    rc = life_open(&life, &err);
+    if (rc != 0) {
+        return vane_fail(&err);
+    }
+    rc = life_find(&life, args->operands[0], &domid, &err);
+    rc = rc != 0 ? rc : life_nodes_rename(&life, domid, name, &err);
+    life_close(&life);
     return rc == 0 ? VANE_OK : vane_fail(&err);
 }
 
@@ -261,6 +353,26 @@ const struct vane_command vane_commands_guest[] = {
         .max_operands = 2,
         .options = mem_set_options,
         .run = run_mem_set,
+    },
+    {
+        .name = "mem-max",
+        .operands = "DOMAIN AMOUNT",
+        .summary = "limit how much memory a guest can be given",
+        .details = "AMOUNT is in MiB or has a unit, as in 2GiB; at least what the guest has now, "
+                   "at most what it was started with.",
+        .min_operands = 2,
+        .max_operands = 2,
+        .run = run_mem_max,
+    },
+    {
+        .name = "rename",
+        .operands = "DOMAIN NAME",
+        .summary = "give a running guest another name",
+        .details = "It keeps the name when it restarts. Until then the log of its console goes by "
+                   "the old name; its definition is not changed.",
+        .min_operands = 2,
+        .max_operands = 2,
+        .run = run_rename,
     },
     {
         .name = "sysrq",

@@ -37,7 +37,7 @@ static int open_domain(const struct vane_args *args, struct life *life, uint32_t
 }
 
 /* Gives a new domain its monitor and lets it run unless it shall stay paused. */
-static int start(struct life *life, const struct vane_config *config, bool paused, uint32_t domid,
+static int start(struct life *life, struct vane_config *config, bool paused, uint32_t domid,
                  struct err *err)
 {
     struct err ignored = {0};
@@ -56,8 +56,8 @@ static int start(struct life *life, const struct vane_config *config, bool pause
 }
 
 /* create, once there are connections and a configuration. */
-static int create_from(const struct vane_args *args, struct life *life,
-                       const struct vane_config *config, struct err *err)
+static int create_from(const struct vane_args *args, struct life *life, struct vane_config *config,
+                       struct err *err)
 {
     struct builder_image image;
     sigset_t before;

@@ -66,6 +66,9 @@ int life_teardown(struct life *life, uint32_t domid, struct err *err);
 int life_nodes_create(struct life *life, uint32_t domid, const struct vane_config *config,
                       struct err *err);
 
+/* Gives a guest another name, in its own nodes and its /vm entry. Errors: EEXIST. */
+int life_nodes_rename(struct life *life, uint32_t domid, const char *name, struct err *err);
+
 /* Adds what is known after building: rings and ports of store and console. */
 int life_nodes_connect(struct life *life, const struct builder_guest *guest, struct err *err);
 
@@ -76,7 +79,7 @@ void life_nodes_remove(struct life *life, uint32_t domid);
 
 /* Starts the process that watches the domain and acts when it stops. It takes a copy of the
  * configuration by being a copy of the caller. Errors: those of fork. */
-int life_monitor_start(const struct vane_config *config, uint32_t domid, struct err *err);
+int life_monitor_start(struct vane_config *config, uint32_t domid, struct err *err);
 
 /* --- life_console.c ------------------------------------------------------------------------ */
 

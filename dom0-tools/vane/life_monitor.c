@@ -22,6 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dom0-tools/config/values.h"
+#include "dom0-tools/device/node.h"
 #include "dom0-tools/vane/life.h"
 
 /* Looks at the domain this often even if the store says nothing. */
@@ -34,7 +36,7 @@
 #define STORE_STEP_MS 200
 
 struct monitor {
-    const struct vane_config *config;
+    struct vane_config *config; /* this process's own copy */
     uint32_t domid;
     struct life life;
     time_t started;
@@ -188,6 +190,21 @@ static int restart(struct monitor *monitor, struct err *err)
     return 0;
 }
 
+/* A guest that was renamed restarts under its present name. */
+static void keep_name(struct monitor *monitor)
+{
+    struct node home = node_at(monitor->life.xs, XBT_NULL, "/local/domain/%u", monitor->domid);
+    char name[CONFIG_MAX_NAME_BYTES + 1];
+    char *copy;
+
+    if (node_read(&home, "name", name, sizeof(name)) != 0 || !value_domain_name(name) ||
+        strcmp(name, monitor->config->name) == 0 || (copy = strdup(name)) == NULL) {
+        return;
+    }
+    free(monitor->config->name);
+    monitor->config->name = copy;
+}
+
 static int monitor_run(struct monitor *monitor)
 {
     struct err err = {0};
@@ -204,6 +221,9 @@ static int monitor_run(struct monitor *monitor)
         if (verdict == VERDICT_WAIT) {
             wait_event(monitor);
             continue;
+        }
+        if (verdict == VERDICT_RESTART) {
+            keep_name(monitor);
         }
         if (life_teardown(&monitor->life, monitor->domid, &err) != 0) {
             say("%s", err.text);
@@ -247,7 +267,7 @@ static int detach(const char *name)
     return 0;
 }
 
-int life_monitor_start(const struct vane_config *config, uint32_t domid, struct err *err)
+int life_monitor_start(struct vane_config *config, uint32_t domid, struct err *err)
 {
     struct monitor monitor = {.config = config, .domid = domid, .started = time(NULL)};
     sigset_t none;

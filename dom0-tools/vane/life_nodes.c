@@ -47,27 +47,35 @@ static void vm_path(const struct vane_config *config, char path[64])
     snprintf(path, 64, "/vm/%s", uuid);
 }
 
-/* Refuses a name or uuid another domain has. */
-static int check_unique(const struct create *create, xs_transaction_t transaction)
+/* Refuses a name that a domain has. */
+static int check_name(struct xs_handle *xs, xs_transaction_t transaction, const char *wanted,
+                      struct err *err)
 {
-    struct xs_handle *xs = create->life->xs;
     struct node root = node_at(xs, transaction, "/local/domain");
-    struct node vm;
     unsigned int count;
     char **ids = node_list(&root, &count);
-    char path[64];
     int rc = 0;
 
     for (unsigned int i = 0; ids != NULL && i < count && rc == 0; i++) {
         struct node domain = node_at(xs, transaction, "/local/domain/%s", ids[i]);
         char name[CONFIG_MAX_NAME_BYTES + 1];
 
-        if (node_read(&domain, "name", name, sizeof(name)) == 0 &&
-            strcmp(name, create->config->name) == 0) {
-            rc = err_set(create->err, EEXIST, "the name %s is in use by domain %s", name, ids[i]);
+        if (node_read(&domain, "name", name, sizeof(name)) == 0 && strcmp(name, wanted) == 0) {
+            rc = err_set(err, EEXIST, "the name %s is in use by domain %s", name, ids[i]);
         }
     }
     free(ids);
+    return rc;
+}
+
+/* Refuses a name or uuid another domain has. */
+static int check_unique(const struct create *create, xs_transaction_t transaction)
+{
+    struct xs_handle *xs = create->life->xs;
+    struct node vm;
+    char path[64];
+    int rc = check_name(xs, transaction, create->config->name, create->err);
+
     if (rc != 0) {
         return rc;
     }
@@ -159,6 +167,49 @@ int life_nodes_create(struct life *life, uint32_t domid, const struct vane_confi
 
     err->number = 0;
     rc = node_transaction(life->xs, create_body, &create);
+    if (rc != 0 && err->number == 0) {
+        rc = err_set_errno(err, -rc, "cannot write store nodes");
+    }
+    return rc;
+}
+
+/* Another name for a domain. */
+struct rename {
+    struct life *life;
+    uint32_t domid;
+    const char *name;
+    struct err *err;
+};
+
+static int rename_body(xs_transaction_t transaction, void *context)
+{
+    const struct rename *to = context;
+    struct xs_handle *xs = to->life->xs;
+    struct node home = node_at(xs, transaction, "/local/domain/%u", to->domid);
+    char path[64];
+    int rc = check_name(xs, transaction, to->name, to->err);
+
+    if (rc != 0) {
+        return rc;
+    }
+    node_put(&home, "name", "%s", to->name);
+    if (home.error == 0 && node_read(&home, "vm", path, sizeof(path)) == 0 &&
+        strncmp(path, "/vm/", 4) == 0) {
+        struct node vm = node_at(xs, transaction, "%s", path);
+
+        node_put(&vm, "name", "%s", to->name);
+        home.error = vm.error;
+    }
+    return home.error;
+}
+
+int life_nodes_rename(struct life *life, uint32_t domid, const char *name, struct err *err)
+{
+    struct rename to = {.life = life, .domid = domid, .name = name, .err = err};
+    int rc;
+
+    err->number = 0;
+    rc = node_transaction(life->xs, rename_body, &to);
     if (rc != 0 && err->number == 0) {
         rc = err_set_errno(err, -rc, "cannot write store nodes");
     }

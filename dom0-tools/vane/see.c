@@ -360,8 +360,9 @@ static int run_version(const struct vane_args *args)
     struct look look;
     char extra[64];
 
-    (void)args;
-    printf("vane %s\n", VANE_VERSION);
+    if (!args->json) {
+        printf("vane %s\n", VANE_VERSION);
+    }
     if (look_open(&look, false, &err) != 0) {
         return vane_fail(&err);
     }
@@ -373,6 +374,15 @@ static int run_version(const struct vane_args *args)
     if (rc < 0) {
         look_call_failed(&err, rc, "cannot ask the hypervisor for its version");
         return vane_fail(&err);
+    }
+    if (args->json) {
+        struct json_object *out = json_object_new_object();
+        char text[96];
+
+        snprintf(text, sizeof(text), "%d.%d%s", version >> 16, version & 0xffff, extra);
+        json_object_object_add(out, "vane", json_object_new_string(VANE_VERSION));
+        json_object_object_add(out, "interface_version", json_object_new_string(text));
+        return vane_print_json(out);
     }
     printf("hypervisor interface %d.%d%s\n", version >> 16, version & 0xffff, extra);
     return VANE_OK;
@@ -497,6 +507,7 @@ const struct vane_command vane_commands_see[] = {
         .name = "version",
         .operands = "",
         .summary = "print the versions of this program and of the hypervisor's interface",
+        .json = true,
         .run = run_version,
     },
     {

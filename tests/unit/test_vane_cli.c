@@ -40,7 +40,8 @@ static int vane(const char *arguments)
 {
     char command[8192];
 
-    snprintf(command, sizeof(command), "cd %s && '%s' %s >out 2>err </dev/null", folder, program,
+    snprintf(command, sizeof(command),
+             "cd %s && XENSTORED_PATH=$PWD/socket '%s' %s >out 2>err </dev/null", folder, program,
              arguments);
 
     int status = system(command);
@@ -132,6 +133,40 @@ static void test_vane__usage(void)
     fails("log no-guest-ever-had-this-name", 3, "no-guest-ever-had-this-name.log: No such file");
     fails("exporter --port=0", 2, "-p takes a number from 1 to 65535");
     fails("exporter -d 3601", 2, "-d takes a number from 1 to 3600");
+    fails("disk", 2, "disk: a command's second word is missing");
+    fails("disk frob", 2, "unknown command 'disk frob'");
+    fails("help net frob", 2, "unknown command 'net frob'");
+    fails("disk attach x /a", 2, "disk attach: missing operand: DOMAIN PATH TARGET");
+    fails("disk attach x a xvdb", 2, "'a' is not an absolute path");
+    fails("disk attach x /a sda", 2, "'sda' is no virtual disk");
+    fails("disk attach -f vmdk x /a xvdb", 2, "the format is raw or qcow2, not 'vmdk'");
+    fails("disk attach -s -f qcow2 x /a xvdb", 2, "a qcow2 image cannot be shared");
+    fails("disk attach -f qcow2 x /dev/loop0 xvdb", 2, "block device, not a qcow2 file");
+    fails("disk attach -t 0 x /a xvdb", 2, "-t takes a number from 1");
+    fails("disk detach x ../xvdb", 2, "'../xvdb' is no virtual disk");
+    fails("disk resize x xvdb 0", 2, "a size is needed, such as 2048 (MiB) or 10GiB, not '0'");
+    fails("disk resize x xvdb 99999999999TiB", 2, "a size is needed");
+    fails("disk resize x xvdb -- -5", 2, "a size is needed");
+    fails("net attach x", 2, "net attach: missing operand: DOMAIN BRIDGE");
+    fails("net attach x a/b", 2, "'a/b' cannot be the name of a bridge");
+    fails("net attach -m 01:00:00:00:00:01 x br0", 2, "is no unicast hardware address");
+    fails("net attach -r fast x br0", 2, "a rate is an amount in a second");
+    fails("net attach -r 0 x br0", 2, "a rate is an amount in a second");
+    fails("net attach -i vif9.9 x br0", 2, "cannot be the name of an interface of yours");
+    fails("net detach x eth0", 2, "the number of a card or its address is needed, not 'eth0'");
+    fails("mem-max x -- -1", 2, "an amount of at least 4 MiB is needed");
+    fails("rename x 7", 2, "'7' cannot be the name of a guest");
+    fails("rename x ../y", 2, "'../y' cannot be the name of a guest");
+    fails("store ls relative", 2, "'relative' is no path of the store");
+    fails("store ls /a//b", 2, "'/a//b' is no path of the store");
+    fails("store read /a/", 2, "'/a/' is no path of the store");
+    fails("store read /../a", 2, "'/../a' is no path of the store");
+    fails("store write @releaseDomain x", 2, "is no path of the store");
+    fails("store watch", 2, "store watch: missing operand: PATH...");
+    fails("store watch -n 0 /", 2, "-n takes a number from 1");
+    fails("store quota -s nodes", 2, "a limit is set as in nodes=2000, not 'nodes'");
+    fails("store quota -s nodes=-1", 2, "a limit is set as in nodes=2000");
+    fails("store quota -s =1", 2, "a limit is set as in nodes=2000");
     fails("plan", 2, "plan: missing operand: FILE...");
     fails("plan --limit=101 x", 2, "-l takes a number from 1 to 100");
 }
@@ -139,11 +174,14 @@ static void test_vane__usage(void)
 static void test_vane__help(void)
 {
     static const char *const commands[] = {
-        "list",          "info",    "dmesg",     "version",   "pause",    "unpause",
-        "create",        "destroy", "shutdown",  "reboot",    "console",  "validate",
-        "unpack-kernel", "sched",   "vcpu-list", "vcpu-set",  "vcpu-pin", "top",
-        "plan",          "mem-set", "sysrq",     "log",       "exporter", "define",
-        "undefine",      "defined", "dumpxml",   "autostart", "start"};
+        "list",          "info",      "dmesg",       "version",    "pause",       "unpause",
+        "create",        "destroy",   "shutdown",    "reboot",     "console",     "validate",
+        "unpack-kernel", "sched",     "vcpu-list",   "vcpu-set",   "vcpu-pin",    "top",
+        "plan",          "mem-set",   "sysrq",       "log",        "exporter",    "define",
+        "undefine",      "defined",   "dumpxml",     "autostart",  "start",       "disk attach",
+        "disk detach",   "disk list", "disk resize", "net attach", "net detach",  "net list",
+        "mem-max",       "rename",    "store ls",    "store read", "store write", "store watch",
+        "store quota",   "host",      "doctor"};
     static char page[sizeof(out)];
 
     CU_ASSERT_EQUAL(vane("--generate-man"), 0);
@@ -164,6 +202,10 @@ static void test_vane__help(void)
         snprintf(text, sizeof(text), "\n.SS %.3s", commands[i]);
         CU_ASSERT_PTR_NOT_NULL(strstr(page, text));
     }
+    CU_ASSERT_EQUAL(vane("help disk"), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(out, "\n  attach "));
+    CU_ASSERT_EQUAL(vane("net --help"), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(out, "\n  detach "));
     CU_ASSERT_EQUAL(vane("--version"), 0);
     CU_ASSERT_PTR_EQUAL(strstr(out, "vane "), out);
 }
@@ -173,7 +215,7 @@ static void test_vane__completion(void)
 {
     CU_ASSERT_EQUAL(vane("--generate-completion"), 0);
     put("vane.bash", out);
-    put("ask", "source ./vane.bash\nCOMP_WORDS=(vane $1 $2); COMP_CWORD=$(($# )); _vane\n"
+    put("ask", "source ./vane.bash\nCOMP_WORDS=(vane $@); COMP_CWORD=$#; _vane\n"
                "echo \"${COMPREPLY[*]}\"\n");
 
     static const struct {
@@ -188,6 +230,9 @@ static void test_vane__completion(void)
         {"create --dr", "--dry-run\n"},
         {"validate vane.b", "vane.bash\n"},
         {"nonsense x", "\n"},
+        {"disk re", "resize\n"},
+        {"net attach --r", "--rate\n"},
+        {"help store w", "write watch\n"},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -399,7 +444,18 @@ static void test_vane__no_hypervisor(void)
                                            "vcpu-list x",
                                            "vcpu-set x 1",
                                            "vcpu-pin x 0 0-3,^2",
-                                           "vcpu-pin x all all"};
+                                           "vcpu-pin x all all",
+                                           "disk attach x /dev/null xvdb",
+                                           "disk detach -f x xvdb",
+                                           "disk list",
+                                           "disk list --json x",
+                                           "disk resize x xvdb 10GiB",
+                                           "net attach x br0",
+                                           "net detach x 00:16:3e:00:00:01",
+                                           "net list",
+                                           "mem-max x 64",
+                                           "rename x y",
+                                           "host"};
 
     if (access("/dev/xen/privcmd", F_OK) == 0) {
         printf("(skipped: this machine has a hypervisor) ");
@@ -408,6 +464,42 @@ static void test_vane__no_hypervisor(void)
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         fails(commands[i], 5, "no hypervisor to talk to");
     }
+}
+
+/* No store daemon: one line, at once, rather than waiting on the kernel's device. */
+static void test_vane__no_store(void)
+{
+    static const char *const commands[] = {"store ls",
+                                           "store ls -r --json /local",
+                                           "store read /a",
+                                           "store write /a b",
+                                           "store watch /a",
+                                           "store quota",
+                                           "store quota -s nodes=5 7"};
+
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        fails(commands[i], 5, "cannot reach the store daemon");
+    }
+}
+
+/* What every host lacks that is no host: said with what mends it, and a status to act on. */
+static void test_vane__doctor(void)
+{
+    if (access("/dev/xen/privcmd", F_OK) == 0) {
+        printf("(skipped: this machine has a hypervisor) ");
+        return;
+    }
+    CU_ASSERT_EQUAL(vane("doctor"), 1);
+    CU_ASSERT_PTR_NOT_NULL(strstr(out, "MISSING  hypervisor: "));
+    CU_ASSERT_PTR_NOT_NULL(strstr(out, "modprobe xen-netback"));
+    CU_ASSERT_EQUAL(vane("doctor --json"), 1);
+
+    struct json_object *list = json_tokener_parse(out);
+    struct json_object *value = NULL;
+
+    CU_ASSERT_TRUE(json_object_array_length(list) > 10);
+    CU_ASSERT_TRUE(json_object_object_get_ex(json_object_array_get_idx(list, 1), "mend", &value));
+    json_object_put(list);
 }
 
 int main(int argc, char **argv)
@@ -423,6 +515,8 @@ int main(int argc, char **argv)
         {"plan", test_vane__plan},
         {"full output", test_vane__output_full},
         {"no hypervisor", test_vane__no_hypervisor},
+        {"no store", test_vane__no_store},
+        {"doctor", test_vane__doctor},
         CU_TEST_INFO_NULL,
     };
     static CU_SuiteInfo suites[] = {{"vane command line", NULL, NULL, NULL, NULL, tests},
