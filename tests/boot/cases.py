@@ -165,7 +165,7 @@ class Hotplug(Test):
 
     def prepare(self, setup):
         super().prepare(setup)
-        rounds = int(os.environ.get("ROUNDS") or 3)
+        rounds = int(os.environ.get("ROUNDS") or 2)
         self.limit += 20 * rounds
         setup.dom0_args = "pv.rounds=%d" % rounds
 
