@@ -7,6 +7,7 @@
   dom0-initrd    the control domain: busybox, kernel modules, our tools and their libraries, and the
                  guest of examples/first.xml (kernel, ramdisk, disk image)
   test-initrd    the same plus what only the boot tests need
+  xl-initrd      the control domain with Debian's own tools of the ABI we speak, for the test `xl`
   bare-initrd    busybox alone, for boot-time comparisons
 
 Nothing here needs root. Tools that have not been built are left out and named, so that the image
@@ -46,6 +47,14 @@ TOOLS = [
 # Terminals the control domain's console may say it is.
 TERMINALS = ["l/linux", "v/vt100", "v/vt102", "v/vt220", "x/xterm", "x/xterm-256color", "s/screen"]
 CLIENTS = ["ls", "read", "write", "rm", "list", "exists", "chmod", "watch"]
+
+# Debian's tools as they are: xl finds its other programs and its scripts by these paths.
+XEN_BIN = "usr/lib/xen-4.17/bin"
+XEN_PROGRAMS = ["xl", "xentop", "xenconsole", "xen-init-dom0", "libxl-save-helper"]
+XEN_COMMANDS = ["xl", "xentop"]
+XEN_WRAPPER = "usr/lib/xen-common/bin/xen-utils-wrapper"
+XEN_HELPERS = ["/bin/bash", "/usr/bin/flock"]     # what its scripts need beyond busybox
+XEN_FOLDERS = "var/lib/xen var/log/xen var/lib/xen/dump".split()
 
 DISK_MIB = 48
 PAYLOAD_MIB = 4     # on the guest's disk, with its checksum
@@ -275,6 +284,29 @@ def test_archive(amd64):
     return archive
 
 
+def xl_archive():
+    """Added behind dom0-initrd: Debian's xen-utils, unmodified, and the shell its scripts want."""
+    tools, common = os.path.join(OUT, "x/xl-tools"), os.path.join(OUT, "x/xl-common")
+    archive = cpio.Archive()
+    folder_files(archive, os.path.join(TOP, "tests/boot/dom0"), "usr/lib/paravane/tests")
+    programs = [os.path.join(tools, XEN_BIN, name) for name in XEN_PROGRAMS]
+    for name, path in zip(XEN_PROGRAMS, programs):
+        archive.file(XEN_BIN + "/" + name, path, 0o755)
+    archive.file(XEN_WRAPPER, os.path.join(common, XEN_WRAPPER), 0o755)
+    for name in XEN_COMMANDS:
+        archive.link("usr/sbin/" + name, "/" + XEN_WRAPPER)
+    archive.file("etc/xen/xl.conf", os.path.join(common, "etc/xen/xl.conf"))
+    folder_files(archive, os.path.join(common, "etc/xen/scripts"), "etc/xen/scripts")
+    for path in XEN_HELPERS:
+        archive.file(path, path, 0o755)
+    for library in libraries(programs + XEN_HELPERS):
+        archive.file(library, os.path.realpath(library), 0o755)
+    for folder in XEN_FOLDERS:
+        archive.folder(folder)
+    archive.link("var/lock", "/run/lock")
+    return archive
+
+
 def bare_archive():
     archive = cpio.Archive()
     userland(archive)
@@ -310,6 +342,7 @@ def main():
     dom0 = dom0_archive(amd64, cloud, block).bytes()
     write("dom0-initrd", dom0)
     write("test-initrd", dom0 + test_archive(amd64).bytes())
+    write("xl-initrd", dom0 + xl_archive().bytes())
     write("bare-initrd", bare_archive().bytes())
     unpack_kernel(amd64)
     return 0

@@ -80,6 +80,21 @@ static bool is_served(const struct daemon *daemon, uint32_t domid)
     return false;
 }
 
+#define CONSOLE_TOKEN "console"
+
+/* Some builders introduce a domain before they say where its console is: they are waited for. */
+static void await_console(struct daemon *daemon, uint32_t domid, bool await)
+{
+    struct node console = node_at(daemon->services.xs, XBT_NULL, "/local/domain/%u/console", domid);
+
+    /* Both fail when it is so already. */
+    if (await) {
+        xs_watch(daemon->services.xs, console.path, CONSOLE_TOKEN);
+    } else {
+        xs_unwatch(daemon->services.xs, console.path, CONSOLE_TOKEN);
+    }
+}
+
 /* Starts to serve domains that have come. */
 static void find_new(struct daemon *daemon)
 {
@@ -99,7 +114,10 @@ static void find_new(struct daemon *daemon)
             guest->next = daemon->guests;
             daemon->guests = guest;
             guest_output(guest, now_ms());
-        } else if (err.number != ENOENT) {
+            await_console(daemon, domid, false);
+        } else if (err.number == ENOENT) {
+            await_console(daemon, domid, true);
+        } else {
             fprintf(stderr, "vane-consoled: domain %u: %s\n", domid, err.text);
         }
     }
@@ -177,6 +195,13 @@ static void handle_store(struct daemon *daemon)
         return;
     }
     while ((event = xs_check_watch(daemon->services.xs)) != NULL) {
+        uint32_t domid;
+
+        if (strcmp(event[XS_WATCH_TOKEN], CONSOLE_TOKEN) == 0 &&
+            sscanf(event[XS_WATCH_PATH], "/local/domain/%u/", &domid) == 1 &&
+            !domain_lives(daemon, domid)) {
+            await_console(daemon, domid, false);
+        }
         free(event);
     }
     if (errno != EAGAIN) {

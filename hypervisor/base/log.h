@@ -18,7 +18,7 @@ void vprintk(const char *fmt, va_list ap);
 void log_guest(struct domain *d, const char *fmt, ...) format_printf(2, 3);
 /* Vector, address and general registers of an entry. */
 void log_regs(const struct cpu_user_regs *regs);
-/* Append raw text, not empty (the control domain's output), to ring and serial port. */
+/* Write raw text, not empty (the control domain's output), to the serial port. */
 void log_raw(const char *s, size_t bytes);
 /* Copy of the ring from *index on (free-running), at most `bytes`; returns bytes copied and moves
  * *index. incremental=false starts at the oldest byte. */

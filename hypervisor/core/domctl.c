@@ -334,17 +334,19 @@ long domctl_getvcpuaffinity(struct domain *d, struct xen_domctl_vcpuaffinity *ar
 /* ABI: pools are asked for one by one, each time for the first from an id on. */
 long sysctl_cpupool_op(struct xen_sysctl_cpupool_op *arg)
 {
-    if (arg->op != XEN_SYSCTL_CPUPOOL_OP_INFO) {
+    cpumask_t cpus = {{0}}; /* of none: all are in the pool */
+    if (arg->op == XEN_SYSCTL_CPUPOOL_OP_INFO) {
+        if (arg->cpupool_id != 0 && arg->cpupool_id != XEN_SYSCTL_CPUPOOL_PAR_ANY) {
+            return -ENOENT;
+        }
+        arg->cpupool_id = 0;
+        arg->sched_id = XEN_SCHEDULER_CREDIT2;
+        arg->n_dom = read_once(domain_count);
+        cpus = first_bits(arch_facts.cpus_online);
+    } else if (arg->op != XEN_SYSCTL_CPUPOOL_OP_FREEINFO) {
         return -EOPNOTSUPP;
     }
-    if (arg->cpupool_id != 0 && arg->cpupool_id != XEN_SYSCTL_CPUPOOL_PAR_ANY) {
-        return -ENOENT;
-    }
-    arg->cpupool_id = 0;
-    arg->sched_id = XEN_SCHEDULER_CREDIT2;
-    arg->n_dom = read_once(domain_count);
-    cpumask_t online = first_bits(arch_facts.cpus_online);
-    return write_bitmap(&arg->cpumap, &online);
+    return write_bitmap(&arg->cpumap, &cpus);
 }
 
 /* ---- vCPUs ---- */

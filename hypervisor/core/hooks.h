@@ -46,3 +46,5 @@ void pv_nmi_raise(struct vcpu *v);
  */
 void hypercall_page_fill(void *page);
 bool hypercall_page_write(struct domain *d, mfn_t mfn);
+/* The processor's own feature words, in the ABI's order (pv/cpu_policy.c). */
+void pv_host_features(uint32_t *words, unsigned count);

@@ -44,10 +44,11 @@ static void unlock(void)
     }
 }
 
-/* `asked`: output somebody wants to see, not messages of ours that may stay in memory. */
+/* `asked`: output somebody wants to see, not messages of ours that may stay in memory. Only these
+ * are kept: a tool that prints the log to the console would find what it prints, and never end. */
 static void emit_locked(const char *s, size_t bytes, bool asked)
 {
-    for (size_t i = 0; i < bytes; i++) {
+    for (size_t i = 0; i < bytes && !asked; i++) {
         ring[ring_end++ % LOG_BYTES] = s[i];
     }
     if (ring_end - ring_start > LOG_BYTES) {

@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "core/console.h"
 #include "core/deferred.h"
+#include "core/hooks.h"
+#include "core/pci.h"
 #include "core/subop.h"
 
 #define READ_CHUNK 512u
@@ -36,24 +38,6 @@ long sysctl_readconsole(struct xen_sysctl_readconsole *arg)
     return 0;
 }
 
-/* ABI: feature words in the order tools print them. */
-static void fill_hw_cap(uint32_t *cap)
-{
-    struct cpuid_regs r;
-    arch_cpuid(1, 0, &r);
-    cap[0] = r.edx;
-    cap[1] = r.ecx;
-    arch_cpuid(0x80000001, 0, &r);
-    cap[2] = r.edx;
-    cap[3] = r.ecx;
-    arch_cpuid(0, 0, &r);
-    if (r.eax >= 7) {
-        arch_cpuid(7, 0, &r);
-        cap[5] = r.ebx;
-        cap[6] = r.ecx;
-    }
-}
-
 long sysctl_physinfo(struct xen_sysctl_physinfo *arg)
 {
     *arg = (struct xen_sysctl_physinfo){
@@ -68,7 +52,7 @@ long sysctl_physinfo(struct xen_sysctl_physinfo *arg)
         .free_pages = frame_free_count(),
         .max_mfn = arch_facts.max_mfn - 1,
     };
-    fill_hw_cap(arg->hw_cap);
+    pv_host_features(arg->hw_cap, ARRAY_SIZE(arg->hw_cap));
     return 0;
 }
 
@@ -168,6 +152,25 @@ long sysctl_numainfo(struct xen_sysctl_numainfo *arg)
     }
     if (arg->num_nodes || (!want_mem && !want_distance)) {
         arg->num_nodes = 1;
+    }
+    return 0;
+}
+
+/* Those that are there are at the only node. */
+long sysctl_pcitopoinfo(struct xen_sysctl_pcitopoinfo *arg)
+{
+    uint32_t count = arg->num_devs;
+    for (arg->num_devs = 0; arg->num_devs < count; arg->num_devs++) {
+        physdev_pci_device_t dev;
+        if (guest_read_element(&dev, GUEST_ADDR(arg->devs), arg->num_devs, sizeof(dev))) {
+            return -EFAULT;
+        }
+        bool known = dev.seg == 0 && pci_present(PCI_BDF(dev.bus, dev.devfn));
+        uint32_t node = known ? 0 : XEN_INVALID_DEV;
+        if (guest_write_element(GUEST_ADDR(arg->nodes), arg->num_devs, &node, sizeof(node))) {
+            return -EFAULT;
+        }
+        irq_window(false);
     }
     return 0;
 }

@@ -14,7 +14,8 @@
 #define ALL_WORDS .eax = ALL, .ebx = ALL, .ecx = ALL, .edx = ALL
 
 #define LEAF_MAX 0xdu
-#define LEAF_EXT 0x80000000u
+#define LEAF_XSAVE 0xdu
+#define LEAF_EXT CPUID_LEAF_EXT
 #define LEAF_EXT_MAX (LEAF_EXT + 8)
 #define LEAF_XEN 0x40000000u
 #define LEAF_XEN_MAX (LEAF_XEN + 5)
@@ -84,6 +85,12 @@ static const struct leaf {
     {LEAF_EXT + 8, LEAF_EXT_MAX, .eax = 0xffff},
 };
 
+#define WORD_1C 1
+const struct cpuid_word cpuid_words[CPUID_WORDS] = {
+    {1, 0, 3}, {1, 0, 2}, {LEAF_EXT + 1, 0, 3}, {LEAF_EXT + 1, 0, 2}, {LEAF_XSAVE, 1, 0},
+    {7, 0, 1}, {7, 0, 2}, {LEAF_EXT + 7, 0, 3}, {LEAF_EXT + 8, 0, 1}, {7, 0, 3},
+};
+
 uint64_t cpuid_guest_xcr0(void)
 {
     uint64_t mask = arch_facts.xcr0_mask & (XCR0_LEGACY | XCR0_YMM | XCR0_AVX512);
@@ -108,12 +115,11 @@ static uint32_t xsave_bytes(uint64_t xcr0)
     return bytes;
 }
 
-static struct cpuid_regs leaf_xsave(const struct vcpu *v, uint64_t xcr0, uint32_t subleaf,
-                                    struct cpuid_regs r)
+static struct cpuid_regs leaf_xsave(uint64_t xcr0, uint32_t subleaf, struct cpuid_regs r)
 {
     if (subleaf == 0 && xcr0) {
-        return (struct cpuid_regs){(uint32_t)xcr0, xsave_bytes(v->pv.xcr0), xsave_bytes(xcr0),
-                                   (uint32_t)(xcr0 >> 32)};
+        uint32_t bytes = xsave_bytes(xcr0);
+        return (struct cpuid_regs){(uint32_t)xcr0, bytes, bytes, (uint32_t)(xcr0 >> 32)};
     }
     if (subleaf == 1 && xcr0) {
         return (struct cpuid_regs){.eax = r.eax & FDA1};
@@ -144,16 +150,12 @@ static struct cpuid_regs leaf_xen(uint32_t leaf, uint32_t subleaf)
     }
 }
 
-struct cpuid_regs cpuid_guest(const struct vcpu *v, uint32_t nr, uint32_t subleaf)
+struct cpuid_regs cpuid_policy(const uint32_t *hidden, uint32_t nr, uint32_t subleaf)
 {
     const struct leaf *leaf = leaves, *end = leaves + ARRAY_SIZE(leaves);
-    uint32_t apic_id = v->id * 2;
-    uint64_t xcr0 = cpuid_guest_xcr0();
+    uint64_t xcr0 = hidden[WORD_1C] & F1C_XSAVE ? 0 : cpuid_guest_xcr0();
     bool ymm = xcr0 & XCR0_YMM, zmm = xcr0 & XCR0_AVX512;
     struct cpuid_regs r;
-    if (nr >= LEAF_XEN && nr < LEAF_XEN_END) {
-        return leaf_xen(nr, subleaf);
-    }
     while (leaf < end && (nr < leaf->first || nr > leaf->last)) {
         leaf++;
     }
@@ -171,21 +173,43 @@ struct cpuid_regs cpuid_guest(const struct vcpu *v, uint32_t nr, uint32_t sublea
         r.eax = MIN(r.eax, LEAF_MAX);
         break;
     case 1:
-        r.ebx |= apic_id << 24;
         r.ecx &= xcr0 ? ALL : ~F1C_XSAVE;
-        /* ABI: Linux drops XSAVE unless OSXSAVE is set, which it looks at before it sets CR4. */
-        r.ecx |= F1C_HYPERVISOR | (r.ecx & F1C_XSAVE ? F1C_OSXSAVE : 0);
-        r.edx &= v->domain->privileged ? ALL : ~F1D_ACPI;
         break;
-    case 0xb:
-        return (struct cpuid_regs){0, 0, subleaf & 0xff, apic_id};
-    case 0xd:
-        return leaf_xsave(v, xcr0, subleaf, r);
+    case LEAF_XSAVE:
+        r = leaf_xsave(xcr0, subleaf, r);
+        break;
     case LEAF_EXT:
         r.eax = MIN(r.eax, LEAF_EXT_MAX);
         break;
     default:
         break;
+    }
+    for (unsigned i = 0; i < CPUID_WORDS; i++) {
+        const struct cpuid_word *word = &cpuid_words[i];
+        if (word->leaf == nr && (nr != LEAF_XSAVE || word->subleaf == subleaf)) {
+            *cpuid_reg(&r, word->reg) &= ~hidden[i];
+        }
+    }
+    r.ecx |= nr == 1 ? F1C_HYPERVISOR : 0;
+    return r;
+}
+
+struct cpuid_regs cpuid_guest(const struct vcpu *v, uint32_t nr, uint32_t subleaf)
+{
+    uint32_t apic_id = v->id * 2;
+    if (nr >= LEAF_XEN && nr < LEAF_XEN_END) {
+        return leaf_xen(nr, subleaf);
+    }
+    struct cpuid_regs r = cpuid_policy(v->domain->pv.cpuid_hidden, nr, subleaf);
+    if (nr == 1) {
+        r.ebx |= apic_id << 24;
+        /* ABI: Linux drops XSAVE unless OSXSAVE is set, which it looks at before it sets CR4. */
+        r.ecx |= r.ecx & F1C_XSAVE ? F1C_OSXSAVE : 0;
+        r.edx &= v->domain->privileged ? ALL : ~F1D_ACPI;
+    } else if (nr == 0xb) {
+        r = (struct cpuid_regs){0, 0, subleaf & 0xff, apic_id};
+    } else if (nr == LEAF_XSAVE && subleaf == 0 && r.eax) {
+        r.ebx = xsave_bytes(v->pv.xcr0);
     }
     return r;
 }

@@ -29,6 +29,19 @@ void ioport_out(struct domain *d, uint16_t port, unsigned bytes, uint32_t value)
 must_check bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
 must_check bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value);
 
+/* What CPUID answers in a domain from which the feature words `hidden` are hidden, but for what
+ * differs between vCPUs, and for the hypervisor's leaves. */
+#define CPUID_LEAF_EXT 0x80000000u
+struct cpuid_regs cpuid_policy(const uint32_t *hidden, uint32_t leaf, uint32_t subleaf);
+static inline uint32_t *cpuid_reg(struct cpuid_regs *r, unsigned reg)
+{
+    return (uint32_t *)r + reg;
+}
+/* Where the feature words are, in the ABI's order (arch-x86/cpufeatureset.h). */
+struct cpuid_word {
+    uint32_t leaf, subleaf, reg;
+};
+extern const struct cpuid_word cpuid_words[CPUID_WORDS];
 /* CPUID as any v sees it: the processor's features less those a paravirtual guest must not use,
  * plus the hypervisor's own leaves at 0x40000000. */
 struct cpuid_regs cpuid_guest(const struct vcpu *v, uint32_t leaf, uint32_t subleaf);

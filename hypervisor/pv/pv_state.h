@@ -53,11 +53,16 @@ struct pv_vcpu {
 
 #define PV_E820_MAX 32
 
+/* Words of features that CPUID shows: pv/emul.h. */
+#define CPUID_WORDS 10
+
 struct pv_domain {
     uint32_t vm_assist; /* atomic bits VMASST_TYPE_* */
     /* set by the builder through XENMEM_set_memory_map; under pages_lock */
     struct arch_e820 e820[PV_E820_MAX];
     unsigned e820_count;
+    /* features the builder took away; constant once the domain can run */
+    uint32_t cpuid_hidden[CPUID_WORDS];
     uint16_t pirq[MAX_PIRQS];        /* under irq_lock; see core/pirq.c */
     struct frame *relinquish_cursor; /* domain death: a frame of the list, referenced */
     unsigned relinquish_pass;

@@ -106,6 +106,25 @@ class Shell(Test):
                     "input was not switched back")
 
 
+class Xl(Test):
+    """Debian's tools. Who types at a guest's console through `xl console` has to be a person."""
+
+    script = "xl"
+    systems = ("paravane",)
+
+    def prepare(self, setup):
+        super().prepare(setup)
+        setup.initrd = "xl-initrd"
+        setup.hv_args = "maxcpus=0"
+
+    def drive(self, console):
+        if not console.wait_for(r"^PV: attached\n", self.limit):
+            return
+        console.send("\necho typed=$((6*7))\n")
+        self.expect("answer by xl console", console.wait_for(r"^typed=42\n", 120), "none came")
+        console.send("\x1d")
+
+
 class Reset(Test):
     """The control domain's reboot resets the machine instead of switching it off."""
 
@@ -404,6 +423,7 @@ def all_tests():
         Test("cpus", "cpus", weight=4, hv_args="maxcpus=0"),
         Test("ask", "ask", weight=3),
         Hotplug("hotplug", "hotplug", weight=3),
+        Xl("xl", weight=5),
         Test("store-killed", "store-killed", weight=4),
         Test("fair", "fair", weight=3, hv_args="maxcpus=0"),
         Guests("guests", "guests", weight=7),

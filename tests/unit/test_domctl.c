@@ -87,8 +87,8 @@ static void get_info(domid_t id, struct xen_domctl_getdomaininfo *info)
 
 static void test_envelope(void)
 {
-    static const uint32_t unknown[] = {0,  6,  7,  10, 23, 26, 29, 33, 37,   38,
-                                       39, 49, 82, 83, 84, 85, 86, 87, 1000, 0xffffffff};
+    static const uint32_t unknown[] = {0,  6,  7,  10, 23, 26, 29, 33,   37,
+                                       38, 39, 49, 84, 85, 86, 87, 1000, 0xffffffff};
     start();
     struct xen_domctl op = {.cmd = XEN_DOMCTL_pausedomain, .domain = 9};
     op.interface_version = XEN_DOMCTL_INTERFACE_VERSION + 1;

@@ -434,6 +434,36 @@ static void test_device__restore_and_remove(void)
     finish();
 }
 
+static long pcitopoinfo(struct xen_sysctl *op)
+{
+    op->cmd = XEN_SYSCTL_pcitopoinfo;
+    op->interface_version = XEN_SYSCTL_INTERFACE_VERSION;
+    vaddr_t va = host_guest_put(op, sizeof(*op));
+    long rc = suite_call(__HYPERVISOR_sysctl, va, 0, 0);
+    *op = *(struct xen_sysctl *)host_guest_ptr(va);
+    return rc;
+}
+
+static void test_sysctl_pcitopoinfo(void)
+{
+    physdev_pci_device_t devs[] = {
+        {0, DEV_BUS, DEV_DEVFN}, {0, DEV_BUS, 0x20}, {1, DEV_BUS, DEV_DEVFN}};
+    struct xen_sysctl op = {.u.pcitopoinfo = {.num_devs = 3}};
+    start();
+    vaddr_t nodes = host_guest_alloc(sizeof(uint32_t[3]));
+    const uint32_t *node = host_guest_ptr(nodes);
+    op.u.pcitopoinfo.devs.p = (void *)host_guest_put(devs, sizeof(devs));
+    op.u.pcitopoinfo.nodes.p = (void *)nodes;
+    CU_ASSERT_EQUAL(pcitopoinfo(&op), 0);
+    CU_ASSERT_EQUAL(op.u.pcitopoinfo.num_devs, 3);
+    CU_ASSERT(node[0] == 0 && node[1] == XEN_INVALID_DEV && node[2] == XEN_INVALID_DEV);
+    op.u.pcitopoinfo.nodes.p = (void *)HOST_BAD_ADDR;
+    CU_ASSERT_EQUAL(pcitopoinfo(&op), -EFAULT);
+    op.u.pcitopoinfo.devs.p = (void *)HOST_BAD_ADDR;
+    CU_ASSERT_EQUAL(pcitopoinfo(&op), -EFAULT);
+    finish();
+}
+
 static void test_device__add(void)
 {
     start();
@@ -595,6 +625,7 @@ int main(void)
         CASE(test_msi__vectors_run_out),
         CASE(test_map_pirq__refused_forms),
         CASE(test_device__restore_and_remove),
+        CASE(test_sysctl_pcitopoinfo),
         CASE(test_device__add),
         CASE(test_device__old_calls),
         CASE(test_free_pirq),

@@ -47,7 +47,7 @@ static long platform(uint32_t cmd, struct xen_platform_op *op)
 
 static void test_sysctl_envelope(void)
 {
-    static const uint32_t unknown[] = {0, 2, 5, 10, 11, 12, 14, 21, 22, 26, 27, 29, 1000};
+    static const uint32_t unknown[] = {0, 2, 5, 10, 11, 12, 14, 21, 23, 27, 28, 1000};
     struct xen_sysctl op = {.cmd = XEN_SYSCTL_sched_id};
     start();
     CU_ASSERT_EQUAL(suite_call(CALL_SYSCTL, host_guest_put(&op, sizeof(op)), 0, 0), -EACCES);
@@ -315,7 +315,8 @@ static void test_sysctl_cputopoinfo__processor_that_did_not_start(void)
 
 static void words(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
 {
-    *out = (struct cpuid_regs){leaf ? 0 : 7, leaf + 1, leaf + 2, leaf + 3 + subleaf};
+    *out = (struct cpuid_regs){leaf & 0x7fffffff ? 0 : leaf + 8, leaf + 1, leaf + 2,
+                               leaf + 3 + subleaf};
 }
 
 static void test_sysctl_physinfo__feature_words(void)
@@ -327,6 +328,7 @@ static void test_sysctl_physinfo__feature_words(void)
     const uint32_t *cap = op.u.physinfo.hw_cap;
     CU_ASSERT(cap[0] == 4 && cap[1] == 3 && cap[5] == 8 && cap[6] == 9);
     CU_ASSERT(cap[2] == 0x80000004 && cap[3] == 0x80000003);
+    CU_ASSERT(cap[4] == 0 && cap[7] == 0x8000000a); /* no leaf 0xd */
     finish();
 }
 
@@ -342,6 +344,11 @@ static void test_sysctl_cpupool_op(void)
     CU_ASSERT_EQUAL(*(uint8_t *)host_guest_ptr(va), 3);
     op.u.cpupool_op.cpupool_id = 1;
     CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_cpupool_op, &op), -ENOENT);
+    op.u.cpupool_op.op = XEN_SYSCTL_CPUPOOL_OP_FREEINFO; /* all are in the pool */
+    CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_cpupool_op, &op), 0);
+    CU_ASSERT_EQUAL(*(uint8_t *)host_guest_ptr(va), 0);
+    op.u.cpupool_op.cpumap.bitmap.p = (uint8_t *)HOST_BAD_ADDR;
+    CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_cpupool_op, &op), -EFAULT);
     op.u.cpupool_op.op = XEN_SYSCTL_CPUPOOL_OP_CREATE;
     CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_cpupool_op, &op), -EOPNOTSUPP);
     finish();
