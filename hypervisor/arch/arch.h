@@ -11,7 +11,6 @@
 #pragma once
 
 #include "arch/x86_bits.h"
-#include "arch_inline.h"
 #include "base/bitmap.h"
 #include "base/types.h"
 
@@ -20,7 +19,9 @@ struct domain;
 
 /* From arch_inline.h: arch_cpu_id() this pcpu, current_vcpu() running here (the idle one if none),
  * guest_regs() its registers as they will be loaded on exit, mfn_to_virt() and virt_to_mfn() the
- * direct map of RAM, arch_m2p() the writable M2P (valid where mfn_valid()), arch_rdtsc(). */
+ * direct map of RAM, arch_m2p() the writable M2P (valid where mfn_valid()), arch_rdtsc(),
+ * arch_mfn_has_frame(): frame table and M2P have an entry for this frame (it is RAM, or near some).
+ */
 
 /* ---- what start-up has found out; constant afterwards ---- */
 struct arch_tsc_scale {
@@ -49,6 +50,8 @@ extern struct arch_facts {
         mfn_t first, end;
     } * free; /* RAM that start-up and the boot modules left, for the frame allocator */
 } arch_facts;
+
+#include "arch_inline.h"
 
 /* ---- processors and interrupts ---- */
 /* Let pending interrupts in, once. */
@@ -175,7 +178,5 @@ bool arch_mmio_denied(mfn_t mfn);
 /* True for frames that hold the hypervisor image, its tables or other memory of its own. */
 bool arch_frame_is_hyp(mfn_t mfn);
 
-/* True when frame table and M2P have an entry for this frame (it is RAM, or near some). */
-bool arch_mfn_has_frame(mfn_t mfn);
 /* True when the memory map calls the frame RAM. */
 bool arch_mfn_is_ram(mfn_t mfn);

@@ -40,6 +40,13 @@ void spin_assert_none_above(unsigned rank)
     ASSERT(h->count == 0 || h->lock[h->count - 1]->rank <= rank);
 }
 
+void spin_wait(const struct spinlock *l, uint32_t ticket)
+{
+    while (__atomic_load_n(&l->serving, __ATOMIC_ACQUIRE) != ticket) {
+        arch_relax();
+    }
+}
+
 /* `equal`: the second lock of a pair may have the rank of the first. */
 static void lock_checked(struct spinlock *l, bool equal)
 {
@@ -51,36 +58,31 @@ static void lock_checked(struct spinlock *l, bool equal)
             panic("lock of rank %u taken while holding rank %u", l->rank, top);
         }
     }
-    uint32_t ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
-    while (__atomic_load_n(&l->serving, __ATOMIC_ACQUIRE) != ticket) {
-        arch_relax();
-    }
-    __atomic_store_n(&l->owner, (uint16_t)(arch_cpu_id() + 1), __ATOMIC_RELAXED);
+    spin_take(l);
     if (DEBUG_BUILD) {
+        __atomic_store_n(&l->owner, (uint16_t)(arch_cpu_id() + 1), __ATOMIC_RELAXED);
         h->lock[h->count++] = l;
     }
 }
 
-void spin_lock(struct spinlock *l)
+void spin_lock_checked(struct spinlock *l)
 {
     lock_checked(l, false);
 }
 
-void spin_unlock(struct spinlock *l)
+void spin_unlock_checked(struct spinlock *l)
 {
     ASSERT(spin_is_mine(l));
-    if (DEBUG_BUILD) {
-        struct held *h = &held[arch_cpu_id()];
-        unsigned i = h->count--;
-        do {
-            i--; /* found, because it is mine */
-        } while (h->lock[i] != l);
-        for (; i < h->count; i++) {
-            h->lock[i] = h->lock[i + 1];
-        }
+    struct held *h = &held[arch_cpu_id()];
+    unsigned i = h->count--;
+    do {
+        i--; /* found, because it is mine */
+    } while (h->lock[i] != l);
+    for (; i < h->count; i++) {
+        h->lock[i] = h->lock[i + 1];
     }
     __atomic_store_n(&l->owner, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&l->serving, l->serving + 1, __ATOMIC_RELEASE);
+    spin_give(l);
 }
 
 bool spin_is_mine(const struct spinlock *l)

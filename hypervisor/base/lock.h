@@ -37,8 +37,43 @@ struct spinlock {
 
 #define SPINLOCK_INIT(r) ((struct spinlock){.rank = (r)})
 
-void spin_lock(struct spinlock *l);
-void spin_unlock(struct spinlock *l);
+/* Spin until it is the ticket's turn. */
+void spin_wait(const struct spinlock *l, uint32_t ticket);
+/* As debug builds take and give locks: spin_lock() and spin_unlock() are to be called. */
+void spin_lock_checked(struct spinlock *l);
+void spin_unlock_checked(struct spinlock *l);
+
+static inline void spin_take(struct spinlock *l)
+{
+    uint32_t ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
+    if (unlikely(__atomic_load_n(&l->serving, __ATOMIC_ACQUIRE) != ticket)) {
+        spin_wait(l, ticket);
+    }
+}
+
+static inline void spin_give(struct spinlock *l)
+{
+    __atomic_store_n(&l->serving, l->serving + 1, __ATOMIC_RELEASE);
+}
+
+static inline void spin_lock(struct spinlock *l)
+{
+    if (DEBUG_BUILD) {
+        spin_lock_checked(l);
+    } else {
+        spin_take(l);
+    }
+}
+
+static inline void spin_unlock(struct spinlock *l)
+{
+    if (DEBUG_BUILD) {
+        spin_unlock_checked(l);
+    } else {
+        spin_give(l);
+    }
+}
+
 /* Hold `l` from here to the end of the enclosing block, whichever way that is left. */
 #define SPIN_GUARD(l)                                                                              \
     struct spinlock *SPIN_GUARD_NAME(__LINE__)                                                     \

@@ -9,16 +9,9 @@
  */
 #include "core/frame.h"
 
-#include "base/checked.h"
 #include "core/domain.h"
 
 struct frame *frame_table;
-
-static bool word_cas(uint64_t *word, uint64_t *expected, uint64_t desired)
-{
-    return __atomic_compare_exchange_n(word, expected, desired, false, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_SEQ_CST);
-}
 
 void frame_tlb_flush(const struct frame *f, const cpumask_t *cpus)
 {
@@ -36,49 +29,16 @@ void frame_tlb_flush(const struct frame *f, const cpumask_t *cpus)
 
 /* ---- general count ---- */
 
-bool frame_get(struct frame *f, const struct domain *d)
-{
-    uint64_t old = __atomic_load_n(&f->count, __ATOMIC_SEQ_CST);
-    do {
-        uint64_t count = old & FRAME_COUNT_MASK;
-        if (count == 0 || count == FRAME_COUNT_MASK || read_once(f->owner) != d) {
-            return false;
-        }
-    } while (!word_cas(&f->count, &old, old + 1));
-    /* SAFETY: between the look at the owner and the swap the frame may have been freed and given to
-     * somebody else, or taken back by frame_unshare(). With our reference in place the owner can
-     * only be d from here on, or is not d. */
-    if (unlikely(read_once(f->owner) != d)) {
-        frame_put(f);
-        return false;
-    }
-    return true;
-}
-
 void frame_get_held(struct frame *f)
 {
     uint64_t old = __atomic_fetch_add(&f->count, 1, __ATOMIC_SEQ_CST);
     BUG_ON((old & FRAME_COUNT_MASK) == 0 || (old & FRAME_COUNT_MASK) == FRAME_COUNT_MASK);
 }
 
-struct frame *frame_get_from_mfn(mfn_t mfn, const struct domain *d)
+void frame_put_last(struct frame *f, uint64_t old)
 {
-    if (!mfn_valid(mfn)) {
-        return NULL;
-    }
-    /* SAFETY: tested above; clamped so that no table entry beyond the end is touched in
-     * speculation either. */
-    struct frame *f = mfn_to_frame(clamp_index(mfn, arch_facts.max_mfn));
-    return frame_get(f, d) ? f : NULL;
-}
-
-void frame_put(struct frame *f)
-{
-    uint64_t old = __atomic_fetch_sub(&f->count, 1, __ATOMIC_SEQ_CST);
     BUG_ON((old & FRAME_COUNT_MASK) == 0);
-    if ((old & FRAME_COUNT_MASK) == 1) {
-        frame_free(f);
-    }
+    frame_free(f);
 }
 
 bool frame_drop_allocation(struct frame *f)
@@ -93,7 +53,7 @@ bool frame_drop_allocation(struct frame *f)
 
 /* ---- writable references ---- */
 
-int frame_get_writable(struct frame *f)
+int frame_get_writable_slow(struct frame *f)
 {
     uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
     for (;;) {
@@ -110,7 +70,7 @@ int frame_get_writable(struct frame *f)
              * used, only by CPUs that run its owner. */
             uint64_t type = old & TYPE_MASK;
             bool flush = type != TYPE_NONE && type != TYPE_WRITABLE;
-            if (!word_cas(&f->type, &old, TYPE_WRITABLE | (flush ? TYPE_LOCKED : 0) | 1)) {
+            if (!frame_cas(&f->type, &old, TYPE_WRITABLE | (flush ? TYPE_LOCKED : 0) | 1)) {
                 continue;
             }
             if (flush) {
@@ -120,22 +80,22 @@ int frame_get_writable(struct frame *f)
             return 0;
         } else if ((old & TYPE_MASK) != TYPE_WRITABLE || count == TYPE_COUNT_MASK) {
             return -EBUSY;
-        } else if (word_cas(&f->type, &old, old + 1)) {
+        } else if (frame_cas(&f->type, &old, old + 1)) {
             return 0;
         }
     }
 }
 
-void frame_put_writable(struct frame *f)
+void frame_put_writable_slow(struct frame *f)
 {
     uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
     for (;;) {
         BUG_ON((old & TYPE_MASK) != TYPE_WRITABLE || (old & TYPE_COUNT_MASK) == 0);
         if ((old & TYPE_COUNT_MASK) > 1) {
-            if (word_cas(&f->type, &old, old - 1)) {
+            if (frame_cas(&f->type, &old, old - 1)) {
                 return;
             }
-        } else if (word_cas(&f->type, &old, old | TYPE_LOCKED)) {
+        } else if (frame_cas(&f->type, &old, old | TYPE_LOCKED)) {
             /* SAFETY: the stamp must be younger than the last writable mapping and in place before
              * the count can be seen to be 0. LOCKED keeps others from getting and putting a
              * reference between our reading the clock and our giving up the count, which would
@@ -145,22 +105,6 @@ void frame_put_writable(struct frame *f)
             return;
         }
     }
-}
-
-struct frame *frame_get_writable_mfn(mfn_t mfn, const struct domain *d)
-{
-    struct frame *f = frame_get_from_mfn(mfn, d);
-    if (f && frame_get_writable(f)) {
-        frame_put(f);
-        f = NULL;
-    }
-    return f;
-}
-
-void frame_put_writable_and_ref(struct frame *f)
-{
-    frame_put_writable(f);
-    frame_put(f);
 }
 
 /* ---- frames of the hypervisor that a domain may map ---- */

@@ -21,6 +21,7 @@
 
 #include "arch/arch.h"
 #include "base/assert.h"
+#include "base/checked.h"
 #include "base/types.h"
 
 struct domain;
@@ -58,9 +59,10 @@ struct frame {
      * Free frames: links of the allocator, under heap_lock. */
     uint32_t next, prev;
     uint32_t tlb_stamp; /* flush clock when the last mapping of the present use went away */
-    uint16_t pt_done;   /* PARTIAL: number of entries that hold references */
-    uint8_t order;      /* of the block this frame heads, if it is free or from hyp_alloc() */
-    uint8_t pt_flags;   /* PT_CHILD_PARTIAL; free frames: FREE_HEAD */
+    /* PARTIAL: entries [0, pt_done) hold references; VALIDATED tables: how many are present. */
+    uint16_t pt_done;
+    uint8_t order;    /* of the block this frame heads, if it is free or from hyp_alloc() */
+    uint8_t pt_flags; /* PT_CHILD_PARTIAL; free frames: FREE_HEAD */
 };
 #define INVALID_LINK 0      /* ends a list: frame 0 is in none */
 #define PT_CHILD_PARTIAL 1u /* entry pt_done's table may be PARTIAL on our behalf */
@@ -89,24 +91,105 @@ static inline void *frame_to_virt(const struct frame *f)
     return mfn_to_virt(frame_to_mfn(f));
 }
 
+/* ---- references; inline is what every change of a level-1 entry does ---- */
+
+/* Called by frame_put when the last reference goes. A domain's first frame takes a reference of the
+ * domain, which its last frame drops: memory mapped elsewhere keeps its owner in existence. */
+void frame_free(struct frame *f);
+void frame_put_last(struct frame *f, uint64_t old);
+must_check int frame_get_writable_slow(struct frame *f);
+void frame_put_writable_slow(struct frame *f);
+
+static inline bool frame_cas(uint64_t *word, uint64_t *expected, uint64_t desired)
+{
+    return __atomic_compare_exchange_n(word, expected, desired, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
+}
+
+/* Drop a general reference; the last one frees the frame. */
+static inline void frame_put(struct frame *f)
+{
+    uint64_t old = __atomic_fetch_sub(&f->count, 1, __ATOMIC_SEQ_CST);
+    if (unlikely((old & FRAME_COUNT_MASK) <= 1)) {
+        frame_put_last(f, old);
+    }
+}
+
 /* Take a general reference if the frame is owned by d (d may be dying); false otherwise. */
-must_check bool frame_get(struct frame *f, const struct domain *d);
+static inline must_check bool frame_get(struct frame *f, const struct domain *d)
+{
+    uint64_t old = __atomic_load_n(&f->count, __ATOMIC_SEQ_CST);
+    do {
+        /* Neither 0 nor the most there may be. */
+        if (((old + 1) & FRAME_COUNT_MASK) <= 1 || read_once(f->owner) != d) {
+            return false;
+        }
+    } while (!frame_cas(&f->count, &old, old + 1));
+    /* SAFETY: between the look at the owner and the swap the frame may have been freed and given to
+     * somebody else, or taken back by frame_unshare(). With our reference in place the owner can
+     * only be d from here on, or is not d. */
+    if (unlikely(read_once(f->owner) != d)) {
+        frame_put(f);
+        return false;
+    }
+    return true;
+}
+
 /* Take another reference where the caller already holds one. */
 void frame_get_held(struct frame *f);
+
 /* Look a guest-supplied frame number up and take a general reference; NULL if it is not d's. */
-must_check struct frame *frame_get_from_mfn(mfn_t mfn, const struct domain *d);
-/* Drop a general reference; the last one frees the frame. */
-void frame_put(struct frame *f);
+static inline must_check struct frame *frame_get_from_mfn(mfn_t mfn, const struct domain *d)
+{
+    if (!mfn_valid(mfn)) {
+        return NULL;
+    }
+    /* SAFETY: tested above; clamped so that no table entry beyond the end is touched in
+     * speculation either. */
+    struct frame *f = mfn_to_frame(clamp_index(mfn, arch_facts.max_mfn));
+    return frame_get(f, d) ? f : NULL;
+}
+
 /* Give up the owner's own reference (once). False if somebody did already. */
 must_check bool frame_drop_allocation(struct frame *f);
 
 /* References to a WRITABLE frame: general reference must be held for get. get fails with -EBUSY
- * when the frame is in use as something else. */
-must_check int frame_get_writable(struct frame *f);
-void frame_put_writable(struct frame *f);
+ * when the frame is in use as something else. The first and the last one, and what waits, are the
+ * slow form's. */
+static inline must_check int frame_get_writable(struct frame *f)
+{
+    uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST), count = old & TYPE_COUNT_MASK;
+    bool more = (old & (TYPE_MASK | TYPE_LOCKED)) == TYPE_WRITABLE && count &&
+                count != TYPE_COUNT_MASK && frame_cas(&f->type, &old, old + 1);
+    return more ? 0 : frame_get_writable_slow(f);
+}
+
+static inline void frame_put_writable(struct frame *f)
+{
+    uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
+    bool one_less = (old & TYPE_MASK) == TYPE_WRITABLE && (old & TYPE_COUNT_MASK) > 1 &&
+                    frame_cas(&f->type, &old, old - 1);
+    if (!one_less) {
+        frame_put_writable_slow(f);
+    }
+}
+
 /* Both at once, from a guest-supplied number: NULL when not d's or not usable as writable. */
-must_check struct frame *frame_get_writable_mfn(mfn_t mfn, const struct domain *d);
-void frame_put_writable_and_ref(struct frame *f);
+static inline must_check struct frame *frame_get_writable_mfn(mfn_t mfn, const struct domain *d)
+{
+    struct frame *f = frame_get_from_mfn(mfn, d);
+    if (f && frame_get_writable(f)) {
+        frame_put(f);
+        f = NULL;
+    }
+    return f;
+}
+
+static inline void frame_put_writable_and_ref(struct frame *f)
+{
+    frame_put_writable(f);
+    frame_put(f);
+}
 
 /* Flush those of `cpus` (NULL: of all CPUs) that have not flushed since f's stamp. */
 void frame_tlb_flush(const struct frame *f, const cpumask_t *cpus);
@@ -145,9 +228,6 @@ void hyp_free(void *object); /* or NULL */
 struct frame *frame_alloc_control(struct domain *d, unsigned order);
 /* Clear one page. */
 void page_clear(void *page);
-/* Called by frame_put when the last reference goes. A domain's first frame takes a reference of the
- * domain, which its last frame drops: memory mapped elsewhere keeps its owner in existence. */
-void frame_free(struct frame *f);
 /* Remove a frame from its owner's page list without freeing it (exchange); it must have only the
  * ALLOCATED reference. False, with nothing changed, otherwise. */
 must_check bool frame_steal(struct domain *d, struct frame *f);

@@ -7,6 +7,7 @@
 #include "pv/insn.h"
 
 #include "arch/arch.h"
+#include "base/config.h"
 #include "base/string.h"
 #include "core/guest_access.h"
 
@@ -195,15 +196,39 @@ int insn_decode(const uint8_t *bytes, unsigned count, bool mode64, struct insn *
     return c.ran_out ? -ENODATA : 0;
 }
 
+/* What the same bytes were decoded to before: a kernel has few such instructions, and executes one
+ * in a loop. Per pcpu; `bytes` is all that decoding depends on, the last one made up of `count` and
+ * `mode64`. */
+static struct known {
+    uint64_t bytes[2];
+    struct insn insn;
+} known[MAX_PCPUS][2];
+
+static int decode_known(vaddr_t rip, uint64_t bytes[2], unsigned count, bool mode64,
+                        struct insn *out)
+{
+    struct known *k = &known[arch_cpu_id()][rip % ARRAY_SIZE(known[0])];
+    int rc = 0;
+    bytes[1] |= (uint64_t)(count << 1 | mode64) << 56;
+    if (k->bytes[0] != bytes[0] || k->bytes[1] != bytes[1]) {
+        rc = insn_decode((const uint8_t *)bytes, count, mode64, &k->insn);
+        k->bytes[0] = bytes[0];
+        k->bytes[1] = rc ? 0 : bytes[1]; /* count 0 is never asked for */
+    }
+    *out = k->insn;
+    return rc;
+}
+
 int insn_fetch(const struct cpu_user_regs *regs, bool mode64, struct insn *out)
 {
-    uint8_t bytes[INSN_BYTES_MAX];
+    uint64_t bytes[2] = {0};
     vaddr_t rip = mode64 ? regs->rip : (uint32_t)regs->rip;
     unsigned have = (unsigned)MIN(PAGE_SIZE - (rip & ~PAGE_MASK), INSN_BYTES_MAX);
-    int rc = guest_read(bytes, rip, have) ?: insn_decode(bytes, have, mode64, out);
+    int rc = guest_read(bytes, rip, have) ?: decode_known(rip, bytes, have, mode64, out);
     if (rc == -ENODATA && have < INSN_BYTES_MAX) {
-        rc = guest_read(bytes + have, rip + have, INSN_BYTES_MAX - have)
-                 ?: insn_decode(bytes, INSN_BYTES_MAX, mode64, out);
+        bytes[1] &= ~0UL >> 8;
+        rc = guest_read((char *)bytes + have, rip + have, INSN_BYTES_MAX - have)
+                 ?: decode_known(rip, bytes, INSN_BYTES_MAX, mode64, out);
     }
     return rc == -ENODATA ? -EINVAL : rc;
 }
@@ -226,9 +251,10 @@ static size_t operand_offset(unsigned nr, unsigned bytes, bool has_rex)
 static uint64_t reg_read(const struct cpu_user_regs *regs, unsigned nr, unsigned bytes,
                          bool has_rex)
 {
-    uint64_t value = 0;
-    memcpy(&value, (const char *)regs + operand_offset(nr, bytes, has_rex), bytes);
-    return value;
+    /* Also of the last register in the structure: more follows. */
+    uint64_t value;
+    memcpy(&value, (const char *)regs + operand_offset(nr, bytes, has_rex), sizeof(value));
+    return value & insn_width_mask(bytes);
 }
 
 uint64_t insn_reg(const struct cpu_user_regs *regs, unsigned nr)
@@ -240,7 +266,12 @@ void insn_reg_write(struct cpu_user_regs *regs, unsigned nr, unsigned bytes, boo
                     uint64_t value)
 {
     value &= insn_width_mask(bytes);
-    memcpy((char *)regs + operand_offset(nr, bytes, has_rex), &value, bytes == 4 ? 8 : bytes);
+    char *at = (char *)regs + operand_offset(nr, bytes, has_rex);
+    if (bytes >= 4) {
+        memcpy(at, &value, sizeof(value));
+    } else {
+        memcpy(at, &value, bytes);
+    }
 }
 
 vaddr_t insn_address(const struct insn *insn, const struct cpu_user_regs *regs)

@@ -21,18 +21,16 @@
 /* ABI: in the count argument of mmu_update and mmuext_op, a continuation: done is being summed. */
 #define MMU_COUNT_PREEMPTED 0x80000000U
 
-unsigned mmu_table_level(const struct frame *f)
-{
-    uint64_t type = read_once(f->type);
-    bool usable = (type & (TYPE_VALIDATED | TYPE_PARTIAL)) == TYPE_VALIDATED;
-    return usable && (type & TYPE_COUNT_MASK) ? page_type_level(type) : 0;
-}
-
 /* Replace the entry, which was *old when last seen. The processor may set A and D bits in it at any
  * time, nobody else writes it while we hold the lock: then either the bits in `keep` survive, or
  * with `exact` the answer is false. *old becomes what the entry was. */
-static bool exchange_entry(uint64_t *slot, uint64_t *old, uint64_t pte, uint64_t keep, bool exact)
+static inline bool exchange_entry(uint64_t *slot, uint64_t *old, uint64_t pte, uint64_t keep,
+                                  bool exact)
 {
+    if (!keep && !exact) {
+        *old = __atomic_exchange_n(slot, pte, __ATOMIC_SEQ_CST);
+        return true;
+    }
     while (!__atomic_compare_exchange_n(slot, old, pte | (*old & keep), false, __ATOMIC_SEQ_CST,
                                         __ATOMIC_SEQ_CST)) {
         if (exact) {
@@ -42,19 +40,85 @@ static bool exchange_entry(uint64_t *slot, uint64_t *old, uint64_t pte, uint64_t
     return true;
 }
 
-/* expected: what the entry must be; NULL: anything. */
-static int entry_replace(struct frame *f, unsigned index, uint64_t pte, struct domain *d,
-                         struct domain *foreign, uint64_t keep, const uint64_t *expected)
+/* How an entry is to be replaced. */
+struct replace {
+    struct domain *d, *foreign;
+    uint64_t keep;            /* bits of the old entry that survive */
+    const uint64_t *expected; /* what the entry must be; NULL: anything */
+};
+
+/* An entry that maps `foreign`'s frame as before, but for being writable: only that reference comes
+ * or goes. 1: this is not such a case. */
+static inline int leaf_change_writable(uint64_t *slot, uint64_t seen, uint64_t pte,
+                                       const struct replace *how)
 {
-    unsigned level = mmu_table_level(f);
-    uint64_t *slot = (uint64_t *)frame_to_virt(f) + index;
-    uint64_t seen = read_once(*slot), old = expected ? *expected : seen;
+    if (!(seen & X86_PTE_P) || !pte_same_references(seen, pte ^ X86_PTE_RW)) {
+        return 1;
+    }
+    uint64_t old = how->expected ? *how->expected : seen;
+    struct frame *f = page_type_leaf_frame(seen);
+    /* SAFETY: the entry's reference keeps the frame; whether it may be mapped is asked anew. */
+    if (!f || f->owner != how->foreign) {
+        return 1;
+    }
+    if ((pte & X86_PTE_RW) && frame_get_writable(f)) {
+        return -EINVAL;
+    }
+    bool done = exchange_entry(slot, &old, pte_adjust(1, pte), how->keep, how->expected);
+    if (done == !(pte & X86_PTE_RW)) {
+        frame_put_writable(f); /* of the old entry, or what was taken in vain */
+    }
+    return done ? 0 : -EAGAIN;
+}
+
+static inline int leaf_replace(struct frame *table, unsigned index, uint64_t pte,
+                               const struct replace *how)
+{
+    uint64_t *slot = (uint64_t *)frame_to_virt(table) + index;
+    uint64_t seen = read_once(*slot), old = how->expected ? *how->expected : seen;
+    ASSERT(spin_is_mine(&how->d->mmu_lock));
+    if (!pte_bits_ok(1, pte, how->d)) {
+        return -EINVAL;
+    }
+    bool same = pte_same_references(seen, pte), present = !same && (pte & X86_PTE_P);
+    if (present && (seen & X86_PTE_P)) {
+        int rc = leaf_change_writable(slot, seen, pte, how);
+        if (rc <= 0) {
+            return rc;
+        }
+    }
+    if (present && !page_type_leaf_get(pte, how->d, how->foreign)) {
+        return -EINVAL;
+    }
+    pte = pte_adjust(1, pte);
+    if (!exchange_entry(slot, &old, pte, how->keep, how->expected)) {
+        if (present) {
+            page_type_leaf_put(pte);
+        }
+        return -EAGAIN;
+    }
+    if (!same) {
+        table->pt_done = (uint16_t)(table->pt_done + (pte & X86_PTE_P) - (old & X86_PTE_P));
+        if (old & X86_PTE_P) {
+            page_type_leaf_put(old);
+        }
+    }
+    return 0;
+}
+
+static int upper_replace(struct frame *table, unsigned index, uint64_t pte,
+                         const struct replace *how)
+{
+    struct domain *d = how->d;
+    unsigned level = mmu_table_level(table);
+    uint64_t *slot = (uint64_t *)frame_to_virt(table) + index;
+    uint64_t seen = read_once(*slot), old = how->expected ? *how->expected : seen;
     ASSERT(spin_is_mine(&d->mmu_lock));
     if (!level || pte_slot_reserved(level, index)) {
         return -EINVAL;
     }
     if (pte_same_references(seen, pte) && pte_bits_ok(level, pte, d)) {
-        if (!exchange_entry(slot, &old, pte_adjust(level, pte), keep, expected)) {
+        if (!exchange_entry(slot, &old, pte_adjust(level, pte), how->keep, how->expected)) {
             return -EAGAIN;
         }
         if (level == 4 && arch_l4_changed()) {
@@ -62,16 +126,17 @@ static int entry_replace(struct frame *f, unsigned index, uint64_t pte, struct d
         }
         return 0;
     }
-    int rc = page_type_entry_get(level, &pte, d, foreign);
+    int rc = page_type_entry_get(level, &pte, d, how->foreign);
     if (rc) {
         return rc;
     }
-    if (!exchange_entry(slot, &old, pte, keep, expected)) {
+    if (!exchange_entry(slot, &old, pte, how->keep, how->expected)) {
         page_type_entry_put(level, pte);
         return -EAGAIN;
     }
+    table->pt_done = (uint16_t)(table->pt_done + (pte & X86_PTE_P) - (old & X86_PTE_P));
     bool copied = level == 4 && arch_l4_changed();
-    if (copied || (level > 1 && (old & X86_PTE_P))) {
+    if (copied || (old & X86_PTE_P)) {
         /* CPUs may hold an upper-level entry in paging-structure caches. */
         arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);
         hypercall_preempt_soon(); /* the others may have been busy */
@@ -83,32 +148,36 @@ static int entry_replace(struct frame *f, unsigned index, uint64_t pte, struct d
 int mmu_entry_set(struct frame *f, unsigned index, uint64_t pte, struct domain *d,
                   struct domain *foreign, bool keep_ad)
 {
-    return entry_replace(f, index, pte, d, foreign, keep_ad ? X86_PTE_A | X86_PTE_D : 0, NULL);
+    const struct replace how = {d, foreign, keep_ad ? X86_PTE_A | X86_PTE_D : 0, NULL};
+    return mmu_table_level(f) == 1 ? leaf_replace(f, index, pte, &how)
+                                   : upper_replace(f, index, pte, &how);
 }
 
-int mmu_entry_cmpxchg(struct frame *f, unsigned index, uint64_t old, uint64_t pte, struct domain *d)
+int mmu_leaf_cmpxchg(struct frame *l1, unsigned index, uint64_t old, uint64_t pte, struct domain *d)
 {
-    return entry_replace(f, index, pte, d, d, 0, &old);
+    const struct replace how = {d, d, 0, &old};
+    return leaf_replace(l1, index, pte, &how);
 }
 
 struct frame *mmu_find_l1(const struct vcpu *v, vaddr_t va)
 {
-    struct frame *table = v->pv.l4;
-    if (!table || !is_canonical(va)) {
+    struct frame *l4 = v->pv.l4;
+    if (!l4 || !is_canonical(va) || pte_slot_reserved(4, PT_INDEX(va, 4))) {
         return NULL;
     }
+    /* SAFETY: under the lock a present entry of a table in use names a table in use, one level
+     * down; the last is of level 1. */
+    ASSERT(spin_is_mine(&v->domain->mmu_lock));
+    const uint64_t *table = frame_to_virt(l4);
+    uint64_t pte = 0;
     for (unsigned level = 4; level > 1; level--) {
-        unsigned index = PT_INDEX(va, level);
-        if (pte_slot_reserved(level, index)) {
+        pte = read_once(table[PT_INDEX(va, level)]);
+        if (!(pte & X86_PTE_P)) {
             return NULL;
         }
-        uint64_t pte = read_once(((const uint64_t *)frame_to_virt(table))[index]);
-        if (!(pte & X86_PTE_P) || !mfn_valid(PTE_MFN(pte))) {
-            return NULL;
-        }
-        table = mfn_to_frame(PTE_MFN(pte));
+        table = mfn_to_virt(PTE_MFN(pte));
     }
-    return mmu_table_level(table) == 1 ? table : NULL;
+    return mfn_to_frame(PTE_MFN(pte));
 }
 
 int mmu_plain_store(struct frame *f, unsigned index, uint64_t value)
@@ -121,19 +190,27 @@ int mmu_plain_store(struct frame *f, unsigned index, uint64_t value)
     return 0;
 }
 
-/* The domain whose frames a request maps or changes: the caller, or one that it may control. */
-static int domain_for(struct domain *d, domid_t id, struct domain **out)
+/* The domain whose frames a request maps or changes: the caller, or one that it may control. Drop
+ * it by domain_done(). */
+static inline int domain_for(struct domain *d, domid_t id, struct domain **out)
 {
-    bool self = id == DOMID_SELF || id == d->id;
-    if (!self && !d->privileged) {
+    if (id == DOMID_SELF || id == d->id) {
+        *out = d; /* stays while it calls */
+        return 0;
+    }
+    if (!d->privileged) {
         return -EPERM;
     }
-    struct domain *known = self ? d : id == DOMID_IO ? dom_io : id == DOMID_XEN ? dom_xen : NULL;
-    if (known) {
-        domain_get_held(known);
-    }
-    *out = known ?: domain_get(id);
+    struct domain *known = id == DOMID_IO ? dom_io : id == DOMID_XEN ? dom_xen : NULL;
+    *out = known ? domain_get_held(known) : domain_get(id);
     return *out ? 0 : -ESRCH;
+}
+
+static inline void domain_done(const struct domain *self, struct domain *d)
+{
+    if (d && d != self) {
+        domain_put(d);
+    }
 }
 
 /* ---- batches ---- */
@@ -160,7 +237,8 @@ typedef int request_fn(struct hypercall *hc, struct domain *owner, struct domain
 /* Handle every request of the array at hc->arg[0] until one fails, then add to the guest's count of
  * those done and, for -ERESTART, leave what remains in hc->arg. owner: domain `owner_id`, whose
  * tables change; foreign: that of hc->arg[3], whose frames they map. */
-static long batch(struct hypercall *hc, domid_t owner_id, size_t request_bytes, request_fn *handle)
+static inline __attribute__((always_inline)) long batch(struct hypercall *hc, domid_t owner_id,
+                                                        size_t request_bytes, request_fn *handle)
 {
     union request req;
     unsigned count = (unsigned)hc->arg[1] & ~MMU_COUNT_PREEMPTED, done = 0;
@@ -177,12 +255,8 @@ static long batch(struct hypercall *hc, domid_t owner_id, size_t request_bytes, 
             rc = handle(hc, owner, foreign, &req);
         }
     }
-    if (foreign) {
-        domain_put(foreign);
-    }
-    if (owner) {
-        domain_put(owner);
-    }
+    domain_done(hc->d, foreign);
+    domain_done(hc->d, owner);
     /* ABI: Linux reads the count after any error, also of a domain that has just gone. */
     if (report_done(hc, done)) {
         return -EFAULT;
@@ -196,8 +270,8 @@ static long batch(struct hypercall *hc, domid_t owner_id, size_t request_bytes, 
     return rc;
 }
 
-static int update_one(struct hypercall *hc, struct domain *owner, struct domain *foreign,
-                      const union request *req)
+static inline int update_one(struct hypercall *hc, struct domain *owner, struct domain *foreign,
+                             const union request *req)
 {
     maddr_t address = req->update.ptr & ~3UL;
     unsigned kind = req->update.ptr & 3, index = (address & ~PAGE_MASK) / 8;
@@ -279,7 +353,7 @@ static long update_va_mapping(struct hypercall *hc, struct domain *foreign)
     long rc = -EINVAL;
     spin_lock(&hc->d->mmu_lock);
     struct frame *l1 = mmu_find_l1(hc->v, va);
-    if (l1 && l1->owner == hc->d) {
+    if (l1) {
         rc = mmu_entry_set(l1, PT_INDEX(va, 1), hc->arg[1], hc->d, foreign, false);
     }
     spin_unlock(&hc->d->mmu_lock);
@@ -301,7 +375,7 @@ long hc_update_va_mapping_otherdomain(struct hypercall *hc)
     long rc = domain_for(hc->d, (domid_t)hc->arg[3], &foreign);
     if (rc == 0) {
         rc = update_va_mapping(hc, foreign);
-        domain_put(foreign);
+        domain_done(hc->d, foreign);
     }
     return rc;
 }
@@ -414,8 +488,8 @@ static int mmuextop_set_ldt(struct vcpu *v, const struct mmuext_op *op)
     return 0;
 }
 
-static int run_op(struct hypercall *hc, struct domain *self, struct domain *d,
-                  const union request *req)
+static inline int run_op(struct hypercall *hc, struct domain *self, struct domain *d,
+                         const union request *req)
 {
     const struct mmuext_op *op = &req->ext;
     span_note(SPAN_HYPERCALL, hc->nr, op->cmd);

@@ -14,28 +14,17 @@
 
 /* ---- references of single entries ---- */
 
-static int l1_entry_get(uint64_t pte, struct domain *d, struct domain *foreign)
-{
-    mfn_t mfn = PTE_MFN(pte);
-    if (!arch_mfn_is_ram(mfn)) {
-        return d->privileged && !arch_mmio_denied(mfn) ? 0 : -EINVAL;
-    }
-    const struct frame *f =
-        pte & X86_PTE_RW ? frame_get_writable_mfn(mfn, foreign) : frame_get_from_mfn(mfn, foreign);
-    return f ? 0 : -EINVAL;
-}
-
 int page_type_entry_get(unsigned level, uint64_t *pte, struct domain *d, struct domain *foreign)
 {
-    if (!pte_bits_ok(level, *pte, d)) {
-        return -EINVAL;
+    int rc = pte_bits_ok(level, *pte, d) ? 0 : -EINVAL;
+    if (rc || !(*pte & X86_PTE_P)) {
+        return rc;
     }
-    if (!(*pte & X86_PTE_P)) {
-        return 0;
+    if (level > 1) {
+        rc = page_type_get(PTE_MFN(*pte), d, (uint64_t)(level - 1) << TYPE_SHIFT, NULL);
+    } else if (!page_type_leaf_get(*pte, d, foreign)) {
+        rc = -EINVAL;
     }
-    int rc = level == 1
-                 ? l1_entry_get(*pte, d, foreign)
-                 : page_type_get(PTE_MFN(*pte), d, (uint64_t)(level - 1) << TYPE_SHIFT, NULL);
     if (rc == 0) {
         *pte = pte_adjust(level, *pte);
     }
@@ -44,16 +33,13 @@ int page_type_entry_get(unsigned level, uint64_t *pte, struct domain *d, struct 
 
 void page_type_entry_put(unsigned level, uint64_t pte)
 {
-    if (!(pte & X86_PTE_P) || (level == 1 && !arch_mfn_is_ram(PTE_MFN(pte)))) {
+    if (!(pte & X86_PTE_P)) {
         return;
     }
-    struct frame *f = mfn_to_frame(PTE_MFN(pte));
-    if (level > 1) {
-        page_type_put(f);
-    } else if (pte & X86_PTE_RW) {
-        frame_put_writable_and_ref(f);
+    if (level == 1) {
+        page_type_leaf_put(pte);
     } else {
-        frame_put(f);
+        page_type_put(mfn_to_frame(PTE_MFN(pte)));
     }
 }
 
@@ -66,45 +52,67 @@ static bool give_way(const struct frame *f)
     return hypercall_preempt_check() || spin_contended(&f->owner->mmu_lock);
 }
 
-/* By number of entry, whatever the guest has there. */
-static void table_window(const struct frame *f)
+/* Most of most tables is empty: eight entries at a time, which begin at a multiple of eight. */
+static inline bool eight_empty(const uint64_t *e)
 {
-    if (f->pt_done % 128 == 0) {
-        irq_window(false);
-    }
+    return !(e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]);
 }
 
-/* Entries pt_done..511. 0, -ERESTART, or the error of the entry at pt_done. */
+static unsigned count_present(const uint64_t *table, unsigned level, unsigned end)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < end; i++) {
+        count += (table[i] & X86_PTE_P) && !pte_slot_reserved(level, i);
+    }
+    return count;
+}
+
+/* Entries pt_done..511; then pt_done is the number of present ones. 0, -ERESTART, or the error of
+ * the entry at pt_done. */
 static int validate_entries(struct frame *f, unsigned level)
 {
     uint64_t *table = frame_to_virt(f);
-    while (f->pt_done < PT_ENTRIES) {
-        uint64_t *entry = &table[f->pt_done], pte = read_once(*entry), wish = pte;
-        if (pte_slot_reserved(level, f->pt_done)) {
-            f->pt_done++;
+    unsigned i = f->pt_done, looked_at = 0, present = count_present(table, level, i);
+    while (i < PT_ENTRIES) {
+        if (i % 8 == 0 && eight_empty(&table[i])) {
+            i += 8;
+            continue;
+        }
+        uint64_t pte = read_once(table[i]), wish = pte;
+        if (pte_slot_reserved(level, i)) {
+            i++;
             continue;
         }
         int rc = page_type_entry_get(level, &pte, f->owner, f->owner);
-        f->pt_flags = rc == -ERESTART ? PT_CHILD_PARTIAL : 0;
         if (rc) {
+            f->pt_flags = rc == -ERESTART ? PT_CHILD_PARTIAL : 0;
+            f->pt_done = (uint16_t)i;
             return rc;
         }
+        f->pt_flags = 0;
         if (pte != wish) {
-            write_once(*entry, pte);
+            write_once(table[i], pte);
         }
-        f->pt_done++;
-        table_window(f);
+        i++;
+        present += pte & X86_PTE_P;
+        if (++looked_at % 128 == 0) {
+            irq_window(false);
+        }
         /* L1 tables are short enough to be checked in one go, with windows. */
-        if (level > 1 && f->pt_done < PT_ENTRIES && (pte & X86_PTE_P) && give_way(f)) {
+        if (level > 1 && i < PT_ENTRIES && (pte & X86_PTE_P) && give_way(f)) {
+            f->pt_done = (uint16_t)i;
             return -ERESTART;
         }
     }
+    f->pt_done = (uint16_t)present;
     hypercall_preempt_soon();
     if (level == 4) {
         arch_l4_install(table);
     }
     return 0;
 }
+
+static bool dismantle(struct frame *f, unsigned left);
 
 /* Drop a type and a general reference. The last type reference stays with the frame, which becomes
  * PARTIAL and is taken apart: the count never shows 0 while entries still hold references. False:
@@ -119,13 +127,16 @@ static bool put_references(struct frame *f)
         frame_put(f);
         return true;
     }
-    /* pt_done is what validation left: all entries of a table, none of a descriptor page. */
+    /* Until now pt_done was the number of present entries: none in a descriptor page. */
+    unsigned left = f->pt_done;
+    f->pt_done = left ? PT_ENTRIES : 0;
     __atomic_store_n(&f->type, (old & TYPE_MASK) | TYPE_PARTIAL | 1, __ATOMIC_SEQ_CST);
-    return page_type_dismantle(f);
+    return dismantle(f, left);
 }
 
-/* Drop entries pt_done-1 down to 0. False: interrupted, pt_done says where. */
-static bool drop_entries(struct frame *f, unsigned level)
+/* Drop entries pt_done-1 down to 0, of which no more than `left` are present. False: interrupted,
+ * pt_done says where. */
+static bool drop_entries(struct frame *f, unsigned level, unsigned left)
 {
     const uint64_t *table = frame_to_virt(f);
     if (f->pt_flags & PT_CHILD_PARTIAL) {
@@ -141,35 +152,42 @@ static bool drop_entries(struct frame *f, unsigned level)
         }
         f->pt_flags &= (uint8_t)~PT_CHILD_PARTIAL;
     }
-    while (f->pt_done) {
-        f->pt_done--;
-        table_window(f);
-        uint64_t pte = read_once(table[f->pt_done]);
-        if (pte_slot_reserved(level, f->pt_done) || !(pte & X86_PTE_P)) {
+    unsigned i = f->pt_done, looked_at = 0;
+    while (i && left) {
+        if (i % 8 == 0 && eight_empty(&table[i - 8])) {
+            i -= 8;
             continue;
         }
+        uint64_t pte = read_once(table[--i]);
+        if (pte_slot_reserved(level, i) || !(pte & X86_PTE_P)) {
+            continue;
+        }
+        left--;
         if (level == 1) {
-            page_type_entry_put(1, pte);
+            page_type_leaf_put(pte);
+            if (++looked_at % 128 == 0) {
+                irq_window(false);
+            }
             continue;
         }
-        if (!put_references(mfn_to_frame(PTE_MFN(pte)))) {
-            /* The child keeps our two references and stands by itself. */
-            f->pt_flags |= PT_CHILD_PARTIAL;
-            return false;
-        }
-        if (f->pt_done && give_way(f)) {
+        bool done = put_references(mfn_to_frame(PTE_MFN(pte)));
+        if (!done || (i && give_way(f))) {
+            /* A child that is not done keeps our two references and stands by itself. */
+            f->pt_flags |= done ? 0 : PT_CHILD_PARTIAL;
+            f->pt_done = (uint16_t)i;
             return false;
         }
     }
+    f->pt_done = 0;
     hypercall_preempt_soon();
     return true;
 }
 
-bool page_type_dismantle(struct frame *f)
+static bool dismantle(struct frame *f, unsigned left)
 {
     ASSERT(spin_is_mine(&f->owner->mmu_lock));
     ASSERT(read_once(f->type) & TYPE_PARTIAL);
-    if (!drop_entries(f, page_type_level(f->type))) {
+    if (!drop_entries(f, page_type_level(f->type), left)) {
         return false;
     }
     f->tlb_stamp = arch_tlb_clock();
@@ -177,6 +195,11 @@ bool page_type_dismantle(struct frame *f)
     __atomic_store_n(&f->type, f->type & TYPE_MASK, __ATOMIC_SEQ_CST);
     frame_put(f);
     return true;
+}
+
+bool page_type_dismantle(struct frame *f)
+{
+    return dismantle(f, PT_ENTRIES);
 }
 
 /* What is left to do of a PARTIAL frame, for later. */

@@ -13,7 +13,8 @@
  *
  * A PARTIAL frame stands by itself: it owns one type and one general reference. Whoever asks for
  * the type next continues validation and takes the two over; whoever wants it gone continues
- * taking it apart. The parent that caused it remembers so by PT_CHILD_PARTIAL.
+ * taking it apart. The parent that caused it remembers so by PT_CHILD_PARTIAL. A VALIDATED table
+ * counts its present entries in pt_done: one that has none left is gone without a look at it.
  */
 #pragma once
 
@@ -75,12 +76,14 @@ static inline bool pte_slot_reserved(unsigned level, unsigned index)
 /* The entry's bits are allowed at this level for a table of d. */
 static inline bool pte_bits_ok(unsigned level, uint64_t pte, const struct domain *d)
 {
-    uint64_t allowed = X86_PTE_P | X86_PTE_RW | X86_PTE_US | X86_PTE_A | X86_PTE_D | X86_PTE_AVAIL |
-                       X86_PTE_AVAIL_HIGH | X86_PTE_NX | (level == 1 ? X86_PTE_G : 0) |
-                       (level == 1 && d->privileged ? X86_PTE_PWT | X86_PTE_PCD | X86_PTE_PAT : 0);
+    const uint64_t cache = X86_PTE_PWT | X86_PTE_PCD | X86_PTE_PAT; /* above L1: PSE */
     /* Address bits beyond what the processor implements would be reserved-bit faults. */
-    allowed |= X86_PTE_ADDR & ((1UL << arch_facts.maddr_bits) - 1);
-    return pte & X86_PTE_P ? !(pte & ~allowed) : pte_absent_ok(level, pte);
+    uint64_t refused = pte & ((X86_PTE_ADDR & ~0UL << arch_facts.maddr_bits) | cache |
+                              (level == 1 ? 0 : X86_PTE_G));
+    if (!(pte & X86_PTE_P)) {
+        return !pte || pte_absent_ok(level, pte);
+    }
+    return !refused || (level == 1 && d->privileged && !(refused & ~cache));
 }
 
 /* What is really stored for a guest's wish: the guest kernel runs at CPL 3, so user access is
@@ -101,4 +104,51 @@ static inline bool pte_same_references(uint64_t a, uint64_t b)
     const uint64_t harmless = X86_PTE_NX | X86_PTE_AVAIL | X86_PTE_AVAIL_HIGH | X86_PTE_A |
                               X86_PTE_D | X86_PTE_US | X86_PTE_G;
     return (a & X86_PTE_P) && ((a ^ b) & ~harmless) == 0;
+}
+
+/* ---- level-1 entries: inline, since every change of one comes by here ---- */
+
+/* A present entry names device memory that a table of d may map: it holds no references. */
+static inline bool page_type_device_ok(uint64_t pte, const struct domain *d)
+{
+    mfn_t mfn = PTE_MFN(pte);
+    return !arch_mfn_is_ram(mfn) && d->privileged && !arch_mmio_denied(mfn);
+}
+
+/* References of a present entry of a table of d that maps frames of `foreign`; false: none may. */
+static inline must_check bool page_type_leaf_get(uint64_t pte, const struct domain *d,
+                                                 const struct domain *foreign)
+{
+    struct frame *f = frame_get_from_mfn(PTE_MFN(pte), foreign);
+    if (!f) {
+        return page_type_device_ok(pte, d);
+    }
+    if ((pte & X86_PTE_RW) && frame_get_writable(f)) {
+        frame_put(f);
+        return false;
+    }
+    return true;
+}
+
+/* The frame a present entry holds references on, NULL for device memory: that has no owner and so
+ * never any references. */
+static inline struct frame *page_type_leaf_frame(uint64_t pte)
+{
+    mfn_t mfn = PTE_MFN(pte);
+    struct frame *f = mfn_to_frame(mfn);
+    if (unlikely(!mfn_valid(mfn) || !(read_once(f->count) & FRAME_COUNT_MASK))) {
+        BUG_ON(arch_mfn_is_ram(mfn));
+        return NULL;
+    }
+    return f;
+}
+
+static inline void page_type_leaf_put(uint64_t pte)
+{
+    struct frame *f = page_type_leaf_frame(pte);
+    if (f && (pte & X86_PTE_RW)) {
+        frame_put_writable_and_ref(f);
+    } else if (f) {
+        frame_put(f);
+    }
 }

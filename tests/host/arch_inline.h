@@ -51,3 +51,5 @@ static inline uint64_t arch_rdtsc(void)
 {
     return host_tsc;
 }
+
+bool arch_mfn_has_frame(mfn_t mfn);

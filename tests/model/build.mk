@@ -3,7 +3,7 @@
 MODEL_SRC := $(wildcard tests/model/*.c)
 MODEL_OBJ := $(MODEL_SRC:%.c=$(B)/unit/%.o)
 MODEL_CHECK := $(B)/model/check
-MODEL_WRAP := -Wl,--wrap=spin_lock,--wrap=spin_unlock,--wrap=spin_lock_pair,--wrap=spin_unlock_pair
+MODEL_WRAP := -Wl,--wrap=spin_lock_checked,--wrap=spin_unlock_checked,--wrap=spin_lock_pair,--wrap=spin_unlock_pair
 
 UNIT_TESTS += $(MODEL_CHECK)
 

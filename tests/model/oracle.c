@@ -167,7 +167,7 @@ static void walk_table(struct frame *f, unsigned level)
         model_fail("unchecked", "table %lx of level %u is in use", (unsigned long)table, level);
     }
     const uint64_t *entry = frame_to_virt(f);
-    unsigned end = partial ? f->pt_done : PT_ENTRIES;
+    unsigned end = partial ? f->pt_done : PT_ENTRIES, present = 0;
     for (unsigned i = 0; i < end; i++) {
         if (level == 4 && i >= HYP_L4_FIRST && i <= HYP_L4_LAST) {
             if (entry[i] && !partial) {
@@ -175,6 +175,7 @@ static void walk_table(struct frame *f, unsigned level)
                            (unsigned long)entry[i], i);
             }
         } else if (entry[i] & X86_PTE_P) {
+            present++;
             check_bits(d, entry[i], level, table, i);
             if (level == 1) {
                 leaf(d, entry[i], table, i);
@@ -194,6 +195,10 @@ static void walk_table(struct frame *f, unsigned level)
             model_fail("absent", "table %lx has %lx in slot %u", (unsigned long)table,
                        (unsigned long)entry[i], i);
         }
+    }
+    if (!partial && f->pt_done != present) {
+        model_fail("count", "table %lx has %u entries, not %u", (unsigned long)table, present,
+                   f->pt_done);
     }
 }
 

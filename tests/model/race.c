@@ -8,10 +8,10 @@
 #include "base/lock.h"
 #include "model.h"
 
-void __real_spin_lock(struct spinlock *l);
-void __wrap_spin_lock(struct spinlock *l);
-void __real_spin_unlock(struct spinlock *l);
-void __wrap_spin_unlock(struct spinlock *l);
+void __real_spin_lock_checked(struct spinlock *l);
+void __wrap_spin_lock_checked(struct spinlock *l);
+void __real_spin_unlock_checked(struct spinlock *l);
+void __wrap_spin_unlock_checked(struct spinlock *l);
 void __real_spin_lock_pair(struct spinlock *a, struct spinlock *b);
 void __wrap_spin_lock_pair(struct spinlock *a, struct spinlock *b);
 void __real_spin_unlock_pair(struct spinlock *a, struct spinlock *b);
@@ -48,16 +48,16 @@ bool race_just_now(void)
     return just_now;
 }
 
-void __wrap_spin_lock(struct spinlock *l)
+void __wrap_spin_lock_checked(struct spinlock *l)
 {
-    __real_spin_lock(l);
+    __real_spin_lock_checked(l);
     held[host_cpu]++;
     just_now = false;
 }
 
-void __wrap_spin_unlock(struct spinlock *l)
+void __wrap_spin_unlock_checked(struct spinlock *l)
 {
-    __real_spin_unlock(l);
+    __real_spin_unlock_checked(l);
     held[host_cpu]--;
     point();
 }

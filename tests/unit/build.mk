@@ -22,7 +22,7 @@ UNIT_TESTS += $(HVU_PROGRAMS)
 
 # Functions whose calls a single test takes over.
 $(HVU)/test_evtchn: HVU_WRAP += -Wl,--wrap=spin_lock_pair
-$(HVU)/test_sched_smp: HVU_WRAP += -Wl,--wrap=arch_context_switch,--wrap=spin_lock
+$(HVU)/test_sched_smp: HVU_WRAP += -Wl,--wrap=arch_context_switch,--wrap=spin_lock_checked
 $(HVU)/test_sched_op: HVU_WRAP += -Wl,--wrap=sched_pause
 
 $(HVU_OBJ) $(HVU_HOST_OBJ) $(HVU_TEST_OBJ): $(HVU)/%.o: %.c tests/unit/build.mk

@@ -287,9 +287,9 @@ static void test_sched_smp__wake_of_a_domain_that_is_paused(void)
 static struct vcpu *travelling;
 static enum { T_NOTHING, T_PAUSE, T_PAUSE_AND_RESUME } on_the_way;
 static unsigned travelled;
-void __real_spin_lock(struct spinlock *l);
-void __wrap_spin_lock(struct spinlock *l);
-void __wrap_spin_lock(struct spinlock *l)
+void __real_spin_lock_checked(struct spinlock *l);
+void __wrap_spin_lock_checked(struct spinlock *l);
+void __wrap_spin_lock_checked(struct spinlock *l)
 {
     /* Only while in transit is it neither queued nor running, though it can run. */
     if (travelling && l->rank == RANK_RUNQ && !heap_has(&travelling->sched.node) &&
@@ -307,7 +307,7 @@ void __wrap_spin_lock(struct spinlock *l)
         }
         host_play(self);
     }
-    __real_spin_lock(l);
+    __real_spin_lock_checked(l);
 }
 
 static void travel(int what, bool runs)

@@ -64,3 +64,12 @@ static inline uint64_t arch_rdtsc(void)
     __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
     return (uint64_t)hi << 32 | lo;
 }
+
+/* Frame table and M2P exist for whole sections of this many frames (128 MiB) that hold any RAM. */
+#define SECTION_SHIFT 15
+extern uint64_t section_present[]; /* mmu.c; constant after start-up */
+
+static inline bool arch_mfn_has_frame(mfn_t mfn)
+{
+    return mfn < arch_facts.max_mfn && test_bit((unsigned)(mfn >> SECTION_SHIFT), section_present);
+}

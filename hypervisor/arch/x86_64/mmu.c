@@ -21,8 +21,6 @@
 #define LARGE_FRAMES 512UL
 #define RESERVE_TABLES 32
 
-/* Frame table and M2P exist for whole sections of this many frames (128 MiB) that hold any RAM. */
-#define SECTION_SHIFT 15
 #define SECTION_FRAMES (1UL << SECTION_SHIFT)
 #define SECTIONS_MAX (DIRECTMAP_BYTES >> (PAGE_SHIFT + SECTION_SHIFT))
 
@@ -31,7 +29,7 @@ _Static_assert(FRAMETABLE_START + (DIRECTMAP_BYTES >> PAGE_SHIFT) * sizeof(struc
                "the frame table reaches the image");
 
 static uint64_t *hyp_l4;
-static uint64_t section_present[BITMAP_WORDS(SECTIONS_MAX)];
+uint64_t section_present[BITMAP_WORDS(SECTIONS_MAX)];
 static mfn_t reserve_tables[RESERVE_TABLES];
 static unsigned reserve_count;
 /* Page tables must be reachable while they are built: below 4 GiB until the direct map is live. */
@@ -206,11 +204,6 @@ static void build_frame_tables(void)
                      M2P_RO_START + (offset & ~(LARGE_BYTES - 1)));
         }
     }
-}
-
-bool arch_mfn_has_frame(mfn_t mfn)
-{
-    return mfn < arch_facts.max_mfn && test_bit((unsigned)(mfn >> SECTION_SHIFT), section_present);
 }
 
 /* ---- start-up ---- */

@@ -184,6 +184,7 @@ static void check_once(void)
     CHECK_IS(mmu_update(updates + PTES, PTES, 0, DOMID_SELF), 0);
     CHECK_IS(page_pin(table, 1), 0);
     CHECK_IS(page_unpin(table), 0);
+    CHECK_IS(page_protect(table, PTE_RO), 0); /* unpinning left it writable */
     fill_calls(value);
     CHECK_IS(multicall(calls, PTES), 0);
     CHECK_IS(calls[PTES - 1].result, 0);
