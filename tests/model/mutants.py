@@ -77,7 +77,8 @@ MUTANTS = [
     ("eight entries pass for empty when seven are",
      "e[4] | e[5] | e[6] | e[7]);", "e[4] | e[5] | e[6]);"),
     ("an entry made writable keeps what it was",
-     "    if ((pte & X86_PTE_RW) && frame_get_writable(f)) {\n        return -EINVAL;\n    }\n    bool",
+     "    if ((pte & X86_PTE_RW) && frame_get_writable(f)) {\n        return -EINVAL;\n    }\n"
+     "    bool",
      "    bool"),
     ("a foreign frame is made writable",
      "    if (!f || f->owner != how->foreign) {\n", "    if (!f) {\n"),

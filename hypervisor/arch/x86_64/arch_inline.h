@@ -3,6 +3,7 @@
  * code needs no segment register that a guest could own. */
 #pragma once
 
+#include "arch/arch.h"
 #include "arch/layout.h"
 #include "base/types.h"
 #include "pv-abi/abi.h"
