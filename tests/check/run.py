@@ -93,7 +93,8 @@ def header_flags(path):
     flags = ["-std=gnu11", "-Wall", "-Wundef", "-Werror", "-D_GNU_SOURCE", "-D__XEN_TOOLS__", "-I.",
              "-Ipv-abi"] + packages
     if path.startswith("tests/"):
-        flags += ["-DDEBUG_BUILD=1", "-Ihypervisor", "-Itests", "-Itests/host", "-I" + os.path.dirname(path)]
+        flags += ["-DDEBUG_BUILD=1", "-Ihypervisor", "-Itests", "-Itests/host",
+                  "-I" + os.path.dirname(path)]
     return flags
 
 

@@ -80,8 +80,6 @@ MUTANTS = [
      "    if ((pte & X86_PTE_RW) && frame_get_writable(f)) {\n        return -EINVAL;\n    }\n"
      "    bool",
      "    bool"),
-    ("a foreign frame is made writable",
-     "    if (!f || f->owner != how->foreign) {\n", "    if (!f) {\n"),
     ("a page table half taken apart is forgotten", "    frame_get_held(f);\n    v->mmu_deferred[",
      "    v->mmu_deferred["),
     # checks

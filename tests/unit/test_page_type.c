@@ -284,6 +284,42 @@ static void test_entry__accessed_and_dirty_kept_on_demand(void)
     tree_end(&t);
 }
 
+/* Writability alone changes only that reference, and a frame of another domain is refused anew. */
+static void test_entry__writability_alone(void)
+{
+    struct tree t = tree_make(1), other = tree_make(2);
+    unsigned index = PT_INDEX(DATA_VA, 1);
+    uint64_t rw = entry_of(t.data, TABLE), ro = rw & ~X86_PTE_RW;
+    CU_ASSERT_EQUAL(pin(&t, t.l4, 4), 0);
+    CU_ASSERT_EQUAL(set(&t, t.l1, index, ro), 0);
+    CU_ASSERT_EQUAL(type_count(t.data), 0);
+    CU_ASSERT_EQUAL(frame_ref_count(t.data), 2);
+    /* While it is a table, it cannot be made writable. */
+    CU_ASSERT_EQUAL(pin(&t, t.data, 1), 0);
+    CU_ASSERT_EQUAL(set(&t, t.l1, index, rw), -EINVAL);
+    CU_ASSERT_EQUAL(entries(t.l1)[index] & ~X86_PTE_US, ro & ~X86_PTE_US);
+    CU_ASSERT_EQUAL(unpin(&t, t.data), 0);
+    CU_ASSERT_EQUAL(set(&t, t.l1, index, rw), 0);
+    CU_ASSERT(is_type(t.data, TYPE_WRITABLE));
+    CU_ASSERT_EQUAL(frame_ref_count(t.data), 2);
+
+    ro = entry_of(other.data, TABLE & ~X86_PTE_RW);
+    spin_lock(&t.d->mmu_lock);
+    CU_ASSERT_EQUAL(mmu_entry_set(t.l1, index, ro, t.d, other.d, false), 0);
+    CU_ASSERT_EQUAL(mmu_entry_set(t.l1, index, ro | X86_PTE_RW, t.d, t.d, false), -EINVAL);
+    CU_ASSERT_EQUAL(type_count(other.data), 0);
+    CU_ASSERT_EQUAL(mmu_entry_set(t.l1, index, ro | X86_PTE_RW, t.d, other.d, false), 0);
+    CU_ASSERT_EQUAL(mmu_entry_set(t.l1, index, ro, t.d, t.d, false), -EINVAL);
+    CU_ASSERT_EQUAL(type_count(other.data), 1);
+    spin_unlock(&t.d->mmu_lock);
+    CU_ASSERT_EQUAL(set(&t, t.l1, index, 0), 0);
+    CU_ASSERT_EQUAL(unpin(&t, t.l4), 0);
+    assert_untyped(&t);
+    assert_untyped(&other);
+    tree_end(&other);
+    tree_end(&t);
+}
+
 static void test_retype__flushes_first(void)
 {
     struct tree t = tree_make(1);
@@ -567,6 +603,7 @@ int main(void)
         CASE(test_entry__references_follow),
         CASE(test_entry__absent_names_no_ram),
         CASE(test_entry__accessed_and_dirty_kept_on_demand),
+        CASE(test_entry__writability_alone),
         CASE(test_retype__flushes_first),
         CASE(test_preemption__validation_and_dismantling),
         CASE(test_preemption__given_up_half_way),
