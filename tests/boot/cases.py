@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 
 import bochs  # noqa: E402
 import bound  # noqa: E402
+import clock  # noqa: E402
 import image  # noqa: E402
 import kernels  # noqa: E402
 import machine  # noqa: E402
@@ -146,7 +147,7 @@ class Watchdog(Test):
 
     def prepare(self, setup):
         super().prepare(setup)
-        setup.hv_args = "watchdog=5 panic=1 maxcpus=0"
+        setup.hv_args = "watchdog=5 panic=1"
 
     def drive(self, console):
         if not console.wait_for(r"dom0# ", self.limit):
@@ -175,7 +176,7 @@ class Smp(Test):
         super().prepare(setup)
         seconds = int(os.environ.get("SECONDS") or 20)
         self.limit += 4 * seconds
-        setup.hv_args = "dom0_max_vcpus=2 maxcpus=0"
+        setup.hv_args = "dom0_max_vcpus=2"
         setup.dom0_args = "pv.seconds=%d" % seconds
 
 
@@ -301,6 +302,34 @@ class Bound(Test):
         return "FAILURE" if bad else "SUCCESS", self.name, seconds, len(worst), bad
 
 
+class Overcommit(Test):
+    """A guest's clock for SECONDS on busy processors."""
+
+    def prepare(self, setup):
+        super().prepare(setup)
+        seconds = int(os.environ.get("SECONDS") or 15)
+        self.limit += 2 * seconds
+        setup.dom0_args = "pv.seconds=%d" % seconds
+
+
+class Clock(Test):
+    """The clock beside the host's, and how late timers are; see clock.py."""
+
+    systems = ("paravane",)
+    weight = 2
+    machines = True
+
+    def run(self, logs):
+        started = time.monotonic()
+        for case, measure in (("drift and wall clock", clock.drift), ("timers", clock.timers)):
+            measured, problems = measure(logs)
+            for line in measured:
+                print("%s: %s" % (self.name, line), flush=True)
+            self.expect(case, not problems, "; ".join(problems))
+        word = "FAILURE" if self.problems else "SUCCESS"
+        return word, self.name, time.monotonic() - started, len(self.passed), self.problems
+
+
 class InBochs(Alone):
     """The same in Bochs, whose processor is stricter than QEMU's."""
 
@@ -420,17 +449,19 @@ def all_tests():
         Test("rounds", "rounds", weight=8, limit=2400),
         Test("badinput", "badinput", weight=6, limit=2400),
         Test("store", "store", weight=2),
-        Test("cpus", "cpus", weight=4, hv_args="maxcpus=0"),
+        Test("cpus", "cpus", weight=4),
         Test("ask", "ask", weight=3),
         Hotplug("hotplug", "hotplug", weight=3),
         Xl("xl", weight=5),
         Test("store-killed", "store-killed", weight=4),
-        Test("fair", "fair", weight=3, hv_args="maxcpus=0"),
+        Test("fair", "fair", weight=3),
         Guests("guests", "guests", weight=7),
         Alone("alone"),
         Isolated("xpti"),
         Bound("bound"),
         Bound("bound-linux", "guest"),
+        Clock("clock"),
+        Overcommit("overcommit", "overcommit", weight=2),
         Test("abuse", "abuse", weight=7),
         InBochs("bochs-all"),
         FewInBochs("bochs"),
