@@ -23,9 +23,10 @@ HV_BRANCHES = -fno-jump-tables $(if $(findstring clang,$(shell $(CC) --version))
 HV_CFLAGS = -std=gnu11 -O2 -g -ffreestanding -fpie -fvisibility=hidden $(HV_BRANCHES) \
             -include hypervisor/arch/x86_64/hidden.h \
             -mno-red-zone -mgeneral-regs-only -mno-sse -fno-stack-protector \
-            -fno-strict-aliasing -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
+            -fno-strict-aliasing -fno-asynchronous-unwind-tables \
             -fcf-protection=none -fno-delete-null-pointer-checks \
             -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Werror \
+            $(if $(filter 0,$(HVDEBUG)),,-fno-omit-frame-pointer) \
             -MMD -MP -DDEBUG_BUILD=$(HVDEBUG) $(HV_INCLUDE)
 HV_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
               --no-warn-rwx-segments --orphan-handling=error

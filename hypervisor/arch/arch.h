@@ -53,6 +53,14 @@ extern struct arch_facts {
 
 #include "arch_inline.h"
 
+/* Ticks of the TSC in nanoseconds. */
+static inline ns_t arch_ticks_ns(uint64_t ticks)
+{
+    const struct arch_tsc_scale *scale = &arch_facts.tsc;
+    ticks = scale->shift < 0 ? ticks >> -scale->shift : ticks << scale->shift;
+    return (ns_t)((unsigned __int128)ticks * scale->mul >> 32);
+}
+
 /* ---- processors and interrupts ---- */
 /* Let pending interrupts in, once. */
 void arch_irq_window(void);

@@ -5,6 +5,7 @@
 #include "base/types.h"
 
 struct cpu_user_regs;
+struct vcpu;
 struct boot_info;
 
 /* Something other than `syscall` interrupted the guest: first thing, whatever it is. */
@@ -12,6 +13,12 @@ void upcall_enter(void);
 /* `syscall` executed at CPL 3, in 32-bit code when cs says so: hypercall from guest kernel mode,
  * system call of the guest otherwise. */
 void upcall_syscall(struct cpu_user_regs *regs);
+/* The same of the current vCPU v and upcall_exit(), where it is a hypercall and what comes next is
+ * canonical. False: upcall_exit() is still to be called. */
+bool upcall_hypercall(struct cpu_user_regs *regs, struct vcpu *v);
+/* v, which is current, sends an event; not accounted for. Returns the hypercall's result or, after
+ * which upcall_enter() and upcall_exit() are to be called, 1 for 0. */
+long upcall_event_send(struct vcpu *v, uint32_t port);
 /* Exception in guest mode: vector and error code are in regs, cr2 valid for #PF. */
 void upcall_guest_trap(struct cpu_user_regs *regs, vaddr_t cr2);
 /* Exception in the hypervisor that the exception table does not cover. True: it was fixed up

@@ -7,38 +7,43 @@
  * Interrupts are charged to the vCPU they interrupt, whoever they are for: it is its turn on the
  * pcpu that they shorten, and they are short. What they cause is charged to whom they wake.
  *
- * One word a vCPU, so that readers on other pcpus see no half of a change and need no lock. Bit 0:
- * it is in the hypervisor. The rest is a signed number of ns: the hypervisor's time so far, minus
- * the clock at entry while it is there. Written by the pcpu it runs on.
+ * One word a vCPU, so that readers on other pcpus see no half of a change and need no lock. Highest
+ * bit: it is in the hypervisor. The rest counts ticks of the TSC: the hypervisor's time so far,
+ * minus the clock at entry while it is there. Written by the pcpu it runs on; the short ways of
+ * entry.S add a whole stay at its end.
  */
 #pragma once
 
 #include "arch/arch.h"
 #include "base/types.h"
 
-/* v, on this pcpu, has come into the hypervisor (at `now`); nothing when it is there already. */
-static inline void account_enter(int64_t *word, ns_t now)
+#define ACCOUNT_INSIDE (1UL << 63)
+
+/* v, on this pcpu, has come into the hypervisor (at `tsc`); nothing when it is there already. */
+static inline void account_enter(uint64_t *word, uint64_t tsc)
 {
-    if (!(*word & 1)) {
-        write_once(*word, (*word - 2 * now) | 1);
+    if (!(*word & ACCOUNT_INSIDE)) {
+        write_once(*word, (*word - tsc) | ACCOUNT_INSIDE);
     }
 }
 
-/* It goes back to its guest, or leaves its pcpu, at `now`. */
-static inline void account_leave(int64_t *word, ns_t now)
+/* It goes back to its guest, or leaves its pcpu, at `tsc`. */
+static inline void account_leave(uint64_t *word, uint64_t tsc)
 {
-    if (*word & 1) {
-        write_once(*word, (*word & ~1L) + 2 * now);
+    if (*word & ACCOUNT_INSIDE) {
+        write_once(*word, (*word + tsc) & ~ACCOUNT_INSIDE);
     }
 }
 
 /* The hypervisor's time until *now, which it sets to a moment at which this was so. */
-static inline ns_t account_system_ns(const int64_t *word, ns_t *now)
+static inline ns_t account_system_ns(const uint64_t *word, ns_t *now)
 {
-    int64_t value;
+    uint64_t value, tsc;
     do {
         value = read_once(*word);
+        tsc = arch_rdtsc();
         *now = arch_now_ns();
     } while (read_once(*word) != value);
-    return (value >> 1) + (value & 1 ? *now : 0);
+    value += value & ACCOUNT_INSIDE ? tsc : 0;
+    return arch_ticks_ns(value & ~ACCOUNT_INSIDE);
 }

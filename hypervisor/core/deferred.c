@@ -7,24 +7,19 @@
 #include "base/lock.h"
 #include "core/span.h"
 
-static uint32_t pending[MAX_PCPUS];
+uint32_t deferred_bits[MAX_PCPUS];
 
 void deferred_raise(unsigned cpu, enum deferred_work work)
 {
-    uint32_t old = __atomic_fetch_or(&pending[cpu], (uint32_t)work, __ATOMIC_SEQ_CST);
+    uint32_t old = __atomic_fetch_or(&deferred_bits[cpu], (uint32_t)work, __ATOMIC_SEQ_CST);
     if (!(old & work) && cpu != arch_cpu_id()) {
         arch_kick_cpu(cpu);
     }
 }
 
-bool deferred_pending(void)
-{
-    return __atomic_load_n(&pending[arch_cpu_id()], __ATOMIC_SEQ_CST) != 0;
-}
-
 uint32_t deferred_take(void)
 {
-    return __atomic_exchange_n(&pending[arch_cpu_id()], 0, __ATOMIC_SEQ_CST);
+    return __atomic_exchange_n(&deferred_bits[arch_cpu_id()], 0, __ATOMIC_SEQ_CST);
 }
 
 void irq_window(bool idle)

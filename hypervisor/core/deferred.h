@@ -2,7 +2,8 @@
 /* Work to do on the way out of the hypervisor, per pcpu: bits set by interrupts and other CPUs. */
 #pragma once
 
-#include "base/types.h"
+#include "arch/arch.h"
+#include "base/config.h"
 
 enum deferred_work {
     DEFER_TIMER = 1,   /* timer queue has something due */
@@ -11,7 +12,11 @@ enum deferred_work {
 };
 
 void deferred_raise(unsigned cpu, enum deferred_work work);
-bool deferred_pending(void);
+extern uint32_t deferred_bits[MAX_PCPUS]; /* deferred.c's */
+static inline bool deferred_pending(void)
+{
+    return __atomic_load_n(&deferred_bits[arch_cpu_id()], __ATOMIC_SEQ_CST) != 0;
+}
 /* Take and clear all bits of this pcpu. */
 uint32_t deferred_take(void);
 /* Let interrupts in, once; or wait for one. Takes no more than RANK_DOM_MMU held. */

@@ -26,17 +26,20 @@ struct grant_table;
 #define UNMAPPED_MAX 32
 
 struct vcpu {
+    /* Where the guest wants its vcpu_info: NULL until there is one (ids >= 32 before registering).
+     * Constant while the vCPU can run. */
+    vcpu_info_t *info;
+    uint64_t system; /* the hypervisor's part of its time: see core/account.h */
+    struct pv_vcpu pv;
+    /* Up to here entry code knows the layout: asm.h. */
+
     struct domain *domain; /* constant */
     unsigned id;           /* constant */
     struct sched_unit sched;
 
     /* Registers while not running; while running they are guest_regs(). */
     struct cpu_user_regs regs;
-    struct pv_vcpu pv;
 
-    /* Where the guest wants its vcpu_info: NULL until there is one (ids >= 32 before registering).
-     * Constant while the vCPU can run. */
-    vcpu_info_t *info;
     struct frame *info_frame; /* where it is: writable + general reference; NULL: shared page */
 
     bool initialised;  /* has registers (VCPUOP_initialise or setvcpucontext) */
@@ -60,6 +63,13 @@ struct vcpu {
     uint32_t unmapped[UNMAPPED_MAX];
     unsigned unmapped_count;
 };
+
+/* An event is deliverable to v right now (pending and not masked). */
+static inline bool evtchn_upcall_wanted(const struct vcpu *v)
+{
+    const vcpu_info_t *info = v->info;
+    return info && read_once(info->evtchn_upcall_pending) && !read_once(info->evtchn_upcall_mask);
+}
 
 #define DOMAIN_NO_CODE 0xff
 

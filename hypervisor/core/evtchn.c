@@ -193,10 +193,10 @@ long evtchn_close_all(struct domain *d)
 
 /* ---- sending ---- */
 
-void evtchn_set_pending(struct domain *d, uint32_t port)
+bool evtchn_set_pending(struct domain *d, uint32_t port)
 {
     /* bind_vcpu only ever stores ids of vCPUs that exist. */
-    evtchn_bits_raise(d, port, &find_port(d, port)->vcpu);
+    return evtchn_bits_raise(d, port, &find_port(d, port)->vcpu);
 }
 
 void evtchn_send_virq(struct vcpu *v, unsigned virq)
@@ -223,26 +223,35 @@ void evtchn_send_pirq(struct domain *d, uint32_t port)
     }
 }
 
-long evtchnop_send(struct hypercall *hc, struct evtchn_send *arg)
+static noinline long send_locked(struct domain *d, uint32_t port, struct evtchn_port *p)
 {
-    struct domain *d = hc->d;
-    struct evtchn_port *p = find_port(d, arg->port);
     if (p == &no_port) {
         return -EINVAL;
     }
     SPIN_GUARD(&p->lock);
     switch (p->state) {
     case EVTCHNSTAT_interdomain:
-        evtchn_set_pending(p->remote, p->remote_port);
-        return 0;
+        return evtchn_set_pending(p->remote, p->remote_port);
     case EVTCHNSTAT_ipi:
-        evtchn_set_pending(d, arg->port);
-        return 0;
+        return evtchn_set_pending(d, port);
     case EVTCHNSTAT_unbound:
         return 0; /* ABI: nobody listens yet, which is no error */
     default:
         return -EINVAL;
     }
+}
+
+long evtchn_send(struct domain *d, uint32_t port)
+{
+    struct evtchn_port *p = find_port(d, port);
+    /* SAFETY: without the lock it may be closed by now. The bit is the guest's own. */
+    return read_once(p->state) == EVTCHNSTAT_ipi ? evtchn_bits_raise(d, port, &p->vcpu)
+                                                 : send_locked(d, port, p);
+}
+
+long evtchnop_send(struct hypercall *hc, struct evtchn_send *arg)
+{
+    return MIN(evtchn_send(hc->d, arg->port), 0L);
 }
 
 /* ---- binding ---- */

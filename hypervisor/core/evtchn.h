@@ -41,23 +41,24 @@ must_check int evtchn_init(struct domain *d, uint32_t max_port);
 long evtchn_close_all(struct domain *d);
 void evtchn_free(struct domain *d);
 
+/* d notifies the other end of its port. -EINVAL; 1 when a vCPU has been told. */
+long evtchn_send(struct domain *d, uint32_t port);
 /* Raise a virtual interrupt: per-vCPU, and global ones (delivered where the domain bound them). */
 void evtchn_send_virq(struct vcpu *v, unsigned virq);
 void evtchn_send_global_virq(struct domain *d, unsigned virq);
 /* A physical interrupt bound to d's port has arrived. Takes the evtchn_lock. */
 void evtchn_send_pirq(struct domain *d, uint32_t port);
-/* Mark `port` of d, which the caller knows to be bound, pending. No lock needed. */
-void evtchn_set_pending(struct domain *d, uint32_t port);
+/* Mark `port` of d, which the caller knows to be bound, pending. No lock needed. False: nobody was
+ * to be told. */
+bool evtchn_set_pending(struct domain *d, uint32_t port);
 /* For the key `e`: a line of the log for each port in use. Takes no lock; what it shows may be a
  * moment old. */
 void evtchn_show(const struct domain *d);
-/* Something is deliverable to v right now (pending and not masked). */
-bool evtchn_upcall_wanted(const struct vcpu *v);
 
 /* ---- evtchn_bits.c: the words shared with the guest ---- */
 /* Set the pending bit; if that is news and the port is not masked, notify the vCPU whose number is
- * at `vcpu`. */
-void evtchn_bits_raise(struct domain *d, uint32_t port, const uint16_t *vcpu);
+ * at `vcpu`. False: nobody was to be told. */
+bool evtchn_bits_raise(struct domain *d, uint32_t port, const uint16_t *vcpu);
 /* The port belongs to v from now on: notify it of what is pending. */
 void evtchn_bits_rebound(struct vcpu *v, uint32_t port);
 /* Clear the mask bit and notify v of what was pending meanwhile. */

@@ -13,12 +13,6 @@
 #include "core/evtchn.h"
 #include "core/sched.h"
 
-bool evtchn_upcall_wanted(const struct vcpu *v)
-{
-    const vcpu_info_t *info = v->info;
-    return info && read_once(info->evtchn_upcall_pending) && !read_once(info->evtchn_upcall_mask);
-}
-
 static void notify(struct vcpu *v)
 {
     vcpu_info_t *info = read_once(v->info);
@@ -42,17 +36,25 @@ static void select_word(struct vcpu *v, uint32_t port)
     }
 }
 
-void evtchn_bits_raise(struct domain *d, uint32_t port, const uint16_t *vcpu)
+static noinline bool tell(struct domain *d, uint32_t port, const uint16_t *vcpu)
 {
-    if (test_and_set_bit(port, d->shared_info->evtchn_pending)) {
-        return;
-    }
     if (!test_bit(port, d->shared_info->evtchn_mask)) {
-        /* ORDER: read behind the atomic operation above; see evtchn_bits_rebound(). */
+        /* ORDER: read behind the atomic operation below; see evtchn_bits_rebound(). */
         select_word(d->vcpu[read_once(*vcpu)], port);
     }
-    /* ABI: polling sees masked ports too. */
     sched_op_wake_pollers(d, port);
+    return true;
+}
+
+bool evtchn_bits_raise(struct domain *d, uint32_t port, const uint16_t *vcpu)
+{
+    if (test_and_set_bit(port, d->shared_info->evtchn_pending)) {
+        return false;
+    }
+    /* ABI: polling sees masked ports too. */
+    bool quiet = test_bit(port, d->shared_info->evtchn_mask) &&
+                 find_next_bit(d->pollers, MAX_VCPUS, 0) == MAX_VCPUS;
+    return quiet ? false : tell(d, port, vcpu);
 }
 
 void evtchn_bits_unmask(struct vcpu *v, uint32_t port)

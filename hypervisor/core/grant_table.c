@@ -219,7 +219,7 @@ static long table_enter(struct hypercall *hc, domid_t id)
 {
     long rc = subop_enter(hc, WHO_ANY, id);
     if (rc == 0 && hc->target != hc->d && !hc->d->privileged) {
-        domain_put(hc->target);
+        subop_leave(hc);
         rc = -EPERM;
     }
     return rc;
@@ -239,7 +239,7 @@ long gnttabop_setup_table(struct hypercall *hc, struct gnttab_setup_table *arg)
     long rc = table_enter(hc, arg->dom);
     if (rc == 0) {
         rc = grant_table_list(hc->target, 0, arg->nr_frames, GUEST_ADDR(arg->frame_list));
-        domain_put(hc->target);
+        subop_leave(hc);
     }
     arg->status = status_of(rc);
     return 0;
@@ -251,7 +251,7 @@ long gnttabop_query_size(struct hypercall *hc, struct gnttab_query_size *arg)
     if (rc == 0) {
         arg->nr_frames = read_once(hc->target->grant->frame_count);
         arg->max_nr_frames = hc->target->grant->max_frames;
-        domain_put(hc->target);
+        subop_leave(hc);
     }
     arg->status = status_of(rc);
     return 0;
@@ -268,7 +268,7 @@ long gnttabop_get_version(struct hypercall *hc, struct gnttab_get_version *arg)
     long rc = table_enter(hc, arg->dom);
     if (rc == 0) {
         arg->version = 1;
-        domain_put(hc->target);
+        subop_leave(hc);
     }
     return rc;
 }

@@ -40,6 +40,8 @@ must_check long pv_domain_relinquish(struct domain *d);
  * setvcpucontext. All or nothing. -ERESTART while page tables are being validated. */
 must_check long pv_context_set(struct vcpu *v, const struct vcpu_guest_context *c);
 void pv_context_get(struct vcpu *v, struct vcpu_guest_context *c);
+/* v's virtual IOPL, at most 3. */
+void pv_set_iopl(struct vcpu *v, unsigned iopl);
 /* Raise an NMI on v. */
 void pv_nmi_raise(struct vcpu *v);
 /* Fill a page with hypercall stubs (pv/hypercall_page.c); a frame of d, false if it has not that.

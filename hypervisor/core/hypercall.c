@@ -126,7 +126,7 @@ long subop_enter(struct hypercall *hc, enum subop_who who, domid_t id)
     if (!hc->d->privileged && (who == WHO_CONTROL || (who == WHO_TARGET && !own))) {
         return -EPERM;
     }
-    hc->target = own ? domain_get_held(hc->d) : domain_get(id);
+    hc->target = own ? hc->d : domain_get(id);
     return hc->target ? 0 : -ESRCH;
 }
 

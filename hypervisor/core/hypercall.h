@@ -21,8 +21,9 @@ struct hypercall {
     bool registers_replaced; /* iret: rax and the rest were loaded from the guest's frame */
 };
 
-/* Handle the hypercall in regs (rax, rdi, rsi, rdx, r10, r8, r9) and put the result into rax; a
- * call that is to be continued gets its arguments updated and rip moved back to the `syscall`. */
+/* Handle the hypercall in regs (rax, rdi, rsi, rdx, r10, r8, r9) and put
+ * the result into rax; a call that is to be continued gets its arguments updated and rip moved back
+ * to the `syscall`. */
 void hypercall_from_regs(struct cpu_user_regs *regs);
 /* Dispatch one call; the result, or -ERESTART with hc->arg updated. */
 long hypercall_dispatch(struct hypercall *hc);

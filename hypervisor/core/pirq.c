@@ -17,6 +17,7 @@
 #include "arch/upcalls.h"
 #include "base/checked.h"
 #include "core/domain.h"
+#include "core/hooks.h"
 #include "core/pci.h"
 #include "core/span.h"
 #include "core/subop.h"
@@ -380,7 +381,7 @@ long physdevop_set_iopl(struct hypercall *hc, struct physdev_set_iopl *arg)
     if (arg->iopl > 3) {
         return -EINVAL;
     }
-    hc->v->pv.iopl = (uint8_t)arg->iopl;
+    pv_set_iopl(hc->v, arg->iopl);
     return 0;
 }
 

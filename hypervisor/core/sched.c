@@ -209,8 +209,9 @@ void sched_run(void)
         rq->curr = next;
         set_state(prev, waiting_state(prev), now);
         set_state(next, RUNSTATE_running, now);
-        account_leave(&prev->sched.system, now);
-        account_enter(&next->sched.system, now);
+        uint64_t tsc = arch_rdtsc();
+        account_leave(&prev->system, tsc);
+        account_enter(&next->system, tsc);
     }
     spin_unlock(&rq->lock);
 
@@ -290,7 +291,7 @@ int sched_set_params(struct domain *d, unsigned weight, unsigned cap)
 ns_t sched_get_runstate(const struct vcpu *v, vcpu_runstate_info_t *out)
 {
     struct runq *rq = lock_runq(v);
-    ns_t now, system = account_system_ns(&v->sched.system, &now);
+    ns_t now, system = account_system_ns(&v->system, &now);
     *out = v->runstate;
     if ((uint64_t)now > out->state_entry_time) {
         out->time[out->state] += (uint64_t)now - out->state_entry_time;

@@ -30,7 +30,6 @@ struct sched_unit {
     bool running;        /* current on pcpu, or its registers are still being saved there */
     bool yielded;        /* others go first at the next pick */
     ns_t started;        /* up to when it has been charged, while running */
-    int64_t system;      /* the hypervisor's part of its time: see core/account.h */
     cpumask_t affinity;  /* pcpus it may run on */
     /* the policy's */
     struct heap_node node; /* on the run queue when runnable and not running */

@@ -28,8 +28,14 @@ enum subop_dir { DIR_IN, DIR_INOUT };
 #define PEER(member) WHO_ANY, arg.member
 #define CONTROL() WHO_CONTROL, DOMID_SELF
 
-/* Permission and target: sets and references hc->target. -EPERM, -ESRCH. */
+/* Permission and target: sets hc->target, which stays until subop_leave(). -EPERM, -ESRCH. */
 must_check long subop_enter(struct hypercall *hc, enum subop_who who, domid_t id);
+static inline void subop_leave(struct hypercall *hc)
+{
+    if (hc->target != hc->d) { /* one's own domain stays anyway */
+        domain_put(hc->target);
+    }
+}
 
 #define OP(nr, name, type, dir, who, handler, doc)                                                 \
     case nr: {                                                                                     \
@@ -40,7 +46,7 @@ must_check long subop_enter(struct hypercall *hc, enum subop_who who, domid_t id
             if (DIR_##dir == DIR_INOUT && rc >= 0) {                                               \
                 rc = guest_write(hc->arg[1], &arg, sizeof(arg)) ?: rc;                             \
             }                                                                                      \
-            domain_put(hc->target);                                                                \
+            subop_leave(hc);                                                                       \
         }                                                                                          \
         return rc;                                                                                 \
     }
@@ -50,7 +56,7 @@ must_check long subop_enter(struct hypercall *hc, enum subop_who who, domid_t id
         long rc = subop_enter(hc, who);                                                            \
         if (rc == 0) {                                                                             \
             rc = handler(hc);                                                                      \
-            domain_put(hc->target);                                                                \
+            subop_leave(hc);                                                                       \
         }                                                                                          \
         return rc;                                                                                 \
     }

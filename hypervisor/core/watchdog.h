@@ -25,7 +25,8 @@ extern struct watch watches[MAX_PCPUS];
 /* Progress: this pcpu is about to idle or to run a guest. */
 static inline void watchdog_beat(void)
 {
-    write_once(watches[arch_cpu_id()].beats, watches[arch_cpu_id()].beats + 1);
+    struct watch *mine = &watches[arch_cpu_id()];
+    write_once(mine->beats, mine->beats + 1);
 }
 
 /* Start the watch that this pcpu keeps; its timer queue must be there. */

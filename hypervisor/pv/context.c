@@ -126,7 +126,7 @@ static void load_registers(struct vcpu *v, const struct vcpu_guest_context *c)
     v->regs.error_code = 0;
     v->regs.cs = trap_fix_selector(c->user_regs.cs);
     v->regs.ss = trap_fix_selector(c->user_regs.ss);
-    pv->iopl = (uint8_t)(c->user_regs.rflags >> 12 & 3);
+    pv_set_iopl(v, c->user_regs.rflags >> 12 & 3);
     v->regs.rflags = trap_fix_flags(c->user_regs.rflags);
     pv->kernel_mode = c->flags & VGCF_in_kernel;
     pv->kernel_ss = trap_fix_selector(c->kernel_ss);
@@ -188,6 +188,7 @@ long pv_context_set(struct vcpu *v, const struct vcpu_guest_context *c)
     load_registers(v, c);
     if (v->id == 0) {
         v->domain->pv.vm_assist = (uint32_t)(c->vm_assist & VM_ASSISTS_KNOWN);
+        misc_assists_changed(v->domain);
     }
     v->initialised = true;
     return 0;

@@ -48,6 +48,8 @@ struct cpuid_regs cpuid_guest(const struct vcpu *v, uint32_t leaf, uint32_t subl
 /* XCR0 bits a guest may set; 0: XSAVE is not offered. */
 uint64_t cpuid_guest_xcr0(void);
 
+/* vm_assist of d has been changed. */
+void misc_assists_changed(struct domain *d);
 /* Set the virtual CR0.TS. */
 void misc_set_ts(struct vcpu *v, bool on);
 /* DR4 and DR5 are 6 and 7, unless CR4.DE says otherwise. */

@@ -20,7 +20,7 @@
 void upcall_enter(void)
 {
     span_note(SPAN_ENTRY, 0, 0);
-    account_enter(&current_vcpu()->sched.system, arch_now_ns());
+    account_enter(&current_vcpu()->system, arch_rdtsc());
 }
 
 void upcall_syscall(struct cpu_user_regs *regs)
@@ -67,7 +67,14 @@ static void do_deferred_work(void)
     }
 }
 
-void upcall_exit(void)
+/* The guest may go on as it is. What other pcpus ask of this one comes with an interrupt. */
+static inline bool nothing_to_do(const struct vcpu *v)
+{
+    return !deferred_pending() && !read_once(v->sched.pause_bits) && !v->mmu_deferred_count &&
+           !trap_pending(v);
+}
+
+static void do_all_work(void)
 {
     for (;;) {
         do_deferred_work();
@@ -87,10 +94,40 @@ void upcall_exit(void)
             }
         }
     }
-    watchdog_beat();
+}
+
+static inline void leave(struct vcpu *v)
+{
     spin_assert_none_held();
-    account_leave(&current_vcpu()->sched.system, arch_now_ns());
+    account_leave(&v->system, arch_rdtsc());
     (void)span_end();
+}
+
+void upcall_exit(void)
+{
+    struct vcpu *v = current_vcpu();
+    if (!nothing_to_do(v) || vcpu_is_idle(v)) {
+        do_all_work();
+        v = current_vcpu();
+    }
+    watchdog_beat();
+    leave(v);
+}
+
+bool upcall_hypercall(struct cpu_user_regs *regs, struct vcpu *v)
+{
+    account_enter(&v->system, arch_rdtsc());
+    hypercall_from_regs(regs);
+    bool plain = regs->entry_vector && nothing_to_do(v);
+    if (plain) {
+        leave(v);
+    }
+    return plain;
+}
+
+long upcall_event_send(struct vcpu *v, uint32_t port)
+{
+    return evtchn_send(v->domain, port);
 }
 
 /* ---- the page of hypercall stubs that kernels ask for ---- */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Small calls on the calling vCPU's processor state: kernel stack, segment bases, virtual CR0.TS,
  * debug registers, and the domain's assists. No locks; vm_assist is atomic. */
+#include "core/hooks.h"
 #include "core/hypercall.h"
 #include "pv/emul.h"
 #include "pv/trap.h"
@@ -87,6 +88,25 @@ long hc_get_debugreg(struct hypercall *hc)
     return reg < 8 ? (long)hc->v->pv.debugreg[misc_debugreg_alias((unsigned)reg)] : -EINVAL;
 }
 
+static void show_iopl(struct vcpu *v)
+{
+    bool shown = read_once(v->domain->pv.vm_assist) & (1U << VMASST_TYPE_architectural_iopl);
+    write_once(v->pv.shown_iopl, shown ? (uint32_t)v->pv.iopl << 12 : 0);
+}
+
+void pv_set_iopl(struct vcpu *v, unsigned iopl)
+{
+    v->pv.iopl = (uint8_t)iopl;
+    show_iopl(v);
+}
+
+void misc_assists_changed(struct domain *d)
+{
+    for (unsigned i = 0; i < d->max_vcpus; i++) {
+        show_iopl(d->vcpu[i]);
+    }
+}
+
 long hc_vm_assist(struct hypercall *hc)
 {
     uint64_t cmd = hc->arg[0], type = hc->arg[1];
@@ -100,5 +120,6 @@ long hc_vm_assist(struct hypercall *hc)
     } else {
         return -ENOSYS;
     }
+    misc_assists_changed(hc->d);
     return 0;
 }

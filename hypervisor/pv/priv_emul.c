@@ -200,18 +200,27 @@ static uint64_t guest_cr4_mask(void)
 
 static enum outcome read_cr(struct vcpu *v, struct cpu_user_regs *regs, const struct insn *insn)
 {
-    mfn_t l4 = v->pv.l4 ? frame_to_mfn(v->pv.l4) : 0;
-    const uint64_t value[] = {
-        [0] = guest_cr0(v),
-        [2] = v->info ? v->info->arch.cr2 : 0,
+    uint64_t value;
+    mfn_t l4;
+    switch (insn->reg) {
+    case 0:
+        value = guest_cr0(v);
+        break;
+    case 2:
+        value = v->info ? v->info->arch.cr2 : 0;
+        break;
+    case 3:
         /* ABI: the frame number rotated, so that 52 bits fit below bit 64. */
-        [3] = l4 << 12 | l4 >> 52,
-        [4] = CR4_FIXED | (v->pv.cr4 & guest_cr4_mask()),
-    };
-    if (insn->reg >= ARRAY_SIZE(value) || insn->reg == 1) {
+        l4 = v->pv.l4 ? frame_to_mfn(v->pv.l4) : 0;
+        value = l4 << 12 | l4 >> 52;
+        break;
+    case 4:
+        value = CR4_FIXED | (v->pv.cr4 & guest_cr4_mask());
+        break;
+    default:
         return REFUSED;
     }
-    insn_reg_write(regs, insn->rm, 8, true, value[insn->reg]);
+    insn_reg_write(regs, insn->rm, 8, true, value);
     return DONE;
 }
 

@@ -20,12 +20,14 @@ struct pv_callback {
 struct pv_vcpu {
     struct trap_info trap[256];
 
-    bool kernel_mode;      /* page tables and GS of the guest kernel are in use */
+    bool kernel_mode;    /* page tables and GS of the guest kernel are in use */
+    uint32_t shown_iopl; /* `iopl` as a flag, where the guest wants to see it there */
+    uint64_t kernel_ss, kernel_sp;
+    struct pv_callback syscall, syscall32, event, failsafe;
+    /* Up to here entry code knows the layout. */
+
     struct frame *l4;      /* kernel page tables: TYPE_L4 and general reference held; NULL none */
     struct frame *l4_user; /* user page tables, likewise */
-
-    uint64_t kernel_ss, kernel_sp;
-    struct pv_callback event, failsafe, syscall, syscall32;
 
     struct frame *gdt[GUEST_GDT_FRAMES]; /* TYPE_SEGDESC and general reference each */
     unsigned gdt_entries;

@@ -40,10 +40,7 @@ static bool bounce(struct vcpu *v, vaddr_t address, uint16_t cs, bool mask_event
     uint64_t sp = from_kernel ? regs->rsp : v->pv.kernel_sp;
     uint8_t mask = v->info ? read_once(v->info->evtchn_upcall_mask) : 1;
     uint64_t flags = regs->rflags & ~(X86_EFLAGS_IF | X86_EFLAGS_IOPL);
-    flags |= mask ? 0 : X86_EFLAGS_IF;
-    if (v->domain->pv.vm_assist & (1U << VMASST_TYPE_architectural_iopl)) {
-        flags |= (uint64_t)v->pv.iopl << 12;
-    }
+    flags |= (mask ? 0 : X86_EFLAGS_IF) | v->pv.shown_iopl;
 
     frame[n++] = regs->rcx;
     frame[n++] = regs->r11;

@@ -12,6 +12,11 @@
 void trap_inject(struct vcpu *v, unsigned vector, uint32_t error);
 void trap_inject_page_fault(struct vcpu *v, vaddr_t cr2, uint32_t error);
 
+/* Something is to be delivered to the current vCPU. */
+static inline bool trap_pending(const struct vcpu *v)
+{
+    return v->pv.failsafe_pending || v->pv.nmi_pending || evtchn_upcall_wanted(v);
+}
 /* Before returning to the guest: deliver what is pending to the current vCPU (failsafe, then NMI,
  * then one event upcall). */
 void trap_deliver_pending(struct vcpu *v);

@@ -77,11 +77,11 @@ static struct reading read_account(const struct vcpu *one)
 static void guests_run(void)
 {
     for (unsigned cpu = 0; cpu < CPUS; cpu++) {
-        account_leave(&host_current[cpu]->sched.system, host.now);
+        account_leave(&host_current[cpu]->system, host_tsc);
     }
     host_advance(STEP - STEP / 20);
     for (unsigned cpu = 0; cpu < CPUS; cpu++) {
-        account_enter(&host_current[cpu]->sched.system, host.now);
+        account_enter(&host_current[cpu]->system, host_tsc);
     }
     host_advance(STEP / 20);
     all_exit();

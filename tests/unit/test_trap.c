@@ -149,7 +149,7 @@ static void test_inject__iopl_shown_when_asked_for(void)
 {
     begin();
     guest->pv.vm_assist = 1U << VMASST_TYPE_architectural_iopl;
-    v->pv.iopl = 3;
+    pv_set_iopl(v, 3);
     trap_inject(v, TRAP_DB, 0);
     CU_ASSERT_EQUAL(frame_at(regs->rsp)[4] & X86_EFLAGS_IOPL, X86_EFLAGS_IOPL);
     CU_ASSERT_EQUAL(regs->rflags & X86_EFLAGS_IOPL, 0);

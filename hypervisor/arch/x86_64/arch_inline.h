@@ -19,7 +19,10 @@ struct cpu_info {
     uint16_t verw; /* selector of a writable segment: operand of VERW */
     uint16_t pad;
     uint64_t cr3; /* the full page tables, while the guest runs too */
-    uint64_t pad2;
+    /* For entry.S: the guest's page tables in user and kernel mode, 0 none; where this pcpu notes
+     * what tlb.c's clock was when it loaded some. */
+    uint64_t tables[2];
+    uint32_t *last_flush;
 };
 
 static inline struct cpu_info *cpu_info(void)

@@ -27,10 +27,7 @@ static volatile uint32_t *hpet;
 
 ns_t arch_now_ns(void)
 {
-    const struct arch_tsc_scale *scale = &arch_facts.tsc;
-    uint64_t delta = arch_rdtsc() - scale->tsc_at_zero;
-    delta = scale->shift < 0 ? delta >> -scale->shift : delta << scale->shift;
-    return (ns_t)((unsigned __int128)delta * scale->mul >> 32);
+    return arch_ticks_ns(arch_rdtsc() - arch_facts.tsc.tsc_at_zero);
 }
 
 void clock_delay_ms(uint64_t ms)

@@ -173,6 +173,9 @@ uint32_t tlb_flush_begin(void);
 void tlb_flush_end(uint32_t time);
 /* The hypervisor's own tables have been loaded: this TLB holds nothing of any guest. */
 void tlb_no_guest(void);
+/* Where this CPU records it, and the clock, for entry.S, which does the same. */
+uint32_t *tlb_last_flush(void);
+extern uint32_t tlb_clock;
 /* Make stamps from before older than flushes from now on. */
 void tlb_clock_advance(void);
 /* Do what other CPUs asked of this one. */

@@ -12,15 +12,20 @@
 
 /* ---- page tables ---- */
 
-static maddr_t loaded_cr3[MAX_PCPUS];
-
-void arch_load_page_tables(const struct vcpu *v)
+static maddr_t tables_of(const struct vcpu *v, const struct frame *l4)
 {
-    const struct frame *l4 = v->pv.kernel_mode ? v->pv.l4 : v->pv.l4_user;
-    maddr_t cr3 = l4 && !vcpu_is_idle(v) ? frame_to_mfn(l4) << PAGE_SHIFT : hyp_cr3();
-    maddr_t *loaded = &loaded_cr3[arch_cpu_id()];
-    if (*loaded != cr3) {
-        *loaded = cpu_info()->cr3 = cr3;
+    return l4 && !vcpu_is_idle(v) ? frame_to_mfn(l4) << PAGE_SHIFT : 0;
+}
+
+/* again: even if they are loaded. */
+static void load_tables(const struct vcpu *v, bool again)
+{
+    struct cpu_info *info = cpu_info();
+    info->tables[false] = tables_of(v, v->pv.l4_user);
+    info->tables[true] = tables_of(v, v->pv.l4);
+    maddr_t cr3 = info->tables[v->pv.kernel_mode] ?: hyp_cr3();
+    if (again || info->cr3 != cr3) {
+        info->cr3 = cr3;
         uint32_t time = tlb_flush_begin();
         WRITE_CR(3, cr3);
         if (cr3 == hyp_cr3()) {
@@ -29,6 +34,11 @@ void arch_load_page_tables(const struct vcpu *v)
             tlb_flush_end(time);
         }
     }
+}
+
+void arch_load_page_tables(const struct vcpu *v)
+{
+    load_tables(v, false);
 }
 
 /* entry.S, on the way out with XPTI: the page tables to go with. */
@@ -274,9 +284,21 @@ void arch_set_cr4(const struct vcpu *v)
 
 /* ---- the switch ---- */
 
+_Static_assert((PARAVANE_XEN_MAJOR << 16 | PARAVANE_XEN_MINOR) == XEN_VERSION_WORD, "asm.h");
+_Static_assert(offsetof(struct vcpu, info) == VCPU_INFO, "asm.h");
+_Static_assert(offsetof(struct vcpu, system) == VCPU_SYSTEM, "asm.h");
+_Static_assert(offsetof(struct vcpu, pv.trap) == VCPU_TRAP, "asm.h");
+_Static_assert(offsetof(struct vcpu, pv.kernel_mode) == VCPU_KERNEL_MODE, "asm.h");
+_Static_assert(offsetof(struct vcpu, pv.shown_iopl) == VCPU_SHOWN_IOPL, "asm.h");
+_Static_assert(offsetof(struct vcpu, pv.kernel_ss) == VCPU_KERNEL_SS, "asm.h");
+_Static_assert(offsetof(struct vcpu, pv.kernel_sp) == VCPU_KERNEL_SP, "asm.h");
+_Static_assert(offsetof(struct vcpu, pv.syscall.address) == VCPU_SYSCALL, "asm.h");
+_Static_assert(offsetof(struct vcpu, pv.syscall.mask_events) == VCPU_SYSCALL + 8, "asm.h");
+
 void arch_start_idle(struct vcpu *v)
 {
     cpu_info()->current = v;
+    cpu_info()->last_flush = tlb_last_flush();
 }
 
 /* Serial number of the domain that ran last; 0 none. */
@@ -293,15 +315,14 @@ void arch_context_switch(struct vcpu *prev, struct vcpu *next)
     cpu_info()->current = next;
     if (!vcpu_is_idle(next)) {
         cpumask_set(&next->domain->dirty_cpus, cpu);
-        /* Also tables that are loaded already are loaded again: what this TLB holds may be what
-         * another vCPU was allowed to keep, and `next` has been told that its own was flushed. */
-        loaded_cr3[cpu] = 0;
         tlb_clock_advance();
     }
     load_debugregs(prev, next);
     /* Nothing of a guest is needed to idle, but its tables must not be relied upon either: they may
-     * be taken apart while we sleep. */
-    arch_load_page_tables(next);
+     * be taken apart while we sleep. Also tables that are loaded already are loaded again: what
+     * this TLB holds may be what another vCPU was allowed to keep, and `next` has been told that
+     * its own was flushed. */
+    load_tables(next, !vcpu_is_idle(next));
     if (prev->domain != next->domain) {
         /* CR3 has been written: nothing of that domain is in this TLB any more. */
         cpumask_clear(&prev->domain->dirty_cpus, cpu);

@@ -19,7 +19,7 @@
 
 #define NO_GUEST UINT32_MAX
 
-static uint32_t flush_clock = 1; /* atomic */
+uint32_t tlb_clock = 1; /* atomic */
 
 static struct cpu_tlb {
     uint32_t last_flush; /* atomic: clock before it; 0: none in this round; or NO_GUEST */
@@ -35,18 +35,23 @@ static struct cpu_tlb *my_tlb(void)
     return &tlbs[arch_cpu_id()];
 }
 
+uint32_t *tlb_last_flush(void)
+{
+    return &my_tlb()->last_flush;
+}
+
 uint32_t arch_tlb_clock(void)
 {
-    return __atomic_load_n(&flush_clock, __ATOMIC_SEQ_CST);
+    return __atomic_load_n(&tlb_clock, __ATOMIC_SEQ_CST);
 }
 
 void tlb_clock_advance(void)
 {
-    if (__atomic_add_fetch(&flush_clock, 1, __ATOMIC_SEQ_CST) == 0) {
+    if (__atomic_add_fetch(&tlb_clock, 1, __ATOMIC_SEQ_CST) == 0) {
         for (unsigned cpu = 0; cpu < MAX_PCPUS; cpu++) {
             __atomic_store_n(&tlbs[cpu].last_flush, 0, __ATOMIC_SEQ_CST);
         }
-        __atomic_add_fetch(&flush_clock, 1, __ATOMIC_SEQ_CST);
+        __atomic_add_fetch(&tlb_clock, 1, __ATOMIC_SEQ_CST);
     }
 }
 

@@ -12,10 +12,27 @@
 #include "machine.h"
 #include "pv-abi/abi.h"
 
+_Static_assert(offsetof(struct cpu_user_regs, r11) == REGS_R11, "asm.h");
+_Static_assert(offsetof(struct cpu_user_regs, rax) == REGS_RAX, "asm.h");
+_Static_assert(offsetof(struct cpu_user_regs, rcx) == REGS_RCX, "asm.h");
+_Static_assert(offsetof(struct cpu_user_regs, rsi) == REGS_RSI, "asm.h");
+_Static_assert(offsetof(struct cpu_user_regs, rdi) == REGS_RDI, "asm.h");
 _Static_assert(offsetof(struct cpu_user_regs, error_code) == REGS_ERROR, "asm.h");
 _Static_assert(offsetof(struct cpu_user_regs, entry_vector) == REGS_VECTOR, "asm.h");
 _Static_assert(offsetof(struct cpu_user_regs, cs) == REGS_CS, "asm.h");
+_Static_assert(offsetof(struct cpu_user_regs, rip) == REGS_RIP, "asm.h");
+_Static_assert(offsetof(struct cpu_user_regs, rflags) == REGS_RFLAGS, "asm.h");
+_Static_assert(offsetof(struct cpu_user_regs, rsp) == REGS_RSP, "asm.h");
+_Static_assert(offsetof(struct cpu_user_regs, ss) == REGS_SS, "asm.h");
 _Static_assert(offsetof(struct cpu_user_regs, es) == REGS_ES, "asm.h");
+_Static_assert(offsetof(struct cpu_info, current) == CPU_INFO_CURRENT, "asm.h");
+_Static_assert(offsetof(struct cpu_info, tables) == CPU_INFO_TABLES, "asm.h");
+_Static_assert(offsetof(struct cpu_info, last_flush) == CPU_INFO_LAST_FLUSH, "asm.h");
+_Static_assert(offsetof(struct trap_info, flags) == TRAP_FLAGS, "asm.h");
+_Static_assert(offsetof(struct trap_info, cs) == TRAP_CS, "asm.h");
+_Static_assert(offsetof(struct trap_info, address) == TRAP_ADDRESS, "asm.h");
+_Static_assert(offsetof(struct vcpu_info, evtchn_upcall_mask) == INFO_MASK, "asm.h");
+_Static_assert(offsetof(struct vcpu_info, arch.cr2) == INFO_CR2, "asm.h");
 _Static_assert(sizeof(struct cpu_info) == CPU_INFO_BYTES, "asm.h");
 _Static_assert(offsetof(struct cpu_info, verw) == CPU_INFO_VERW, "asm.h");
 _Static_assert(offsetof(struct cpu_info, cr3) == CPU_INFO_CR3, "asm.h");
