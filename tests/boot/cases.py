@@ -312,6 +312,15 @@ class Overcommit(Test):
         setup.dom0_args = "pv.seconds=%d" % seconds
 
 
+class Fifty(Test):
+    """Many small guests at once; GUESTS=n for another number than fifty."""
+
+    def prepare(self, setup):
+        super().prepare(setup)
+        setup.memory, setup.sparse = 8192, True
+        setup.dom0_args = "pv.guests=%d" % int(os.environ.get("GUESTS") or 50)
+
+
 class Clock(Test):
     """The clock beside the host's, and how late timers are; see clock.py."""
 
@@ -461,6 +470,7 @@ def all_tests():
         Bound("bound"),
         Bound("bound-linux", "guest"),
         Clock("clock"),
+        Fifty("fifty", "fifty", weight=9, limit=3600),
         Overcommit("overcommit", "overcommit", weight=2),
         Test("abuse", "abuse", weight=7),
         InBochs("bochs-all"),
