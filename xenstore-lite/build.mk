@@ -8,7 +8,7 @@ XS_LIBS := -lxenevtchn -lxengnttab -lxenforeignmemory -lxencall -lz
 XS_TESTS := tree wire server txn ring journal socket
 
 ALL += $(XS)/xenstored
-UNIT_TESTS += $(XS_TESTS:%=$(XS)/test_store_%)
+UNIT_TESTS += $(XS_TESTS:%=$(XS)/test_store_%) $(XS)/test_store_steps
 
 $(XS)/xenstored: $(XS_PURE:%=$(XS)/%.o) $(XS_IO:%=$(XS)/%.o)
 	$(CC) $(HOST_CFLAGS) -o $@ $^ $(XS_LIBS)
@@ -32,5 +32,13 @@ $(XS)/test_store_journal: $(XS)/san/journal_file.o
 $(XS)/test_store_socket: $(XS)/san/test_store_socket.o | $(XS)/san/xenstored
 	$(CC) $(HOST_CFLAGS) $(SAN_CFLAGS) -o $@ $< -lcunit -lxenstore
 
+# Counts what is run, so without sanitizers: every basic block of the store calls the test.
+$(XS)/steps/%.o: xenstore-lite/%.c
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) -O1 -fsanitize-coverage=trace-pc -MMD -c -o $@ $<
+$(XS)/test_store_steps: tests/unit/test_store_steps.c tests/unit/test_store_util.c \
+                        $(XS_PURE:%=$(XS)/steps/%.o)
+	$(CC) $(HOST_CFLAGS) -o $@ $^ -lcunit -lz
+
 .PRECIOUS: $(XS)/san/%.o
--include $(wildcard $(XS)/*.d $(XS)/san/*.d)
+-include $(wildcard $(XS)/*.d $(XS)/san/*.d $(XS)/steps/*.d)

@@ -346,29 +346,45 @@ static struct change *note_change(struct view *v, const char *path, struct perms
     return &v->changes[v->change_count++];
 }
 
+/* Where an owner's delta is, or would be: they are in order, since a removal may meet thousands. */
+static size_t delta_index(const struct view *v, uint16_t domid)
+{
+    size_t low = 0, high = v->delta_count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (v->deltas[middle].domid < domid) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
 static void note_owner(struct view *v, uint16_t domid, long nodes)
 {
-    for (size_t i = v->delta_count; i-- > 0;) {
-        if (v->deltas[i].domid == domid) {
-            v->deltas[i].nodes += nodes;
-            return;
-        }
+    size_t at = delta_index(v, domid);
+
+    if (at < v->delta_count && v->deltas[at].domid == domid) {
+        v->deltas[at].nodes += nodes;
+        return;
     }
     if (v->delta_count == v->delta_room) {
         v->delta_room = v->delta_room ? v->delta_room * 2 : 8;
         v->deltas = mem_resize(v->deltas, v->delta_room, sizeof(v->deltas[0]));
     }
-    v->deltas[v->delta_count++] = (struct owner_delta){.domid = domid, .nodes = nodes};
+    memmove(&v->deltas[at + 1], &v->deltas[at], (v->delta_count - at) * sizeof(v->deltas[0]));
+    v->deltas[at] = (struct owner_delta){.domid = domid, .nodes = nodes};
+    v->delta_count++;
 }
 
 long view_owner_delta(const struct view *v, uint16_t domid)
 {
-    for (size_t i = 0; i < v->delta_count; i++) {
-        if (v->deltas[i].domid == domid) {
-            return v->deltas[i].nodes;
-        }
-    }
-    return 0;
+    size_t at = delta_index(v, domid);
+
+    return at < v->delta_count && v->deltas[at].domid == domid ? v->deltas[at].nodes : 0;
 }
 
 /* A child that takes after its parent, as every created node does. */

@@ -66,7 +66,7 @@ struct view {
     uint64_t *gen;          /* the store's generation counter */
     struct change *changes; /* in the order of the edits */
     size_t change_count, change_room;
-    struct owner_delta *deltas; /* one for each owner met */
+    struct owner_delta *deltas; /* one for each owner met, by number */
     size_t delta_count, delta_room;
 };
 
