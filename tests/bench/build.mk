@@ -22,6 +22,19 @@ bench:
 bench-run: all image
 	@scripts/fetch peer
 	@python3 tests/bench/$(if $(filter wall,$(MODE)),boot_time,run).py
-export ROWS SYSTEMS PAIRS
+
+# The store's requests, growth, and Debian's xenstored beside it.
+.PHONY: bench-store
+$(BENCH_B)/store: tests/bench/store.c tests/bench/build.mk
+	@mkdir -p $(@D)
+	@$(CC) $(HOST_CFLAGS) -o $@ $<
+$(BENCH_B)/no_xen.so: tests/bench/no_xen.c tests/bench/build.mk
+	@mkdir -p $(@D)
+	@$(CC) $(HOST_CFLAGS) -fPIC -shared -o $@ $<
+ALL += $(BENCH_B)/store $(BENCH_B)/no_xen.so
+bench-store: $(BENCH_B)/store $(BENCH_B)/no_xen.so $(B)/xenstore-lite/xenstored
+	@scripts/fetch store || echo "bench-store: Debian's xenstored cannot be had"
+	@python3 tests/bench/store.py
+export ROWS SYSTEMS PAIRS NODES STORES
 
 -include $(BENCH_B)/raw.d

@@ -122,6 +122,18 @@ static void test_op_directory_part__puts_a_long_list_together(void)
     fake_ask(&dom0, XS_RM, 0, "/long|");
 }
 
+/* Nothing the public header names is unknown but what is no request. */
+static void test_ops__all_of_the_header(void)
+{
+    for (uint32_t type = 0; type < XS_TYPE_COUNT + 3; type++) {
+        bool none = type == XS_WATCH_EVENT || type == XS_ERROR || type == XS_SET_TARGET + 1 ||
+                    type >= XS_TYPE_COUNT;
+
+        CU_ASSERT_EQUAL(strcmp(fake_ask(&dom0, type, 0, "/nonsense to most"), "ENOSYS") == 0, none);
+    }
+    IS(fake_ask(&dom0, XS_INVALID, 0, ""), "ENOSYS");
+}
+
 static void test_perms__guest_stays_in_its_room(void)
 {
     IS(fake_ask(&g1, XS_WRITE, 0, "data/x|1"), "OK|");
@@ -605,6 +617,7 @@ static void add_suites(void)
     CU_ADD_TEST(node, test_op_read__values);
     CU_ADD_TEST(node, test_op_directory__lists);
     CU_ADD_TEST(node, test_op_directory_part__puts_a_long_list_together);
+    CU_ADD_TEST(node, test_ops__all_of_the_header);
     CU_ADD_TEST(node, test_books__balance);
     CU_ADD_TEST(perm, test_perms__guest_stays_in_its_room);
     CU_ADD_TEST(perm, test_perms__control_requests_are_refused);

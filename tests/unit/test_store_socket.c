@@ -369,6 +369,31 @@ static void test_stock_tools(void)
     }
 }
 
+/* The test program that Debian ships with its tools: each of its tests, then a mix at random. */
+static void test_stock_test_program(void)
+{
+    static const char *const options[] = {"-i 20", "-r 2"};
+    static const char name[] = "usr/lib/xen-4.17/bin/test-xenstore";
+    char program[640];
+    char command[800];
+
+    snprintf(program, sizeof(program), "%s/../x/xl-tools/%s", here, name);
+    if (access(program, X_OK) != 0) {
+        snprintf(program, sizeof(program), "/%s", name);
+    }
+    if (access(program, X_OK) != 0) {
+        printf("(skipped: Debian's test-xenstore is not here) ");
+        return;
+    }
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        snprintf(command, sizeof(command), "timeout %d %s %s >%s/stock-test 2>&1", PATIENCE_S,
+                 program, options[i], dir);
+        CU_ASSERT_EQUAL(system(command), 0);
+    }
+    snprintf(command, sizeof(command), "%s/stock-test", dir);
+    unlink(command);
+}
+
 static void test_socket__stops_cleanly(void)
 {
     int status = -1;
@@ -405,6 +430,7 @@ int main(int argc, char **argv)
     CU_ADD_TEST(suite, test_socket__second_daemon_is_refused);
     CU_ADD_TEST(suite, test_socket__options);
     CU_ADD_TEST(suite, test_stock_tools);
+    CU_ADD_TEST(suite, test_stock_test_program);
     CU_ADD_TEST(suite, test_socket__stops_cleanly);
     CU_basic_set_mode(CU_BRM_NORMAL);
     CU_basic_run_tests();
