@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 
 #include "dom0-tools/base/file.h"
+#include "dom0-tools/base/progress.h"
 #include "dom0-tools/builder/layout.h"
 #include "dom0-tools/builder/window.h"
 #include "dom0-tools/unpack/unpack.h"
@@ -153,6 +154,7 @@ static int populate_superpages(struct build *b, uint64_t *done)
             b->p2m[*done + i] = batch[i / SUPERPAGE_FRAMES] + i % SUPERPAGE_FRAMES;
         }
         *done += (uint64_t)given * SUPERPAGE_FRAMES;
+        progress_step(*done);
         if ((uint64_t)given < count) {
             break;
         }
@@ -164,7 +166,10 @@ static int populate_superpages(struct build *b, uint64_t *done)
 static int populate(struct build *b)
 {
     uint64_t done = 0;
-    int rc = populate_superpages(b, &done);
+    int rc;
+
+    progress_begin("memory", b->guest->frames);
+    rc = populate_superpages(b, &done);
 
     while (rc == 0 && done < b->guest->frames) {
         uint64_t count = b->guest->frames - done;
@@ -182,7 +187,9 @@ static int populate(struct build *b)
             break;
         }
         done += (uint64_t)given;
+        progress_step(done);
     }
+    progress_end();
     if (rc != 0) {
         return err_set_errno(b->err, -rc, "the machine gave only %llu of %llu MiB of memory",
                              (unsigned long long)(done >> 8),

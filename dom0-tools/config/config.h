@@ -55,10 +55,10 @@ struct vane_disk {
 };
 
 struct vane_net {
-    char *bridge;   /* bridge to join; never NULL */
-    uint8_t mac[6]; /* given, or made up in Xen's 00:16:3e range; unique in the file */
-    bool mac_given; /* the file named the address */
-    char *target;   /* name of the control domain's interface; NULL: vifD.N */
+    char *bridge;      /* bridge to join; never NULL */
+    uint8_t mac[6];    /* given, or made up in Xen's 00:16:3e range; unique in the file */
+    bool mac_given;    /* the file named the address */
+    char *target;      /* name of the control domain's interface; NULL: vifD.N */
     uint64_t rate_kib; /* most it may send in a second; 0: no limit */
     bool filter;       /* frames from another hardware address than its own are dropped */
 };

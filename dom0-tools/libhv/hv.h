@@ -165,6 +165,9 @@ long hv_populate(struct hv *hv, uint32_t domid, xen_pfn_t *frames, size_t count,
 int hv_memory_map_set(struct hv *hv, uint32_t domid, uint64_t ram_bytes);
 /* Maps count frames of the domain, in order, as one range. NULL with errno set on failure. */
 void *hv_map(struct hv *hv, uint32_t domid, int prot, size_t count, const xen_pfn_t *frames);
+/* As hv_map(), to read, where some may fail: failed[i] is then that frame's errno, else 0. */
+void *hv_map_some(struct hv *hv, uint32_t domid, size_t count, const xen_pfn_t *frames,
+                  int *failed);
 int hv_unmap(struct hv *hv, void *address, size_t count);
 /*
  * Pins a page of the domain as top-level page table, which checks the whole tree below it.

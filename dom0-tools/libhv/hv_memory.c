@@ -74,6 +74,11 @@ void *hv_map(struct hv *hv, uint32_t domid, int prot, size_t count, const xen_pf
     return xenforeignmemory_map(hv->memory, domid, prot, count, frames, NULL);
 }
 
+void *hv_map_some(struct hv *hv, uint32_t domid, size_t count, const xen_pfn_t *frames, int *failed)
+{
+    return xenforeignmemory_map(hv->memory, domid, PROT_READ, count, frames, failed);
+}
+
 int hv_unmap(struct hv *hv, void *address, size_t count)
 {
     return xenforeignmemory_unmap(hv->memory, address, count) == 0 ? 0 : -errno;

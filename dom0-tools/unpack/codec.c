@@ -8,6 +8,8 @@
  */
 #include "dom0-tools/unpack/codec.h"
 
+#include "dom0-tools/base/progress.h"
+
 #include <bzlib.h>
 #include <errno.h>
 #include <limits.h>
@@ -112,6 +114,9 @@ static int unpack_bzip2(const uint8_t *in, size_t in_bytes, uint8_t *out, size_t
     }
 }
 
+/* Unpacked between two looks at the progress bar. */
+#define LZMA_PIECE ((size_t)1 << 20)
+
 /* Runs an lzma decoder that has been set up, and ends it. */
 static int run_lzma(lzma_stream *stream, const uint8_t *in, size_t in_bytes, uint8_t *out,
                     size_t out_bytes, size_t *done, struct err *err)
@@ -119,17 +124,21 @@ static int run_lzma(lzma_stream *stream, const uint8_t *in, size_t in_bytes, uin
     stream->next_in = in;
     stream->avail_in = in_bytes;
     stream->next_out = out;
-    stream->avail_out = out_bytes;
 
     lzma_ret status;
 
+    progress_begin("unpack", out_bytes);
     do {
+        *done = (size_t)(stream->next_out - out);
+        stream->avail_out = out_bytes - *done < LZMA_PIECE ? out_bytes - *done : LZMA_PIECE;
+        progress_step(*done);
         status = lzma_code(stream, LZMA_FINISH);
     } while (status == LZMA_OK);
-    *done = out_bytes - stream->avail_out;
+    progress_end();
+    *done = (size_t)(stream->next_out - out);
 
     size_t left = stream->avail_in;
-    size_t room = stream->avail_out;
+    size_t room = out_bytes - *done;
 
     lzma_end(stream);
     switch (status) {

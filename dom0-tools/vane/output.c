@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dom0-tools/base/progress.h"
 #include "dom0-tools/config/values.h"
 #include "dom0-tools/vane/vane.h"
 
@@ -78,6 +79,7 @@ void vane_error(const char *format, ...)
     va_end(list);
     err_set(&clean, EINVAL, "%s", text);
     fflush(stdout);
+    progress_end();
     fprintf(stderr, "vane: %s\n", clean.text);
 }
 
