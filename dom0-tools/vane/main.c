@@ -19,10 +19,10 @@ enum {
 };
 
 static const struct vane_command *const groups[] = {
-    vane_commands_see,  vane_commands_life,   vane_commands_define, vane_commands_guest,
-    vane_commands_cpu,  vane_commands_top,    vane_commands_image,  vane_commands_convert,
-    vane_commands_disk, vane_commands_net,    vane_commands_store,  vane_commands_host,
-    vane_commands_core, vane_commands_events,
+    vane_commands_see,  vane_commands_life,    vane_commands_define, vane_commands_guest,
+    vane_commands_cpu,  vane_commands_top,     vane_commands_image,  vane_commands_convert,
+    vane_commands_disk, vane_commands_net,     vane_commands_store,  vane_commands_host,
+    vane_commands_core, vane_commands_balloon, vane_commands_events,
 };
 #define GROUP_COUNT (sizeof(groups) / sizeof(groups[0]))
 
@@ -141,7 +141,7 @@ static int parse(int argc, char **argv, struct vane_args *args)
         }
     }
     if (twice != NULL) {
-        return usage_error(command, "option given twice: --", twice);
+        return usage_error(command, "option given twice:", twice);
     }
     args->count = argc - optind;
     args->operands = argv + optind;

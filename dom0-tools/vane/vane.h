@@ -76,6 +76,7 @@ extern const struct vane_command vane_commands_net[];     /* net.c */
 extern const struct vane_command vane_commands_store[];   /* store.c */
 extern const struct vane_command vane_commands_host[];    /* host.c */
 extern const struct vane_command vane_commands_core[];    /* core.c */
+extern const struct vane_command vane_commands_balloon[]; /* balloon.c */
 extern const struct vane_command vane_commands_events[];  /* events.c */
 
 /* Value of an option by its letter: NULL if not given, "" for a switch that is. */

@@ -167,6 +167,15 @@ static void test_vane__usage(void)
     fails("store quota -s nodes", 2, "a limit is set as in nodes=2000, not 'nodes'");
     fails("store quota -s nodes=-1", 2, "a limit is set as in nodes=2000");
     fails("store quota -s =1", 2, "a limit is set as in nodes=2000");
+    fails("dump-core x", 2, "dump-core: missing operand: DOMAIN FILE");
+    fails("dump-core x out", 6, "out exists already");
+    fails("events x", 2, "events: surplus operand: x");
+    fails("events -n 0", 2, "-n takes a number from 1");
+    fails("balloon x", 2, "what a guest keeps is set as in --least=64 DOMAIN");
+    fails("balloon --least=64", 2, "what a guest keeps is set as in");
+    fails("balloon --least=1 x", 2, "what a guest keeps is set as in");
+    fails("balloon -f -d 0", 2, "-d takes a number from 1");
+    fails("sched -w 5 -w 6 x", 2, "sched: option given twice: weight");
     fails("plan", 2, "plan: missing operand: FILE...");
     fails("plan --limit=101 x", 2, "-l takes a number from 1 to 100");
 }
@@ -455,7 +464,13 @@ static void test_vane__no_hypervisor(void)
                                            "net list",
                                            "mem-max x 64",
                                            "rename x y",
-                                           "host"};
+                                           "host",
+                                           "dump-core x /tmp/none/core",
+                                           "events",
+                                           "events --json -n 1",
+                                           "balloon",
+                                           "balloon --move",
+                                           "balloon -l 64 x"};
 
     if (access("/dev/xen/privcmd", F_OK) == 0) {
         printf("(skipped: this machine has a hypervisor) ");
@@ -464,6 +479,114 @@ static void test_vane__no_hypervisor(void)
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         fails(commands[i], 5, "no hypervisor to talk to");
     }
+}
+
+/* --- bad words ---------------------------------------------------------------------------- */
+
+/* What no name, path, number or address is. */
+static const char *const nasty[] = {
+    "",         "../../../etc/shadow", "two\nlines", "\033[2Jclears", "\xff\xfe\x80",
+    "%s%n%s%n", "$(reboot)'\";reboot", NULL, /* stands for 100,000 letters */
+};
+
+/* Runs vane with a command's words and `count` times the same operand. Returns: its status, -1 for
+ * a crash. */
+static int run_words(const char *command, const char *operand, unsigned int count)
+{
+    char words[64];
+    char *arguments[10] = {program};
+    unsigned int used = 1;
+
+    snprintf(words, sizeof(words), "%s", command);
+    for (char *rest = NULL, *word = strtok_r(words, " ", &rest); word != NULL;
+         word = strtok_r(NULL, " ", &rest)) {
+        arguments[used++] = word;
+    }
+    arguments[used++] = (char[]){"--"};
+    for (unsigned int i = 0; i < count; i++) {
+        arguments[used++] = (char *)(uintptr_t)operand;
+    }
+
+    pid_t child = fork();
+
+    if (child == 0) {
+        if (chdir(folder) != 0 || freopen("out", "w", stdout) == NULL ||
+            freopen("err", "w", stderr) == NULL || freopen("/dev/null", "r", stdin) == NULL) {
+            _exit(99);
+        }
+        setenv("XENSTORED_PATH", "socket", 1);
+        setenv("ASAN_OPTIONS", "detect_leaks=0", 1); /* the other cases look for them */
+        execv(program, arguments);
+        _exit(99);
+    }
+
+    int status = -1;
+
+    waitpid(child, &status, 0);
+    slurp("out", out, sizeof(out));
+    slurp("err", errors, sizeof(errors));
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Whether a run failed as it should: a documented status, one line, nothing that a terminal could
+ * take for a command. */
+static bool failed_well(int status)
+{
+    size_t bytes = strlen(errors);
+
+    if (status < 1 || status > 8 || out[0] != '\0' || strncmp(errors, "vane: ", 6) != 0 ||
+        strchr(errors, '\n') != errors + bytes - 1) {
+        return false;
+    }
+    for (size_t i = 0; i + 1 < bytes; i++) {
+        if (errors[i] < ' ' || errors[i] > '~') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void test_vane__bad_words(void)
+{
+    size_t long_bytes = 100000;
+    char *long_word = malloc(long_bytes + 1);
+    static char list[sizeof(out)];
+    unsigned int tried = 0;
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(long_word);
+    memset(long_word, 'a', long_bytes);
+    long_word[long_bytes] = '\0';
+    CU_ASSERT_EQUAL(vane("--help"), 0);
+    snprintf(list, sizeof(list), "%s", strstr(out, "\nCommands:\n") + 11);
+    for (char *rest = NULL, *line = strtok_r(list, "\n", &rest); line != NULL && line[0] == ' ';
+         line = strtok_r(NULL, "\n", &rest)) {
+        char command[32] = "";
+
+        /* Name and summary stand two or more blanks apart, or in the name's column. */
+        snprintf(command, sizeof(command), "%.14s", line + 2);
+        for (size_t end = strlen(command); end > 0 && command[end - 1] == ' ';) {
+            command[--end] = '\0';
+        }
+        for (size_t i = 0; i < sizeof(nasty) / sizeof(nasty[0]); i++) {
+            const char *word = nasty[i] != NULL ? nasty[i] : long_word;
+            unsigned int count = 1;
+            int status;
+
+            while ((status = run_words(command, word, count)) == 2 && count < 3 &&
+                   strstr(errors, "missing operand") != NULL) {
+                count++;
+            }
+            if (!failed_well(status) || strstr(errors, "unknown command") != NULL) {
+                printf("\n  vane %s, word %zu: status %d, \"%.200s\", \"%.80s\"\n", command, i,
+                       status, errors, out);
+            }
+            CU_ASSERT_TRUE(failed_well(status));
+            CU_ASSERT_PTR_NULL(strstr(errors, "unknown command"));
+            tried++;
+        }
+    }
+    free(long_word);
+    CU_ASSERT_TRUE(tried > 300);
 }
 
 /* No store daemon: one line, at once, rather than waiting on the kernel's device. */
@@ -515,6 +638,7 @@ int main(int argc, char **argv)
         {"plan", test_vane__plan},
         {"full output", test_vane__output_full},
         {"no hypervisor", test_vane__no_hypervisor},
+        {"bad words", test_vane__bad_words},
         {"no store", test_vane__no_store},
         {"doctor", test_vane__doctor},
         CU_TEST_INFO_NULL,
