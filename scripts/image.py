@@ -8,6 +8,7 @@
                  guest of examples/first.xml (kernel, ramdisk, disk image)
   test-initrd    the same plus what only the boot tests need
   xl-initrd      the control domain with Debian's own tools of the ABI we speak, for the test `xl`
+  plug-initrd    the same and qemu-nbd with a qcow2 image, where this machine has them
   bare-initrd    busybox alone, for boot-time comparisons
 
 Nothing here needs root. Tools that have not been built are left out and named, so that the image
@@ -33,7 +34,7 @@ BUSYBOX = "/bin/busybox"
 
 DOM0_MODULES = """
 xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs xen-blkback xen-netback xen-acpi-processor
-bridge tun loop ext4 crc32c_generic sd_mod
+bridge tun loop nbd ext4 crc32c_generic sd_mod
 virtio_pci virtio_blk virtio_net ahci ata_piix nvme e1000e e1000
 """.split()
 GUEST_MODULES = "xen-blkfront xen-netfront ext4 crc32c_generic".split()
@@ -307,6 +308,27 @@ def xl_archive():
     return archive
 
 
+def plug_archive():
+    """qemu-nbd, and an image in its format with the checksum of its bytes."""
+    archive = cpio.Archive()
+    server, convert = shutil.which("qemu-nbd"), shutil.which("qemu-img")
+    if not server or not convert:
+        say("without qemu-nbd")
+        return archive
+    archive.file("usr/bin/qemu-nbd", server, 0o755)
+    for library in libraries([server]):
+        archive.file(library, os.path.realpath(library), 0o755)
+    data = payload(PAYLOAD_MIB << 20, 3)
+    with tempfile.TemporaryDirectory() as folder:
+        raw, packed = os.path.join(folder, "raw"), os.path.join(folder, "qcow2")
+        with open(raw, "wb") as f:
+            f.write(data)
+        subprocess.run([convert, "convert", "-f", "raw", "-O", "qcow2", raw, packed], check=True)
+        archive.file("var/lib/paravane/plug.qcow2", packed)
+    archive.text("etc/paravane/plug.md5", hashlib.md5(data).hexdigest() + "\n")
+    return archive
+
+
 def bare_archive():
     archive = cpio.Archive()
     userland(archive)
@@ -341,7 +363,9 @@ def main():
     block = stream_block()
     dom0 = dom0_archive(amd64, cloud, block).bytes()
     write("dom0-initrd", dom0)
-    write("test-initrd", dom0 + test_archive(amd64).bytes())
+    test = dom0 + test_archive(amd64).bytes()
+    write("test-initrd", test)
+    write("plug-initrd", test + plug_archive().bytes())
     write("xl-initrd", dom0 + xl_archive().bytes())
     write("bare-initrd", bare_archive().bytes())
     unpack_kernel(amd64)

@@ -22,7 +22,7 @@ static const struct vane_command *const groups[] = {
     vane_commands_see,  vane_commands_life,    vane_commands_define, vane_commands_guest,
     vane_commands_cpu,  vane_commands_top,     vane_commands_image,  vane_commands_convert,
     vane_commands_disk, vane_commands_net,     vane_commands_store,  vane_commands_host,
-    vane_commands_core, vane_commands_balloon, vane_commands_events,
+    vane_commands_core, vane_commands_balloon, vane_commands_events, vane_commands_stats,
 };
 #define GROUP_COUNT (sizeof(groups) / sizeof(groups[0]))
 

@@ -78,6 +78,7 @@ extern const struct vane_command vane_commands_host[];    /* host.c */
 extern const struct vane_command vane_commands_core[];    /* core.c */
 extern const struct vane_command vane_commands_balloon[]; /* balloon.c */
 extern const struct vane_command vane_commands_events[];  /* events.c */
+extern const struct vane_command vane_commands_stats[];   /* stats.c */
 
 /* Value of an option by its letter: NULL if not given, "" for a switch that is. */
 const char *vane_option(const struct vane_args *args, char letter);

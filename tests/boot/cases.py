@@ -187,6 +187,7 @@ class Hotplug(Test):
         super().prepare(setup)
         rounds = int(os.environ.get("ROUNDS") or 2)
         self.limit += 20 * rounds
+        setup.initrd = "plug-initrd"
         setup.dom0_args = "pv.rounds=%d" % rounds
 
 

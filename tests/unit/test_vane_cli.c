@@ -190,7 +190,7 @@ static void test_vane__help(void)
         "undefine",      "defined",   "dumpxml",     "autostart",  "start",       "disk attach",
         "disk detach",   "disk list", "disk resize", "net attach", "net detach",  "net list",
         "mem-max",       "rename",    "store ls",    "store read", "store write", "store watch",
-        "store quota",   "host",      "doctor"};
+        "store quota",   "host",      "doctor",      "stats"};
     static char page[sizeof(out)];
 
     CU_ASSERT_EQUAL(vane("--generate-man"), 0);
@@ -465,6 +465,8 @@ static void test_vane__no_hypervisor(void)
                                            "mem-max x 64",
                                            "rename x y",
                                            "host",
+                                           "stats",
+                                           "stats --json x",
                                            "dump-core x /tmp/none/core",
                                            "events",
                                            "events --json -n 1",
