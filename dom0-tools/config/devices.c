@@ -55,12 +55,14 @@ static int read_disk_driver(struct xml_reader *reader, xmlNodePtr node)
 {
     /* All of these hand out the same bytes of a raw image; ours is the kernel's own back end. */
     static const char *const names[] = {"phy", "file", "qemu", NULL};
-    static const char *const types[] = {"raw", NULL};
+    static const char *const types[] = {"raw", "qcow2", NULL};
+    size_t type = 0;
     int rc = xml_attribute_choice(reader, node, "name", names, NULL);
 
     if (rc == 0) {
-        rc = xml_attribute_choice(reader, node, "type", types, NULL);
+        rc = xml_attribute_choice(reader, node, "type", types, &type);
     }
+    last_disk(reader)->qcow2 = type == 1;
     return rc != 0 ? rc : xml_read_empty(reader, node);
 }
 
@@ -144,10 +146,14 @@ static bool same_target(const struct vane_disk *a, const struct vane_disk *b)
     return a->vdev == b->vdev || (a->vdev & mask) == 0 || (b->vdev & mask) == 0;
 }
 
-/* Whether the last disk's target is free. */
+/* Whether the last disk's target is free, and its format goes with what it is. */
 static int check_disk(struct xml_reader *reader, xmlNodePtr node)
 {
     const struct vane_disk *disk = last_disk(reader);
+
+    if (disk->qcow2 && (disk->type != VANE_DISK_FILE || disk->shareable)) {
+        return xml_error(reader, node, "format qcow2 is for files that one guest has");
+    }
 
     for (const struct vane_disk *at = loading_of(reader)->config->disks; at < disk; at++) {
         if (same_target(at, disk)) {
@@ -257,6 +263,42 @@ static int read_net_script(struct xml_reader *reader, xmlNodePtr node)
     return rc != 0 ? rc : xml_read_empty(reader, node);
 }
 
+static int read_outbound(struct xml_reader *reader, xmlNodePtr node)
+{
+    struct vane_net *net = last_net(reader);
+    char *text;
+    int rc = xml_attribute_required(reader, node, "average", &text);
+
+    if (rc != 0) {
+        return rc;
+    }
+    if (!value_number(text, &net->rate_kib) || net->rate_kib == 0 || net->rate_kib > UINT32_MAX) {
+        rc = xml_error(reader, node, "average='%.64s' is not a number of KiB a second", text);
+    }
+    free(text);
+    return rc != 0 ? rc : xml_read_empty(reader, node);
+}
+
+static int read_net_bandwidth(struct xml_reader *reader, xmlNodePtr node)
+{
+    static const char *const average[] = {"average", NULL};
+    static const struct xml_rule rules[] = {
+        {"outbound", average, false, read_outbound},
+        {.name = NULL},
+    };
+
+    return xml_read_children(reader, node, rules);
+}
+
+static int read_net_filter(struct xml_reader *reader, xmlNodePtr node)
+{
+    static const char *const filters[] = {"no-mac-spoofing", NULL};
+    int rc = xml_attribute_choice(reader, node, "filter", filters, NULL);
+
+    last_net(reader)->filter = true;
+    return rc != 0 ? rc : xml_read_empty(reader, node);
+}
+
 static bool mac_taken(const struct vane_config *config, const struct vane_net *net)
 {
     for (const struct vane_net *at = config->nets; at < config->nets + config->net_count; at++) {
@@ -294,10 +336,16 @@ static int read_interface(struct xml_reader *reader, xmlNodePtr node)
     static const char *const dev[] = {"dev", NULL};
     static const char *const type[] = {"type", NULL};
     static const char *const path[] = {"path", NULL};
+    static const char *const filter[] = {"filter", NULL};
     static const struct xml_rule rules[] = {
-        {"mac", address, false, read_net_mac},    {"source", bridge, false, read_net_source},
-        {"target", dev, false, read_net_target},  {"model", type, false, read_net_model},
-        {"script", path, false, read_net_script}, {.name = NULL},
+        {"mac", address, false, read_net_mac},
+        {"source", bridge, false, read_net_source},
+        {"target", dev, false, read_net_target},
+        {"model", type, false, read_net_model},
+        {"script", path, false, read_net_script},
+        {"bandwidth", NULL, false, read_net_bandwidth},
+        {"filterref", filter, false, read_net_filter},
+        {.name = NULL},
     };
     struct vane_config *config = loading_of(reader)->config;
     int rc = xml_attribute_needed(reader, node, "type");

@@ -133,12 +133,17 @@ static int put_disk(FILE *to, const struct vane_disk *disk, struct err *err)
         return err_set(err, EBADMSG, "disk: '%.200s' is shareable, for which xl has no word",
                        disk->path);
     }
+    if (!plain && disk->qcow2) {
+        return err_set(err, EBADMSG, "disk: '%.200s' in /dev is a file, which xl would not believe",
+                       disk->path);
+    }
     if (!plain && strpbrk(disk->path, ",") != NULL) {
         return err_set(err, EBADMSG, "disk: '%.200s' cannot be said to xl, because of the comma",
                        disk->path);
     }
-    rc = plain ? asprintf(&text, "format=raw, vdev=%s, access=%s%s, target=%s", disk->target,
-                          access, disk->cdrom ? ", devtype=cdrom" : "", disk->path)
+    rc = plain ? asprintf(&text, "format=%s, vdev=%s, access=%s%s, target=%s",
+                          disk->qcow2 ? "qcow2" : "raw", disk->target, access,
+                          disk->cdrom ? ", devtype=cdrom" : "", disk->path)
                : asprintf(&text, "%s:%s,%s%s,%s", block ? "phy" : "file", disk->path, disk->target,
                           disk->cdrom ? ":cdrom" : "", access);
     if (rc < 0) {
@@ -151,16 +156,25 @@ static int put_disk(FILE *to, const struct vane_disk *disk, struct err *err)
     return 0;
 }
 
-static void put_net(FILE *to, const struct vane_net *net)
+static int put_net(FILE *to, const struct vane_net *net, struct err *err)
 {
     char mac[18] = "";
+    char rate[48] = "";
+
+    if (net->filter) {
+        return err_set(err, EBADMSG, "vif: a filter of addresses, for which xl has no word");
+    }
+    if (net->rate_kib != 0) {
+        snprintf(rate, sizeof(rate), ", rate=%lluKB/s", (unsigned long long)net->rate_kib);
+    }
 
     if (net->mac_given) {
         config_mac_format(net->mac, mac);
     }
-    fprintf(to, "    \"%s%s%sbridge=%s%s%s\",\n", net->mac_given ? "mac=" : "", mac,
+    fprintf(to, "    \"%s%s%sbridge=%s%s%s%s\",\n", net->mac_given ? "mac=" : "", mac,
             net->mac_given ? ", " : "", net->bridge, net->target != NULL ? ", vifname=" : "",
-            net->target != NULL ? net->target : "");
+            net->target != NULL ? net->target : "", rate);
+    return 0;
 }
 
 static int put_devices(FILE *to, const struct vane_config *config, struct err *err)
@@ -174,10 +188,10 @@ static int put_devices(FILE *to, const struct vane_config *config, struct err *e
         }
         fputs("]\n", to);
     }
-    if (config->net_count > 0) {
+    if (rc == 0 && config->net_count > 0) {
         fputs("vif = [\n", to);
-        for (size_t i = 0; i < config->net_count; i++) {
-            put_net(to, &config->nets[i]);
+        for (size_t i = 0; rc == 0 && i < config->net_count; i++) {
+            rc = put_net(to, &config->nets[i], err);
         }
         fputs("]\n", to);
     }

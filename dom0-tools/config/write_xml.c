@@ -124,6 +124,12 @@ static void add_disk(xmlNodePtr devices, const struct vane_disk *disk)
 
     set(node, "type", file ? "file" : "block");
     set(node, "device", disk->cdrom ? "cdrom" : "disk");
+    if (disk->qcow2) {
+        xmlNodePtr driver = add(node, "driver", NULL);
+
+        set(driver, "name", "qemu");
+        set(driver, "type", "qcow2");
+    }
 
     set(add(node, "source", NULL), file ? "file" : "dev", disk->path);
 
@@ -152,6 +158,12 @@ static void add_net(xmlNodePtr devices, const struct vane_net *net)
     set(add(node, "source", NULL), "bridge", net->bridge);
     if (net->target != NULL) {
         set(add(node, "target", NULL), "dev", net->target);
+    }
+    if (net->rate_kib != 0) {
+        set_number(add(add(node, "bandwidth", NULL), "outbound", NULL), "average", net->rate_kib);
+    }
+    if (net->filter) {
+        set(add(node, "filterref", NULL), "filter", "no-mac-spoofing");
     }
 }
 

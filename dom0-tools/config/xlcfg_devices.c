@@ -88,11 +88,12 @@ struct disk_draft {
     unsigned int position; /* the next part without a name: target, format, vdev, access */
 };
 
-static int set_format(const struct parts *parts, const char *value)
+static int set_format(const struct parts *parts, struct vane_disk *disk, const char *value)
 {
-    return *value == '\0' || strcmp(value, "raw") == 0
+    disk->qcow2 = strcmp(value, "qcow2") == 0;
+    return disk->qcow2 || *value == '\0' || strcmp(value, "raw") == 0
                ? 0
-               : wrong(parts, "format '%.64s' is not done: only raw images and devices", value);
+               : wrong(parts, "format '%.64s' is not done: only raw and qcow2", value);
 }
 
 static int set_access(const struct parts *parts, struct vane_disk *disk, const char *value)
@@ -150,7 +151,7 @@ static int disk_positional(const struct parts *parts, struct disk_draft *draft, 
     case 0:
         return *value != '\0' ? set_target(parts, draft, value) : 0;
     case 1:
-        return set_format(parts, value);
+        return set_format(parts, draft->disk, value);
     case 2:
         return *value != '\0' ? set_vdev(parts, draft->disk, value) : 0;
     case 3:
@@ -190,7 +191,7 @@ static int disk_part(const struct parts *parts, struct disk_draft *draft, char *
         return set_target(parts, draft, value);
     }
     if ((value = value_of(part, "format")) != NULL) {
-        return set_format(parts, value);
+        return set_format(parts, disk, value);
     }
     if ((value = value_of(part, "vdev")) != NULL) {
         return set_vdev(parts, disk, value);
@@ -261,6 +262,9 @@ int xl_read_disk(struct xl_file *file, const struct xl_item *item, struct vane_c
         if (!draft.typed) {
             draft.disk->type =
                 strncmp(draft.disk->path, "/dev/", 5) == 0 ? VANE_DISK_BLOCK : VANE_DISK_FILE;
+        }
+        if (draft.disk->qcow2 && draft.disk->type == VANE_DISK_BLOCK) {
+            rc = wrong(&parts, "a block device is not in the format %s", "qcow2");
         }
     }
     return rc;

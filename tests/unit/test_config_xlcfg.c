@@ -281,8 +281,10 @@ static void test_xlcfg__bad_devices(void)
     refused(HEAD "disk = '/a,raw,xvda'", "g.cfg:4: disk: must be a list in [ ]");
     refused(HEAD "disk = [ '' ]", "g.cfg:4: disk: the target is missing");
     refused(HEAD "disk = [ '/a' ]", "g.cfg:4: disk: the vdev is missing");
-    refused(HEAD "disk = [\n'/a,qcow2,xvda' ]",
-            "g.cfg:5: disk: format 'qcow2' is not done: only raw images and devices");
+    refused(HEAD "disk = [\n'/a,vhd,xvda' ]",
+            "g.cfg:5: disk: format 'vhd' is not done: only raw and qcow2");
+    refused(HEAD "disk = [ '/dev/a,qcow2,xvda' ]",
+            "g.cfg:4: disk: a block device is not in the format qcow2");
     refused(HEAD "disk = [ '/a,raw,hda' ]",
             "g.cfg:4: disk: vdev 'hda' is no virtual disk: xvda, xvdb ...");
     refused(HEAD "disk = [ '/a,raw,xvda,x' ]",

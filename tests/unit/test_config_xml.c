@@ -224,8 +224,8 @@ static void test_config_parse__unknown_words(void)
     refused(DEVICES("<disk>\n<foo/></disk>"), "t.xml:7: <disk>: unknown element <foo>");
     refused(DEVICES("<disk><driver>\n<foo/></driver></disk>"),
             "t.xml:7: <driver>: unknown element <foo>");
-    refused(DEVICES("<interface type='bridge'><bandwidth/></interface>"),
-            "t.xml:6: <interface>: unknown element <bandwidth>");
+    refused(DEVICES("<interface type='bridge'><coalesce/></interface>"),
+            "t.xml:6: <interface>: unknown element <coalesce>");
     refused(HEAD "<vcpu><b>1</b></vcpu>" TAIL, "t.xml:5: <vcpu>: unknown element <b>");
     refused("<domain type='xen' x='1'/>", "t.xml:1: <domain>: unknown attribute 'x'");
     refused(HEAD "<vcpu cpus='1'>1</vcpu>" TAIL, "t.xml:5: <vcpu>: unknown attribute 'cpus'");
@@ -330,7 +330,13 @@ static void test_config_parse__bad_values(void)
     refused(HEAD "<on_crash>explode</on_crash>" TAIL, "t.xml:5: <on_crash>: 'explode'");
     refused(DEVICES("<disk type='network'/>"), "t.xml:6: <disk>: type='network' is not");
     refused(DEVICES("<disk device='floppy'/>"), "t.xml:6: <disk>: device='floppy' is not");
-    refused(DEVICES("<disk><driver type='qcow2'/></disk>"), "t.xml:6: <driver>: type='qcow2'");
+    refused(DEVICES("<disk><driver type='vdi'/></disk>"), "t.xml:6: <driver>: type='vdi'");
+    refused(DEVICES("<disk type='block'><driver type='qcow2'/><source dev='/dev/a'/>"
+                    "<target dev='xvda'/></disk>"),
+            "t.xml:6: <disk>: format qcow2 is for files");
+    refused(DEVICES("<interface type='bridge'><source bridge='b'/><bandwidth>"
+                    "<outbound average='0'/></bandwidth></interface>"),
+            "t.xml:6: <outbound>: average='0' is not a number of KiB");
     refused(DEVICES("<disk><source file='a'/></disk>"), "t.xml:6: <source>: 'a' is not an abs");
     refused(DEVICES("<disk><target dev='sda'/></disk>"), "t.xml:6: <target>: dev='sda' is no");
     refused(DEVICES("<disk><target dev='xvda' bus='ide'/></disk>"), "t.xml:6: <target>: bus='ide'");
