@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,8 +32,10 @@ static uint64_t now_ns(void)
 
 void progress_begin(const char *what, uint64_t total)
 {
+    const char *terminal = getenv("TERM");
+
     progress_end();
-    if (isatty(STDERR_FILENO)) {
+    if (isatty(STDERR_FILENO) && (terminal == NULL || strcmp(terminal, "dumb") != 0)) {
         bar.what = what;
         bar.total = total != 0 ? total : 1;
         bar.drawn_ns = now_ns(); /* what is over in a moment needs no bar */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A progress bar for long work: one line on standard error, drawn over itself, gone when the work
- * ends. Only on a terminal; in a pipe or a log nothing is written.
+ * ends. Only on a terminal that is not "dumb"; in a pipe or a log nothing is written.
  *
  * There is one bar a process. Work that is done in several layers may begin another bar, which
  * takes the place of the first; a step without a bar does nothing. Not thread safe.
