@@ -26,6 +26,9 @@
 #define SERVER "qemu-nbd"
 #define DEVICES_MAX 256u
 
+/* Through this the server hands its connection to the kernel; by itself it would use /var/lock. */
+#define SOCKET "/run/paravane/nbd%u"
+
 /* A disconnected device is free a moment later. */
 #define FREE_TRIES_MAX 100u
 #define FREE_STEP_MS 50
@@ -102,12 +105,14 @@ static int run_server(char *const arguments[], char *said, size_t said_bytes)
 static int attach_to(unsigned int number, const char *path, bool readonly, struct err *err)
 {
     char connect[48];
+    char listen[64];
     char image[4096];
     char said[512] = "";
     char *arguments[] = {
         (char[]){SERVER},
         (char[]){"--fork"},
         connect,
+        listen,
         (char[]){"--format=qcow2"},
         image,
         readonly ? (char[]){"--read-only"} : NULL,
@@ -116,6 +121,7 @@ static int attach_to(unsigned int number, const char *path, bool readonly, struc
     int rc;
 
     snprintf(connect, sizeof(connect), "--connect=/dev/nbd%u", number);
+    snprintf(listen, sizeof(listen), "--socket=" SOCKET, number);
     if (snprintf(image, sizeof(image), "%s", path) >= (int)sizeof(image)) {
         return err_set(err, ENAMETOOLONG, "%s: too long a name", path);
     }
@@ -182,6 +188,8 @@ void nbd_detach(unsigned int number)
     for (unsigned int i = 0; i < FREE_TRIES_MAX && !is_free(number); i++) {
         poll(NULL, 0, FREE_STEP_MS);
     }
+    snprintf(name, sizeof(name), SOCKET, number);
+    unlink(name);
 }
 
 void nbd_mark(struct node *back)
