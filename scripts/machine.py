@@ -42,6 +42,7 @@ class Setup:
         self.cpus = 2
         self.dom0_memory = "1G"
         self.counted = False    # one instruction is one nanosecond; needs cpus = 1
+        self.hypervisor = "hypervisor/paravane.bin"
         self.kernel = None      # in place of the control domain's kernel, without a ramdisk
         self.hv_args = ""
         self.dom0_args = ""
@@ -61,7 +62,7 @@ class Setup:
             kernel, hypervisor = "bzImage", os.path.join(OUT, "x/xen.bin")
             own = "console=com1 com1=115200,8n1 loglvl=all dom0=pv"
         else:
-            kernel, hypervisor = "vmlinux", os.path.join(OUT, "hypervisor/paravane.bin")
+            kernel, hypervisor = "vmlinux", os.path.join(OUT, self.hypervisor)
             own = "console=com1"
         if self.kernel:
             kernel = self.kernel

@@ -12,6 +12,7 @@
 
 #include "base/string.h"
 #include "core/domain.h"
+#include "core/guest_access.h"
 #include "core/hypercall.h"
 
 static ns_t wall_base; /* atomic: nanoseconds since 1970 at system time 0 */
@@ -75,17 +76,32 @@ void time_set_offset(struct domain *d, int64_t sec)
     time_wallclock_update_locked(d);
 }
 
+/* ABI: stable, so that Linux reads the clock in user mode: TSCs differ by less than it takes one
+ * pcpu to tell another the time (arch/x86_64/clock.c). */
+static struct vcpu_time_info time_words(uint32_t version)
+{
+    const struct arch_tsc_scale *scale = &arch_facts.tsc;
+    return (struct vcpu_time_info){.version = version,
+                                   .tsc_timestamp = scale->tsc_at_zero,
+                                   .tsc_to_system_mul = scale->mul,
+                                   .tsc_shift = scale->shift,
+                                   .flags = XEN_PVCLOCK_TSC_STABLE_BIT};
+}
+
+long vcpuop_register_time(struct vcpu *v unused, struct vcpu_register_time_memory_area *arg)
+{
+    /* They are the same for all and never change: written once. An area of 0 ends it. */
+    struct vcpu_time_info words = time_words(2);
+    return arg->addr.p ? guest_write(arg->addr.p, &words, sizeof(words)) : 0;
+}
+
 void time_vcpu_update(struct vcpu *v)
 {
     if (!v->info) {
         return;
     }
     struct vcpu_time_info *t = &v->info->time;
-    const struct arch_tsc_scale *scale = &arch_facts.tsc;
-    struct vcpu_time_info want = {.version = v->time_version,
-                                  .tsc_timestamp = scale->tsc_at_zero,
-                                  .tsc_to_system_mul = scale->mul,
-                                  .tsc_shift = scale->shift};
+    struct vcpu_time_info want = time_words(v->time_version);
     if (!memcmp(t, &want, sizeof(want))) {
         return;
     }

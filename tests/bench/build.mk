@@ -19,7 +19,8 @@ ALL += $(BENCH_B)/ops $(BENCH_B)/raw.elf
 bench:
 	@scripts/packages build run
 	@$(MAKE) --no-print-directory bench-run
-bench-run: all image
+bench-run: all $(if $(filter-out raw,$(or $(ROWS),all)),image)
+	@$(MAKE) --no-print-directory HVDEBUG=0 HVB=$(B)/release $(B)/release/paravane.bin
 	@scripts/fetch peer
 	@python3 tests/bench/$(if $(filter wall,$(MODE)),boot_time,run).py
 

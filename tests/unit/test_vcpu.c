@@ -248,7 +248,7 @@ static void test_vcpuop__no_such_vcpu_or_operation(void)
         CU_ASSERT_EQUAL(OP_PLAIN(cmd, UINT64_MAX), -ENOENT);
     }
     CU_ASSERT_EQUAL(OP_PLAIN(12, 0), -ENOSYS);
-    CU_ASSERT_EQUAL(OP_PLAIN(13, 0), -ENOSYS);
+    CU_ASSERT_EQUAL(OP_PLAIN(14, 0), -ENOSYS);
     CU_ASSERT_EQUAL(OP_PLAIN(99, 0), -ENOSYS);
     end();
 }
@@ -259,7 +259,7 @@ static void test_vcpuop__bad_addresses(void)
     const unsigned with_argument[] = {
         VCPUOP_get_runstate_info,  VCPUOP_register_runstate_memory_area,
         VCPUOP_set_periodic_timer, VCPUOP_set_singleshot_timer,
-        VCPUOP_register_vcpu_info,
+        VCPUOP_register_vcpu_info, VCPUOP_register_vcpu_time_memory_area,
     };
     for (unsigned i = 0; i < ARRAY_SIZE(with_argument); i++) {
         CU_ASSERT_EQUAL(OP_PLAIN(with_argument[i], 0), -EFAULT);
@@ -411,6 +411,25 @@ static void test_vcpuop_register_runstate__for_another_and_bad(void)
     arg.addr.p = HOST_BAD_ADDR;
     CU_ASSERT_EQUAL(OP_CALL(VCPUOP_register_runstate_memory_area, 1, arg), -EFAULT);
     CU_ASSERT_EQUAL(v1->runstate_va, va);
+    end();
+}
+
+/* The same words as in vcpu_info, which say that they hold everywhere. */
+static void test_vcpuop_register_time__same_as_the_first(void)
+{
+    begin();
+    vaddr_t va = host_guest_alloc(sizeof(struct vcpu_time_info));
+    struct vcpu_time_info first = v0->info->time, *second = host_guest_ptr(va);
+    struct vcpu_register_time_memory_area arg = {.addr.p = va};
+    CU_ASSERT_EQUAL(first.flags, XEN_PVCLOCK_TSC_STABLE_BIT);
+    CU_ASSERT_EQUAL(OP_CALL(VCPUOP_register_vcpu_time_memory_area, 0, arg), 0);
+    CU_ASSERT_TRUE(second->version && second->version % 2 == 0);
+    first.version = second->version;
+    CU_ASSERT_EQUAL(memcmp(&first, second, sizeof(first)), 0);
+    arg.addr.p = HOST_BAD_ADDR;
+    CU_ASSERT_EQUAL(OP_CALL(VCPUOP_register_vcpu_time_memory_area, 0, arg), -EFAULT);
+    arg.addr.p = 0;
+    CU_ASSERT_EQUAL(OP_CALL(VCPUOP_register_vcpu_time_memory_area, 0, arg), 0);
     end();
 }
 
@@ -595,6 +614,7 @@ int main(void)
         CASE(test_vcpuop_register_runstate__written_at_once_and_on_return),
         CASE(test_vcpuop_register_runstate__for_another_and_bad),
         CASE(test_vcpuop_register_runstate__update_flag),
+        CASE(test_vcpuop_register_time__same_as_the_first),
         CASE(test_vcpuop_set_singleshot_timer__fires_once),
         CASE(test_vcpuop_set_singleshot_timer__past_zero_and_absurd),
         CASE(test_vcpuop_set_singleshot_timer__future_flag_and_caller),

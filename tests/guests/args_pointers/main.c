@@ -66,6 +66,7 @@ static const struct call calls[] = {
     {__HYPERVISOR_vcpu_op, VCPUOP_set_periodic_timer, 2, 0},
     {__HYPERVISOR_vcpu_op, VCPUOP_set_singleshot_timer, 2, 0},
     {__HYPERVISOR_vcpu_op, VCPUOP_register_vcpu_info, 2, 0},
+    {__HYPERVISOR_vcpu_op, VCPUOP_register_vcpu_time_memory_area, 2, 0},
 };
 
 static const uint64_t bad[] = {
