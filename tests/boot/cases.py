@@ -116,7 +116,6 @@ class Xl(Test):
     def prepare(self, setup):
         super().prepare(setup)
         setup.initrd = "xl-initrd"
-        setup.hv_args = "maxcpus=0"
 
     def drive(self, console):
         if not console.wait_for(r"^PV: attached\n", self.limit):
