@@ -116,6 +116,7 @@ class Xl(Test):
     def prepare(self, setup):
         super().prepare(setup)
         setup.initrd = "xl-initrd"
+        setup.hv_args = "maxcpus=1"     # less to emulate
 
     def drive(self, console):
         if not console.wait_for(r"^PV: attached\n", self.limit):
