@@ -8,7 +8,7 @@ struct cpu_user_regs;
 struct vcpu;
 struct boot_info;
 
-/* Something other than `syscall` interrupted the guest: first thing, whatever it is. */
+/* An interrupt came in guest mode: first thing, whatever it is. */
 void upcall_enter(void);
 /* `syscall` executed at CPL 3, in 32-bit code when cs says so: hypercall from guest kernel mode,
  * system call of the guest otherwise. */

@@ -6,7 +6,6 @@
 #include "core/hypercall.h"
 
 #include "base/assert.h"
-#include "base/string.h"
 #include "core/deferred.h"
 #include "core/span.h"
 #include "core/subop.h"
@@ -33,6 +32,7 @@ void hypercall_from_regs(struct cpu_user_regs *regs)
         .v = v,
         .d = v->domain,
         .nr = regs->rax,
+        .result = regs->rax, /* anything: spares clearing it all first */
         .arg = {regs->rdi, regs->rsi, regs->rdx, regs->r10, regs->r8, regs->r9},
     };
     long rc = hypercall_dispatch(&hc);
@@ -60,6 +60,10 @@ void hypercall_from_regs(struct cpu_user_regs *regs)
      1UL << __HYPERVISOR_update_descriptor | 1UL << __HYPERVISOR_set_segment_base |                \
      1UL << __HYPERVISOR_fpu_taskswitch)
 
+_Static_assert(offsetof(struct hypercall, arg) - offsetof(struct hypercall, nr) ==
+                   offsetof(struct multicall_entry, args),
+               "read as one");
+
 /* Several hypercalls in one entry. Each gets its own result; a failed one does not stop the rest.
  * iret ends the batch, since the registers it leaves belong to another context. */
 long hc_multicall(struct hypercall *hc)
@@ -69,13 +73,12 @@ long hc_multicall(struct hypercall *hc)
     }
     /* The list and what is left of it, always right for a continuation. */
     uint64_t *list = &hc->arg[0], *count = &hc->arg[1];
+    const size_t bytes = sizeof(struct multicall_entry);
+    struct hypercall inner = {.v = hc->v, .d = hc->d, .in_multicall = true};
     while (*count) {
-        struct multicall_entry entry;
-        if (guest_read(&entry, *list, sizeof(entry))) {
+        if (guest_read(&inner.nr, *list, bytes)) {
             return -EFAULT;
         }
-        struct hypercall inner = {.v = hc->v, .d = hc->d, .nr = entry.op, .in_multicall = true};
-        memcpy(inner.arg, entry.args, sizeof(inner.arg));
         long rc = hypercall_dispatch(&inner);
         if (inner.registers_replaced) {
             /* SAFETY: the caller's page tables may have changed with the mode; nothing of the batch
@@ -84,13 +87,12 @@ long hc_multicall(struct hypercall *hc)
             return 0;
         }
         if (rc == -ERESTART) {
-            memcpy(entry.args, inner.arg, sizeof(inner.arg));
-            return guest_write(*list, &entry, sizeof(entry)) ?: -ERESTART;
+            return guest_write(*list, &inner.nr, bytes) ?: -ERESTART;
         }
         if (guest_write(*list + offsetof(struct multicall_entry, result), &rc, sizeof(rc))) {
             return -EFAULT;
         }
-        *list += sizeof(entry);
+        *list += bytes;
         --*count;
         if (!(SHORT_CALLS >> (inner.nr & 63) & 1)) {
             hypercall_preempt_soon();

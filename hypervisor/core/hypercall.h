@@ -13,7 +13,9 @@
 struct hypercall {
     struct vcpu *v;   /* caller: the current vCPU */
     struct domain *d; /* its domain */
+    /* laid out as struct multicall_entry */
     uint64_t nr;
+    uint64_t result; /* not used */
     uint64_t arg[6]; /* copies of the argument registers; a handler that returns -ERESTART leaves
                         here what the next round shall be called with */
     struct domain *target; /* of a sub-operation: referenced, and allowed by its row */

@@ -268,7 +268,7 @@ void insn_reg_write(struct cpu_user_regs *regs, unsigned nr, unsigned bytes, boo
     value &= insn_width_mask(bytes);
     char *at = (char *)regs + operand_offset(nr, bytes, has_rex);
     if (bytes >= 4) {
-        memcpy(at, &value, sizeof(value));
+        *(uint64_t *)at = value;
     } else {
         memcpy(at, &value, bytes);
     }

@@ -9,6 +9,7 @@
 
 #include "arch/upcalls.h"
 #include "base/string.h"
+#include "core/account.h"
 #include "core/guest_access.h"
 #include "core/hooks.h"
 #include "core/hypercall.h"
@@ -322,6 +323,7 @@ static bool software_interrupt(struct vcpu *v, struct cpu_user_regs *regs)
 void upcall_guest_trap(struct cpu_user_regs *regs, vaddr_t cr2)
 {
     struct vcpu *v = current_vcpu();
+    account_enter(&v->system, arch_rdtsc());
     span_note(SPAN_EXCEPTION, regs->entry_vector, 0);
     switch (regs->entry_vector) {
     case TRAP_PF:

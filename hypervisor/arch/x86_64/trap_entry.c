@@ -177,8 +177,8 @@ void arch_exit_to_guest(void)
 
 void trap_from_guest(struct cpu_user_regs *regs)
 {
-    upcall_enter();
     if (regs->entry_vector >= 32) {
+        upcall_enter();
         irq_dispatch(regs->entry_vector);
         return;
     }
