@@ -40,7 +40,7 @@ static inline bool exchange_entry(uint64_t *slot, uint64_t *old, uint64_t pte, u
     return true;
 }
 
-/* How an entry is to be replaced. */
+/* How entries are to be replaced. */
 struct replace {
     struct domain *d, *foreign;
     uint64_t keep;            /* bits of the old entry that survive */
@@ -52,10 +52,10 @@ struct replace {
 static inline int leaf_change_writable(uint64_t *slot, uint64_t seen, uint64_t pte,
                                        const struct replace *how)
 {
-    if (!(seen & X86_PTE_P) || !pte_same_references(seen, pte ^ X86_PTE_RW)) {
+    uint64_t old = how->expected ? *how->expected : seen;
+    if (!pte_same_references(seen, pte ^ X86_PTE_RW)) {
         return 1;
     }
-    uint64_t old = how->expected ? *how->expected : seen;
     struct frame *f = page_type_leaf_frame(seen);
     /* SAFETY: the entry's reference keeps the frame; whether it may be mapped is asked anew. */
     if (!f || f->owner != how->foreign) {
@@ -71,38 +71,40 @@ static inline int leaf_change_writable(uint64_t *slot, uint64_t seen, uint64_t p
     return done ? 0 : -EAGAIN;
 }
 
-static inline int leaf_replace(struct frame *table, unsigned index, uint64_t pte,
-                               const struct replace *how)
+/* `slot` is an entry of l1, a level-1 table in use. */
+static int leaf_replace(struct frame *l1, uint64_t *slot, uint64_t pte, const struct replace *how)
 {
-    uint64_t *slot = (uint64_t *)frame_to_virt(table) + index;
     uint64_t seen = read_once(*slot), old = how->expected ? *how->expected : seen;
     ASSERT(spin_is_mine(&how->d->mmu_lock));
     if (!pte_bits_ok(1, pte, how->d)) {
         return -EINVAL;
     }
-    bool same = pte_same_references(seen, pte), present = !same && (pte & X86_PTE_P);
-    if (present && (seen & X86_PTE_P)) {
-        int rc = leaf_change_writable(slot, seen, pte, how);
+    bool present = pte & X86_PTE_P;
+    if (present) {
+        bool same = pte_same_references(seen, pte);
+        int rc = !same && (seen & X86_PTE_P) ? leaf_change_writable(slot, seen, pte, how) : 1;
+        pte = pte_adjust(1, pte);
+        if (same) {
+            return exchange_entry(slot, &old, pte, how->keep, how->expected) ? 0 : -EAGAIN;
+        }
         if (rc <= 0) {
             return rc;
         }
+        if (!page_type_leaf_get(pte, how->d, how->foreign)) {
+            return -EINVAL;
+        }
     }
-    if (present && !page_type_leaf_get(pte, how->d, how->foreign)) {
-        return -EINVAL;
-    }
-    pte = pte_adjust(1, pte);
     if (!exchange_entry(slot, &old, pte, how->keep, how->expected)) {
         if (present) {
             page_type_leaf_put(pte);
         }
         return -EAGAIN;
     }
-    if (!same) {
-        table->pt_done = (uint16_t)(table->pt_done + (pte & X86_PTE_P) - (old & X86_PTE_P));
-        if (old & X86_PTE_P) {
-            page_type_leaf_put(old);
-        }
+    if (old & X86_PTE_P) {
+        l1->pt_done--;
+        page_type_leaf_put(old);
     }
+    l1->pt_done = (uint16_t)(l1->pt_done + present);
     return 0;
 }
 
@@ -145,39 +147,29 @@ static int upper_replace(struct frame *table, unsigned index, uint64_t pte,
     return 0;
 }
 
+static inline uint64_t *slot_of(const struct frame *table, unsigned index)
+{
+    return (uint64_t *)frame_to_virt(table) + index;
+}
+
 int mmu_entry_set(struct frame *f, unsigned index, uint64_t pte, struct domain *d,
                   struct domain *foreign, bool keep_ad)
 {
     const struct replace how = {d, foreign, keep_ad ? X86_PTE_A | X86_PTE_D : 0, NULL};
-    return mmu_table_level(f) == 1 ? leaf_replace(f, index, pte, &how)
-                                   : upper_replace(f, index, pte, &how);
+    return mmu_is_l1(f) ? leaf_replace(f, slot_of(f, index), pte, &how)
+                        : upper_replace(f, index, pte, &how);
 }
 
-int mmu_leaf_cmpxchg(struct frame *l1, unsigned index, uint64_t old, uint64_t pte, struct domain *d)
+int mmu_leaf_cmpxchg(uint64_t *slot, uint64_t old, uint64_t pte, struct domain *d)
 {
     const struct replace how = {d, d, 0, &old};
-    return leaf_replace(l1, index, pte, &how);
+    return leaf_replace(mfn_to_frame(virt_to_mfn(slot)), slot, pte, &how);
 }
 
 struct frame *mmu_find_l1(const struct vcpu *v, vaddr_t va)
 {
-    struct frame *l4 = v->pv.l4;
-    if (!l4 || !is_canonical(va) || pte_slot_reserved(4, PT_INDEX(va, 4))) {
-        return NULL;
-    }
-    /* SAFETY: under the lock a present entry of a table in use names a table in use, one level
-     * down; the last is of level 1. */
-    ASSERT(spin_is_mine(&v->domain->mmu_lock));
-    const uint64_t *table = frame_to_virt(l4);
-    uint64_t pte = 0;
-    for (unsigned level = 4; level > 1; level--) {
-        pte = read_once(table[PT_INDEX(va, level)]);
-        if (!(pte & X86_PTE_P)) {
-            return NULL;
-        }
-        table = mfn_to_virt(PTE_MFN(pte));
-    }
-    return mfn_to_frame(PTE_MFN(pte));
+    const uint64_t *slot = mmu_find_slot(v, va);
+    return slot ? mfn_to_frame(virt_to_mfn(slot)) : NULL;
 }
 
 int mmu_plain_store(struct frame *f, unsigned index, uint64_t value)
@@ -231,32 +223,62 @@ union request {
     struct mmu_update update;
     struct mmuext_op ext;
 };
-typedef int request_fn(struct hypercall *hc, struct domain *owner, struct domain *foreign,
-                       const union request *req);
+struct batch {
+    struct hypercall *hc;
+    struct domain *owner; /* whose tables change */
+    struct replace how;   /* how.foreign: whose frames they map */
+    struct frame *table;  /* the latest one, with a general reference; or NULL */
+    mfn_t mfn;            /* its number */
+    bool ask;             /* time for the question whether to stop */
+};
+typedef int request_fn(struct batch *b, const union request *req);
+
+#define BATCH_READ 8U
+
+/* Read up to `count` requests, as many as can be read. */
+static unsigned read_requests(void *buffer, vaddr_t at, unsigned count, size_t bytes)
+{
+    size_t left = arch_copy_from_guest(buffer, at, count * bytes);
+    unsigned have = (unsigned)(count - DIV_ROUND_UP(left, bytes));
+    return have || count == 1 ? have : read_requests(buffer, at, 1, bytes);
+}
 
 /* Handle every request of the array at hc->arg[0] until one fails, then add to the guest's count of
  * those done and, for -ERESTART, leave what remains in hc->arg. owner: domain `owner_id`, whose
- * tables change; foreign: that of hc->arg[3], whose frames they map. */
+ * tables change; foreign: that of hc->arg[3], whose frames they map. At most `chunk` requests are
+ * read at once. */
 static inline __attribute__((always_inline)) long batch(struct hypercall *hc, domid_t owner_id,
-                                                        size_t request_bytes, request_fn *handle)
+                                                        size_t request_bytes, unsigned chunk,
+                                                        request_fn *handle)
 {
-    union request req;
-    unsigned count = (unsigned)hc->arg[1] & ~MMU_COUNT_PREEMPTED, done = 0;
-    struct domain *owner = NULL, *foreign = NULL;
-    long rc = domain_for(hc->d, owner_id, &owner);
+    union request req[BATCH_READ];
+    struct batch b = {.hc = hc, .mfn = INVALID_MFN};
+    unsigned count = (unsigned)hc->arg[1] & ~MMU_COUNT_PREEMPTED, done = 0, at = 0, have = 0;
+    long rc = domain_for(hc->d, owner_id, &b.owner);
     if (rc == 0) {
-        rc = domain_for(hc->d, (domid_t)hc->arg[3], &foreign);
+        rc = domain_for(hc->d, (domid_t)hc->arg[3], &b.how.foreign);
     }
+    b.how.d = b.owner;
     for (; rc == 0 && done < count; done += rc == 0) {
-        rc = done && hypercall_preempt_check()
-                 ? -ERESTART
-                 : guest_read_element(&req, hc->arg[0], done, request_bytes);
-        if (rc == 0) {
-            rc = handle(hc, owner, foreign, &req);
+        if (done && b.ask && hypercall_preempt_check()) {
+            rc = -ERESTART;
+            break;
         }
+        if (at == have) {
+            vaddr_t from;
+            at = 0;
+            have = checked_add(hc->arg[0], (uint64_t)done * request_bytes, &from)
+                       ? read_requests(req, from, MIN(count - done, chunk), request_bytes)
+                       : 0;
+            b.ask = true;
+        }
+        rc = have ? handle(&b, (union request *)((char *)req + at++ * request_bytes)) : -EFAULT;
     }
-    domain_done(hc->d, foreign);
-    domain_done(hc->d, owner);
+    if (b.table) {
+        frame_put(b.table);
+    }
+    domain_done(hc->d, b.how.foreign);
+    domain_done(hc->d, b.owner);
     /* ABI: Linux reads the count after any error, also of a domain that has just gone. */
     if (report_done(hc, done)) {
         return -EFAULT;
@@ -270,33 +292,58 @@ static inline __attribute__((always_inline)) long batch(struct hypercall *hc, do
     return rc;
 }
 
-static inline int update_one(struct hypercall *hc, struct domain *owner, struct domain *foreign,
-                             const union request *req)
+static int update_m2p(const struct batch *b, const struct mmu_update *update)
 {
-    maddr_t address = req->update.ptr & ~3UL;
-    unsigned kind = req->update.ptr & 3, index = (address & ~PAGE_MASK) / 8;
-    bool m2p = kind == MMU_MACHPHYS_UPDATE;
-    struct frame *f = frame_get_from_mfn(address >> PAGE_SHIFT, m2p ? foreign : owner);
-    int rc = 0;
+    struct frame *f = frame_get_from_mfn(update->ptr >> PAGE_SHIFT, b->how.foreign);
     if (!f) {
         return -EINVAL;
     }
-    if (m2p) {
-        m2p_set(frame_to_mfn(f), req->update.val);
-    } else if (owner != hc->d && owner != foreign) {
-        /* SAFETY: not even the control domain makes a guest map what that has no right to. */
-        rc = -EPERM;
-    } else if (address & 7) {
-        rc = -EINVAL;
-    } else {
-        spin_lock(&owner->mmu_lock);
-        /* Linux also writes tables this way that it has not pinned yet. */
-        rc = mmu_table_level(f) ? mmu_entry_set(f, index, req->update.val, owner, foreign,
-                                                kind == MMU_PT_UPDATE_PRESERVE_AD)
-                                : mmu_plain_store(f, index, req->update.val);
-        spin_unlock(&owner->mmu_lock);
-    }
+    m2p_set(frame_to_mfn(f), update->val);
     frame_put(f);
+    return 0;
+}
+
+static inline int update_one(struct batch *b, const union request *req)
+{
+    maddr_t address = req->update.ptr;
+    unsigned kind = address & 3;
+    mfn_t mfn = address >> PAGE_SHIFT;
+    if (unlikely(kind == MMU_MACHPHYS_UPDATE)) {
+        return update_m2p(b, &req->update);
+    }
+    /* Updates of one table come in a row. */
+    if (b->mfn != mfn) {
+        if (b->table) {
+            frame_put(b->table);
+        }
+        b->mfn = mfn;
+        b->table = frame_get_from_mfn(mfn, b->owner);
+    }
+    struct frame *f = b->table;
+    if (!f) {
+        return -EINVAL;
+    }
+    if (b->owner != b->hc->d && b->owner != b->how.foreign) {
+        /* SAFETY: not even the control domain makes a guest map what that has no right to. */
+        return -EPERM;
+    }
+    if (address & 4) {
+        return -EINVAL;
+    }
+    unsigned index = (address & ~PAGE_MASK) / 8;
+    int rc;
+    b->how.keep = kind == MMU_PT_UPDATE_PRESERVE_AD ? X86_PTE_A | X86_PTE_D : 0;
+    spin_lock(&b->owner->mmu_lock);
+    if (mmu_is_l1(f)) {
+        rc = leaf_replace(f, (uint64_t *)mfn_to_virt(mfn) + index, req->update.val, &b->how);
+        b->ask = b->ask && rc;
+    } else {
+        /* Linux also writes tables this way that it has not pinned yet. */
+        rc = mmu_table_level(f) ? upper_replace(f, index, req->update.val, &b->how)
+                                : mmu_plain_store(f, index, req->update.val);
+        b->ask = true;
+    }
+    spin_unlock(&b->owner->mmu_lock);
     return rc;
 }
 
@@ -304,7 +351,7 @@ long hc_mmu_update(struct hypercall *hc)
 {
     domid_t owner = (domid_t)(hc->arg[3] >> 16);
     return batch(hc, owner ? (domid_t)(owner - 1) : DOMID_SELF, sizeof(struct mmu_update),
-                 update_one);
+                 BATCH_READ, update_one);
 }
 
 /* ---- update_va_mapping ---- */
@@ -351,10 +398,11 @@ static long update_va_mapping(struct hypercall *hc, struct domain *foreign)
 {
     vaddr_t va = hc->arg[0];
     long rc = -EINVAL;
+    const struct replace how = {hc->d, foreign, 0, NULL};
     spin_lock(&hc->d->mmu_lock);
-    struct frame *l1 = mmu_find_l1(hc->v, va);
-    if (l1) {
-        rc = mmu_entry_set(l1, PT_INDEX(va, 1), hc->arg[1], hc->d, foreign, false);
+    uint64_t *slot = mmu_find_slot(hc->v, va);
+    if (slot) {
+        rc = leaf_replace(mfn_to_frame(virt_to_mfn(slot)), slot, hc->arg[1], &how);
     }
     spin_unlock(&hc->d->mmu_lock);
     int flushed = flush_as_asked(hc->d, va, hc->arg[2]);
@@ -488,10 +536,11 @@ static int mmuextop_set_ldt(struct vcpu *v, const struct mmuext_op *op)
     return 0;
 }
 
-static inline int run_op(struct hypercall *hc, struct domain *self, struct domain *d,
-                         const union request *req)
+static inline int run_op(struct batch *b, const union request *req)
 {
     const struct mmuext_op *op = &req->ext;
+    const struct hypercall *hc = b->hc;
+    struct domain *d = b->how.foreign;
     span_note(SPAN_HYPERCALL, hc->nr, op->cmd);
     switch (op->cmd) {
 #define MMUEXT(nr, name, handler, doc)                                                             \
@@ -499,7 +548,7 @@ static inline int run_op(struct hypercall *hc, struct domain *self, struct domai
         return handler(d, op);
 #define MMUEXT_SELF(nr, name, handler, doc)                                                        \
     case nr:                                                                                       \
-        return d == self ? handler(hc->v, op) : -EPERM;
+        return d == hc->d ? handler(hc->v, op) : -EPERM;
 #include "pv-abi/ops/mmuext.def"
 #undef MMUEXT
 #undef MMUEXT_SELF
@@ -510,5 +559,5 @@ static inline int run_op(struct hypercall *hc, struct domain *self, struct domai
 
 long hc_mmuext_op(struct hypercall *hc)
 {
-    return batch(hc, DOMID_SELF, sizeof(struct mmuext_op), run_op);
+    return batch(hc, DOMID_SELF, sizeof(struct mmuext_op), 1, run_op);
 }

@@ -13,9 +13,9 @@
  * maps. keep_ad: accessed and dirty bits of the old entry survive. Errors: -EINVAL, -ERESTART. */
 must_check int mmu_entry_set(struct frame *f, unsigned index, uint64_t pte, struct domain *d,
                              struct domain *foreign, bool keep_ad);
-/* The same for a level-1 table, only if the entry still is `old`: -EAGAIN otherwise. */
-must_check int mmu_leaf_cmpxchg(struct frame *l1, unsigned index, uint64_t old, uint64_t pte,
-                                struct domain *d);
+/* The same for an entry that mmu_find_slot() has found in a table of d, only if it still is `old`:
+ * -EAGAIN otherwise. */
+must_check int mmu_leaf_cmpxchg(uint64_t *slot, uint64_t old, uint64_t pte, struct domain *d);
 /* The L1 table, in use, that maps va in v's kernel page tables; NULL when there is none. Under the
  * lock. */
 struct frame *mmu_find_l1(const struct vcpu *v, vaddr_t va);
@@ -26,6 +26,36 @@ static inline unsigned mmu_table_level(const struct frame *f)
     bool usable = (type & (TYPE_VALIDATED | TYPE_PARTIAL)) == TYPE_VALIDATED;
     return usable && (type & TYPE_COUNT_MASK) ? page_type_level(type) : 0;
 }
+/* The same as mmu_table_level(f) == 1. */
+static inline bool mmu_is_l1(const struct frame *f)
+{
+    uint64_t type = read_once(f->type);
+    return (type & (TYPE_MASK | TYPE_VALIDATED | TYPE_PARTIAL)) == (TYPE_L1 | TYPE_VALIDATED) &&
+           (type & TYPE_COUNT_MASK);
+}
+
+/* The table that an entry of one names; NULL: it names none. */
+static inline uint64_t *mmu_next_table(const uint64_t *table, unsigned index)
+{
+    uint64_t pte = read_once(table[index]);
+    return pte & X86_PTE_P ? mfn_to_virt(PTE_MFN(pte)) : NULL;
+}
+
+/* The level-1 entry of va in v's kernel page tables; NULL when there is none. Under the lock.
+ * SAFETY: a present entry of a table in use names a table in use, one level down. */
+static inline uint64_t *mmu_find_slot(const struct vcpu *v, vaddr_t va)
+{
+    unsigned top = PT_INDEX(va, 4);
+    ASSERT(spin_is_mine(&v->domain->mmu_lock));
+    if (!v->pv.l4 || !is_canonical(va) || pte_slot_reserved(4, top)) {
+        return NULL;
+    }
+    uint64_t *table = mmu_next_table(frame_to_virt(v->pv.l4), top);
+    table = table ? mmu_next_table(table, PT_INDEX(va, 3)) : NULL;
+    table = table ? mmu_next_table(table, PT_INDEX(va, 2)) : NULL;
+    return table ? &table[PT_INDEX(va, 1)] : NULL;
+}
+
 /* Store 8 bytes into a frame that is no table or descriptor page; a general reference is held.
  * -EINVAL: it is one. */
 must_check int mmu_plain_store(struct frame *f, unsigned index, uint64_t value);

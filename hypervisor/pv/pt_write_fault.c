@@ -9,42 +9,41 @@
 #include "pv/insn.h"
 #include "pv/mmu_update.h"
 
-/* The frame that va maps read-only, if it is one of v's domain's level-1 tables in use; under the
- * lock. */
-static inline struct frame *written_table(const struct vcpu *v, vaddr_t va)
+/* The entry at va, which v's domain maps read-only, if that is in one of its level-1 tables in use;
+ * under the lock. */
+static inline uint64_t *written_entry(const struct vcpu *v, vaddr_t va)
 {
-    const struct frame *l1 = mmu_find_l1(v, va);
-    if (!l1) {
+    const uint64_t *slot = mmu_find_slot(v, va);
+    uint64_t pte = slot ? read_once(*slot) : 0;
+    mfn_t mfn = PTE_MFN(pte);
+    if ((pte & (X86_PTE_P | X86_PTE_RW)) != X86_PTE_P || !mfn_valid(mfn)) {
         return NULL;
     }
-    uint64_t pte = read_once(((const uint64_t *)frame_to_virt(l1))[PT_INDEX(va, 1)]);
-    if ((pte & (X86_PTE_P | X86_PTE_RW)) != X86_PTE_P || !mfn_valid(PTE_MFN(pte))) {
-        return NULL;
-    }
-    struct frame *table = mfn_to_frame(PTE_MFN(pte));
-    return table->owner == v->domain && mmu_table_level(table) == 1 ? table : NULL;
+    const struct frame *table = mfn_to_frame(mfn);
+    return table->owner == v->domain && mmu_is_l1(table)
+               ? (uint64_t *)mfn_to_virt(mfn) + (va & ~PAGE_MASK) / 8
+               : NULL;
 }
 
 /* Carry the store out, which is all within one entry; *part: what was there before. -ENOENT: it is
  * to no page table (any more): the fault is the guest's. -EAGAIN: the processor has set A or D
  * since, it shall look again. */
-static int table_store(const struct vcpu *v, const struct cpu_user_regs *regs,
-                       const struct insn_store *store, uint64_t *part)
+static inline int table_store(const struct vcpu *v, const struct cpu_user_regs *regs,
+                              const struct insn_store *store, uint64_t *part)
 {
     SPIN_GUARD(&v->domain->mmu_lock);
-    struct frame *table = written_table(v, store->address);
-    if (!table) {
+    uint64_t *entry = written_entry(v, store->address);
+    if (!entry) {
         return -ENOENT;
     }
-    unsigned index = (unsigned)(store->address & ~PAGE_MASK) / 8, shift = store->address % 8 * 8;
-    uint64_t old = read_once(((const uint64_t *)frame_to_virt(table))[index]);
-    uint64_t mask = insn_width_mask(store->insn.operand), value;
+    unsigned shift = store->address % 8 * 8;
+    uint64_t old = read_once(*entry), mask = insn_width_mask(store->insn.operand), value;
     *part = old >> shift & mask;
     if (!insn_store_value(store, regs, *part, &value)) {
         return 0;
     }
     uint64_t pte = (old & ~(mask << shift)) | (value & mask) << shift;
-    return mmu_leaf_cmpxchg(table, index, old, pte, v->domain);
+    return mmu_leaf_cmpxchg(entry, old, pte, v->domain);
 }
 
 bool pt_write_fault(struct vcpu *v, struct cpu_user_regs *regs, vaddr_t cr2)
