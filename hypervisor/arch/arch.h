@@ -41,6 +41,7 @@ extern struct arch_facts {
     uint64_t xcr0_mask; /* state components the hardware and we support; 0 without XSAVE */
     maddr_t acpi_rsdp;  /* 0 none */
     maddr_t absent_top; /* entries of guests that are not present name nothing below; 0: they may */
+    bool null_clears;   /* a null selector clears the base of FS and GS */
     mfn_t max_mfn;      /* highest RAM frame number + 1; size of frame table and M2P */
     struct arch_tsc_scale tsc;
     const struct arch_e820 *e820; /* the loader's memory map, sorted, not overlapping */

@@ -17,6 +17,8 @@
 #define LEAF_XSAVE 0xdu
 #define LEAF_EXT CPUID_LEAF_EXT
 #define LEAF_EXT_MAX (LEAF_EXT + 8)
+#define LEAF_EXT2 (LEAF_EXT + 0x21) /* shown for its one bit of ours */
+#define FE21A_NULL_CLEARS BIT(6)
 #define LEAF_XEN 0x40000000u
 #define LEAF_XEN_MAX (LEAF_XEN + 5)
 #define LEAF_XEN_END 0x40010000u
@@ -200,6 +202,10 @@ struct cpuid_regs cpuid_guest(const struct vcpu *v, uint32_t nr, uint32_t sublea
     if (nr >= LEAF_XEN && nr < LEAF_XEN_END) {
         return leaf_xen(nr, subleaf);
     }
+    if (nr == LEAF_EXT2) {
+        /* ABI: without it Linux loads every null GS twice on AMD's processors, by hypercall. */
+        return (struct cpuid_regs){.eax = arch_facts.null_clears ? FE21A_NULL_CLEARS : 0};
+    }
     struct cpuid_regs r = cpuid_policy(v->domain->pv.cpuid_hidden, nr, subleaf);
     if (nr == 1) {
         r.ebx |= apic_id << 24;
@@ -210,6 +216,8 @@ struct cpuid_regs cpuid_guest(const struct vcpu *v, uint32_t nr, uint32_t sublea
         r = (struct cpuid_regs){0, 0, subleaf & 0xff, apic_id};
     } else if (nr == LEAF_XSAVE && subleaf == 0 && r.eax) {
         r.ebx = xsave_bytes(v->pv.xcr0);
+    } else if (nr == LEAF_EXT && arch_facts.null_clears) {
+        r.eax = LEAF_EXT2;
     }
     return r;
 }

@@ -95,6 +95,12 @@ static void test_cpuid__limits(void)
     CU_ASSERT_EQUAL(leaf_of(guest, 0, 0).eax, 0xd);
     CU_ASSERT_EQUAL(leaf_of(guest, 0, 0).ebx, 0x756e6547);
     CU_ASSERT_EQUAL(leaf_of(guest, 0x80000000, 0).eax, 0x80000008);
+    CU_ASSERT_EQUAL(leaf_of(guest, 0x80000021, 0).eax, 0);
+    arch_facts.null_clears = true;
+    CU_ASSERT_EQUAL(leaf_of(guest, 0x80000000, 0).eax, 0x80000021);
+    CU_ASSERT_EQUAL(leaf_of(guest, 0x80000021, 0).eax, 0x40);
+    CU_ASSERT_EQUAL(leaf_of(guest, 0x80000020, 0).eax, 0);
+    arch_facts.null_clears = false;
     static const uint32_t empty[] = {3,   5,    6,    9,          0xa,        0xc,
                                      0xe, 0x14, 0x1f, 0x8000001d, 0x20000000, 0xffffffff};
     for (unsigned i = 0; i < ARRAY_SIZE(empty); i++) {

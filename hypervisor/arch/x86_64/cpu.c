@@ -91,10 +91,21 @@ bool arch_rdmsr_safe(uint32_t msr, uint64_t *value)
     return ok;
 }
 
+/* Not all of AMD's processors do, and not all that do say so. */
+static bool null_clears_base(void)
+{
+    wrmsr(MSR_FS_BASE, PAGE_SIZE);
+    __asm__ volatile("mov %0, %%fs" : : "r"(0));
+    bool clears = rdmsr(MSR_FS_BASE) == 0;
+    wrmsr(MSR_FS_BASE, 0);
+    return clears;
+}
+
 void cpu_init(unsigned cpu)
 {
     if (cpu == 0) {
         detect();
+        arch_facts.null_clears = null_clears_base();
         speculation_init();
         if (speculation.xpti) {
             features &= ~(1u << CPU_PGE); /* guests run with no translation of ours left */
