@@ -471,6 +471,7 @@ def all_tests():
         Bound("bound"),
         Bound("bound-linux", "guest"),
         Clock("clock"),
+        Test("wide", "wide", weight=5, cpus=4, memory=4096, limit=3600),
         Fifty("fifty", "fifty", weight=9, limit=3600),
         Overcommit("overcommit", "overcommit", weight=2),
         Test("abuse", "abuse", weight=7),
