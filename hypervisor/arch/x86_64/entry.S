@@ -230,9 +230,9 @@ iret_to_guest:
 /* ---- the short ways ----
  *
  * What guests do most, done without C and with the same result as upcall_syscall() or
- * upcall_guest_trap() and then upcall_exit(). Each looks first whether its case is the plain one; if
- * not, nothing has been changed, or it is undone, and the long way is taken. Deferred work need not
- * be looked for: other pcpus that ask for some send an interrupt, which comes right after the
+ * upcall_guest_trap() and then upcall_exit(). Each looks first whether its case is the plain one;
+ * if not, nothing has been changed, or it is undone, and the long way is taken. Deferred work need
+ * not be looked for: other pcpus that ask for some send an interrupt, which comes right after the
  * return, and nothing here makes any. Not with page-table isolation.
  *
  * SAFETY: here are neither indirect branches nor returns, no register is used before it has been
