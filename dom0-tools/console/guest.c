@@ -24,6 +24,7 @@
 #include "dom0-tools/device/node.h"
 
 #define CHUNK_BYTES 2048u
+#define INPUT_BYTES 1024u /* all that a ring holds */
 
 /* A log grows to this size, then it becomes NAME.log.old and a new one is begun. */
 #define LOG_BYTES_MAX (16u << 20)
@@ -162,6 +163,7 @@ int guest_open(const struct guest_services *services, uint32_t domid, struct gue
     struct node console = node_at(services->xs, XBT_NULL, "/local/domain/%u/console", domid);
     struct guest *guest = calloc(1, sizeof(*guest));
     uint64_t port = 0;
+    char path[64];
     int rc;
 
     *out = NULL;
@@ -196,7 +198,10 @@ int guest_open(const struct guest_services *services, uint32_t domid, struct gue
         rc = err_set_errno(err, errno, "cannot bind the console's event channel");
         goto undo;
     }
-    rc = open_terminal(guest, &console, err);
+    /* The terminal's name in the store says that all is there. */
+    snprintf(path, sizeof(path), GUEST_SOCKET, domid);
+    rc = readers_open(path, &guest->readers, err);
+    rc = rc != 0 ? rc : open_terminal(guest, &console, err);
     if (rc != 0) {
         goto undo;
     }
@@ -253,6 +258,7 @@ static void drain_ring(struct guest *guest)
         xenevtchn_notify(guest->services->events, (evtchn_port_t)guest->port);
         write_log(guest, data, bytes);
         backlog_add(guest, data, bytes);
+        readers_output(guest->readers, data, bytes);
     }
 }
 
@@ -284,22 +290,47 @@ void guest_event(struct guest *guest, uint64_t now_ms)
     guest_input(guest);
 }
 
+/* Bytes of input that fit. Room only grows while we look, so what fits now is what may be read. */
+static size_t input_room(const struct guest *guest)
+{
+    uint32_t used;
+
+    if (guest->dead || !console_ring_writable(&guest->ring)) {
+        return 0;
+    }
+    used = guest->ring.in_prod - __atomic_load_n(&guest->ring.page->in_cons, __ATOMIC_ACQUIRE);
+    return used < INPUT_BYTES ? INPUT_BYTES - used : 0;
+}
+
+static void give_input(struct guest *guest, const char *data, size_t bytes)
+{
+    console_ring_write(&guest->ring, data, bytes);
+    xenevtchn_notify(guest->services->events, (evtchn_port_t)guest->port);
+}
+
 void guest_input(struct guest *guest)
 {
-    char data[1024];
+    char data[INPUT_BYTES];
+    size_t room;
 
-    while (!guest->dead && guest->master >= 0 && console_ring_writable(&guest->ring)) {
-        /* Room only grows while we look, so what fits now is what may be read. */
-        uint32_t used =
-            guest->ring.in_prod - __atomic_load_n(&guest->ring.page->in_cons, __ATOMIC_ACQUIRE);
-        size_t room = used < sizeof(data) ? sizeof(data) - used : 0;
-        ssize_t got = room != 0 ? read(guest->master, data, room) : 0;
+    while (guest->master >= 0 && (room = input_room(guest)) != 0) {
+        ssize_t got = read(guest->master, data, room);
 
         if (got <= 0) {
             break;
         }
-        console_ring_write(&guest->ring, data, (size_t)got);
-        xenevtchn_notify(guest->services->events, (evtchn_port_t)guest->port);
+        give_input(guest, data, (size_t)got);
+    }
+    guest_readers(guest);
+}
+
+void guest_readers(struct guest *guest)
+{
+    char data[INPUT_BYTES];
+    size_t typed = readers_run(guest->readers, data, input_room(guest));
+
+    if (typed != 0) {
+        give_input(guest, data, typed);
     }
 }
 
@@ -314,26 +345,30 @@ void guest_died(struct guest *guest, uint64_t now_ms)
     guest->masked = false;
     release_ring(guest);
     backlog_flush(guest);
+    readers_finish(guest->readers);
 }
 
 bool guest_finished(struct guest *guest, uint64_t now_ms)
 {
     int unread = 0;
+    bool all_read;
 
     if (!guest->dead) {
         return false;
     }
     backlog_flush(guest);
+    all_read = readers_finish(guest->readers);
     if (now_ms >= guest->close_ms) {
         return true;
     }
-    return guest->backlog_bytes == 0 &&
+    return all_read && guest->backlog_bytes == 0 &&
            (ioctl(guest->slave, FIONREAD, &unread) != 0 || unread == 0);
 }
 
 void guest_close(struct guest *guest)
 {
     release_ring(guest);
+    readers_close(guest->readers);
     if (guest->log >= 0) {
         close(guest->log);
     }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One guest as the console daemon serves it: ring page, event channel, log file, pseudo terminal.
+ * One guest as the console daemon serves it: ring page, event channel, log file, pseudo terminal,
+ * and a socket for any number of readers.
  *
- * Output goes to the log and to the terminal; what nobody reads at the terminal is kept up to a
- * limit, then the oldest is dropped, so an unattended guest never waits. A guest that floods its
- * console is slowed down by unmasking its event channel late, and its log is rotated by size.
- * Used by main.c; single threaded.
+ * Output goes to the log, to the readers, which is what `vane console` is, and to the terminal,
+ * which is for stock tools; what nobody reads is kept up to a limit, then the oldest is dropped, so
+ * an unattended guest never waits. A guest that floods its console is slowed down by unmasking its
+ * event channel late, and its log is rotated by size. Used by main.c; single threaded.
  */
 #pragma once
 
@@ -18,9 +19,11 @@
 #include <xenstore.h>
 
 #include "dom0-tools/base/err.h"
+#include "dom0-tools/console/readers.h"
 #include "dom0-tools/console/ring.h"
 
 #define GUEST_LOG_DIR "/var/log/paravane"
+#define GUEST_SOCKET "/run/paravane/console.%u" /* the domain's number */
 #define GUEST_BACKLOG_BYTES 65536u
 
 /* The daemon's connections, shared by all guests. */
@@ -43,11 +46,12 @@ struct guest {
     uint64_t unmask_ms;
     unsigned int burst; /* events since burst_ms */
     uint64_t burst_ms;
-    int log;            /* -1: none */
-    uint64_t log_bytes; /* size of the log file */
-    int master;         /* pseudo terminal, -1: none */
-    int slave;          /* kept open so that the terminal outlives its readers */
-    char *backlog;      /* output the terminal has not taken, a ring of GUEST_BACKLOG_BYTES */
+    struct readers *readers; /* those at the socket */
+    int log;                 /* -1: none */
+    uint64_t log_bytes;      /* size of the log file */
+    int master;              /* pseudo terminal, -1: none */
+    int slave;               /* kept open so that the terminal outlives its readers */
+    char *backlog;           /* output the terminal has not taken, a ring of GUEST_BACKLOG_BYTES */
     size_t backlog_start;
     size_t backlog_bytes;
     bool dead;         /* the domain is gone; only the backlog is still handed out */
@@ -66,6 +70,9 @@ void guest_event(struct guest *guest, uint64_t now_ms);
 
 /* Moves what was typed into the ring, as far as it fits. */
 void guest_input(struct guest *guest);
+
+/* Serves those at the socket; due when readers_fd() is readable. */
+void guest_readers(struct guest *guest);
 
 /* The domain has died: takes the last output and lets go of its page and channel. */
 void guest_died(struct guest *guest, uint64_t now_ms);

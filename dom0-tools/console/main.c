@@ -43,7 +43,7 @@ struct daemon {
     struct guest_services services;
     struct guest *guests;
     int lifeline;       /* to the store, for nothing but its end, or -1 */
-    struct pollfd *fds; /* store, events, lifeline, then a terminal per guest */
+    struct pollfd *fds; /* store, events, lifeline, then terminal and readers of each guest */
     size_t fd_room;
 };
 
@@ -230,7 +230,7 @@ static size_t prepare(struct daemon *daemon, int *sleep_ms)
     size_t count = FIXED_FDS;
 
     for (const struct guest *guest = daemon->guests; guest != NULL; guest = guest->next) {
-        count++;
+        count += 2;
     }
     if (count > daemon->fd_room) {
         struct pollfd *fds = realloc(daemon->fds, count * 2 * sizeof(*fds));
@@ -256,10 +256,12 @@ static size_t prepare(struct daemon *daemon, int *sleep_ms)
             .fd = guest->master,
             .events = (short)((input ? POLLIN : 0) | (guest->backlog_bytes != 0 ? POLLOUT : 0)),
         };
+        daemon->fds[count + 1] =
+            (struct pollfd){.fd = readers_fd(guest->readers), .events = POLLIN};
         if (guest->dead || guest->masked) {
             *sleep_ms = BUSY_STEP_MS;
         }
-        count++;
+        count += 2;
     }
     return count;
 }
@@ -280,9 +282,12 @@ static void run(struct daemon *daemon)
             continue;
         }
         /* Terminals first: their entries match the list only as long as it is unchanged. */
-        for (struct guest *guest = daemon->guests; guest != NULL; guest = guest->next, i++) {
+        for (struct guest *guest = daemon->guests; guest != NULL; guest = guest->next, i += 2) {
             if ((daemon->fds[i].revents & POLLIN) != 0) {
                 guest_input(guest);
+            }
+            if (daemon->fds[i + 1].revents != 0) {
+                guest_readers(guest);
             }
             if ((daemon->fds[i].revents & POLLOUT) != 0 || guest->masked) {
                 guest_output(guest, now_ms());

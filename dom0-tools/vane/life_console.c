@@ -2,18 +2,23 @@
 /*
  * `vane console`: the caller's terminal, or pipe, connected to a guest's console.
  *
- * The console daemon keeps a pseudo terminal per guest and writes its path into the store. Bytes go
- * both ways unchanged; a terminal is put into raw mode so that every key but Ctrl-] reaches the
+ * The console daemon listens at a socket per guest, so any number may read along; that of another
+ * system has but a pseudo terminal, whose path is in the store, as ours is too. Bytes go both ways
+ * unchanged; a terminal is put into raw mode so that every key but Ctrl-] reaches the
  * guest. The daemon closes its end when the guest is gone, which ends the connection here.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include "dom0-tools/console/guest.h"
 #include "dom0-tools/device/node.h"
 #include "dom0-tools/vane/life.h"
 
@@ -39,6 +44,20 @@ static bool tty_known(void *context)
            hv_domain_info(wait->life->hv, wait->domid, &info) == -ESRCH;
 }
 
+/* Returns: a connection to our daemon, or -1. */
+static int dial(uint32_t domid)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(address.sun_path, sizeof(address.sun_path), GUEST_SOCKET, domid);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
 static int open_tty(struct life *life, uint32_t domid, struct err *err)
 {
     struct tty_wait wait = {
@@ -56,6 +75,10 @@ static int open_tty(struct life *life, uint32_t domid, struct err *err)
     }
     if (wait.path[0] == '\0') {
         return err_set(err, ESRCH, "domain %u is gone", domid);
+    }
+    fd = dial(domid);
+    if (fd >= 0) {
+        return fd;
     }
     fd = open(wait.path, O_RDWR | O_NOCTTY | O_CLOEXEC);
     return fd < 0 ? err_set_errno(err, errno, "cannot open %s", wait.path) : fd;
@@ -149,6 +172,7 @@ int life_console(struct life *life, uint32_t domid, struct err *err)
     } else {
         terminal = false;
     }
+    signal(SIGPIPE, SIG_IGN); /* the daemon's end is noticed, not died of */
     copy(tty);
     if (terminal) {
         tcsetattr(STDIN_FILENO, TCSANOW, &before);
