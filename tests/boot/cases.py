@@ -467,7 +467,7 @@ def all_tests():
         Xl("xl", weight=5, **one),
         Test("store-killed", "store-killed", **one, weight=4),
         Test("fair", "fair", weight=3),
-        Guests("guests", "guests", weight=7),
+        Guests("guests", "guests", weight=7, **one),
         Alone("alone"),
         Isolated("xpti"),
         Bound("bound"),
