@@ -105,7 +105,7 @@ static int run_attach(const struct vane_args *args)
         rc = attach(&plug, &disk, &err);
         plug_close(&plug);
     }
-    return rc == 0 ? VANE_OK : err.number == 0 ? VANE_USAGE : vane_fail(&err);
+    return plug_status(rc, &err);
 }
 
 /* Number of the disk a command names; reports what is no disk's name. */
@@ -142,7 +142,7 @@ static int run_detach(const struct vane_args *args)
             err_prefix(&err, "disk %s", args->operands[1]);
         }
     }
-    return rc == 0 ? VANE_OK : err.number == 0 ? VANE_USAGE : vane_fail(&err);
+    return plug_status(rc, &err);
 }
 
 /* --- list -------------------------------------------------------------------------------- */
@@ -361,7 +361,7 @@ static int run_resize(const struct vane_args *args)
             err_prefix(&err, "disk %s", args->operands[1]);
         }
     }
-    return rc == 0 ? VANE_OK : err.number == 0 ? VANE_USAGE : vane_fail(&err);
+    return plug_status(rc, &err);
 }
 
 /* --- table ------------------------------------------------------------------------------- */
@@ -371,12 +371,6 @@ static const struct vane_option attach_options[] = {
     {'r', "readonly", NULL, "the guest may not write"},
     {'s', "shareable", NULL, "other guests may write to it, too"},
     {'c', "cdrom", NULL, "as a CD, which is read-only"},
-    {'t', "timeout", "SECONDS", "longest time to wait for the guest (default 60)"},
-    {0, NULL, NULL, NULL},
-};
-
-static const struct vane_option detach_options[] = {
-    {'f', "force", NULL, "take it from a guest that does not agree"},
     {'t', "timeout", "SECONDS", "longest time to wait for the guest (default 60)"},
     {0, NULL, NULL, NULL},
 };
@@ -412,7 +406,7 @@ const struct vane_command vane_commands_disk[] = {
                    "be lost otherwise. A guest that does not react keeps the disk.",
         .min_operands = 2,
         .max_operands = 2,
-        .options = detach_options,
+        .options = plug_detach_options,
         .run = run_detach,
     },
     {

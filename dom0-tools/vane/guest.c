@@ -96,6 +96,18 @@ static int set_memory(const struct vane_args *args, struct memory_change *change
     return seconds != 0 ? wait_followed(args, change, seconds, err) : 0;
 }
 
+/* The second operand as an amount of memory that a guest can have; says what is wrong with it. */
+static bool memory_amount(const struct vane_args *args, uint64_t *kib)
+{
+    if (vane_amount(args->operands[1], kib) && *kib >= CONFIG_MIN_MEMORY_KIB &&
+        *kib <= CONFIG_MAX_MEMORY_KIB) {
+        return true;
+    }
+    vane_error("%s: an amount of at least %llu MiB is needed, such as 512 or 2GiB, not '%s'",
+               args->command->name, CONFIG_MIN_MEMORY_KIB / 1024, args->operands[1]);
+    return false;
+}
+
 static int run_mem_set(const struct vane_args *args)
 {
     struct memory_change change = {.kib = 0};
@@ -106,11 +118,7 @@ static int run_mem_set(const struct vane_args *args)
     if (vane_option_number(args, 't', 1, WAIT_MAX_S, WAIT_DEFAULT_S, &seconds) != 0) {
         return VANE_USAGE;
     }
-    if (!vane_amount(args->operands[1], &change.kib) || change.kib < CONFIG_MIN_MEMORY_KIB ||
-        change.kib > CONFIG_MAX_MEMORY_KIB) {
-        vane_error("mem-set: an amount of at least %llu MiB is needed, such as 512 or 2GiB, not "
-                   "'%s'",
-                   CONFIG_MIN_MEMORY_KIB / 1024, args->operands[1]);
+    if (!memory_amount(args, &change.kib)) {
         return VANE_USAGE;
     }
 
@@ -173,11 +181,7 @@ static int run_mem_max(const struct vane_args *args)
     struct err err = {0};
     struct life life;
 
-    if (!vane_amount(args->operands[1], &change.kib) || change.kib < CONFIG_MIN_MEMORY_KIB ||
-        change.kib > CONFIG_MAX_MEMORY_KIB) {
-        vane_error("mem-max: an amount of at least %llu MiB is needed, such as 512 or 2GiB, not "
-                   "'%s'",
-                   CONFIG_MIN_MEMORY_KIB / 1024, args->operands[1]);
+    if (!memory_amount(args, &change.kib)) {
         return VANE_USAGE;
     }
 

@@ -160,7 +160,7 @@ static int run_attach(const struct vane_args *args)
     }
     free(net.target);
     if (rc != 0) {
-        return err.number == 0 ? VANE_USAGE : vane_fail(&err);
+        return plug_status(rc, &err);
     }
     config_mac_format(net.mac, mac);
     printf("%s: card %u, %s\n", args->operands[0], id, mac);
@@ -216,7 +216,7 @@ static int run_detach(const struct vane_args *args)
         }
         plug_close(&plug);
     }
-    return rc == 0 ? VANE_OK : err.number == 0 ? VANE_USAGE : vane_fail(&err);
+    return plug_status(rc, &err);
 }
 
 /* --- list -------------------------------------------------------------------------------- */
@@ -303,12 +303,6 @@ static const struct vane_option attach_options[] = {
     {0, NULL, NULL, NULL},
 };
 
-static const struct vane_option detach_options[] = {
-    {'f', "force", NULL, "take it from a guest that does not agree"},
-    {'t', "timeout", "SECONDS", "longest time to wait for the guest (default 60)"},
-    {0, NULL, NULL, NULL},
-};
-
 const struct vane_command vane_commands_net[] = {
     {
         .name = "net attach",
@@ -331,7 +325,7 @@ const struct vane_command vane_commands_net[] = {
         .details = "CARD is its number, as net list shows it, or its hardware address.",
         .min_operands = 2,
         .max_operands = 2,
-        .options = detach_options,
+        .options = plug_detach_options,
         .run = run_detach,
     },
     {

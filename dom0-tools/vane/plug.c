@@ -74,6 +74,17 @@ void plug_close(struct plug *plug)
     life_signals_release(&plug->before);
 }
 
+int plug_status(int rc, const struct err *err)
+{
+    return rc == 0 ? VANE_OK : err->number == 0 ? VANE_USAGE : vane_fail(err);
+}
+
+const struct vane_option plug_detach_options[] = {
+    {'f', "force", NULL, "take it from a guest that does not agree"},
+    {'t', "timeout", "SECONDS", "longest time to wait for the guest (default 60)"},
+    {0, NULL, NULL, NULL},
+};
+
 /* The devices of one guest. */
 static int each_of(struct life *life, const char *kind, uint32_t domid,
                    int (*visit)(struct plug_device *device, void *context), void *context)

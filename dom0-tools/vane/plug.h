@@ -32,6 +32,11 @@ struct plug {
  */
 int plug_open(struct plug *plug, const struct vane_args *args, struct err *err);
 void plug_close(struct plug *plug);
+/* The exit status of a command by what plug_open() or what followed has returned; reports `err`. */
+int plug_status(int rc, const struct err *err);
+
+/* Of `disk detach` and `net detach`. */
+extern const struct vane_option plug_detach_options[];
 
 /* A device of the control domain's nodes. */
 struct plug_device {
