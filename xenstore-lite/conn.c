@@ -233,6 +233,18 @@ static size_t memory_limit(struct conn *c)
     return c->domid == 0 ? CONTROL_MEMORY : server_quota(c->server, c->domain)->memory;
 }
 
+/* What may wait of events: the rest of its memory, but always a part of it. */
+static size_t event_limit(struct conn *c)
+{
+    size_t limit = memory_limit(c), kept;
+
+    if (!c->domain) {
+        return limit;
+    }
+    kept = server_memory(c->domain) - c->out_bytes;
+    return kept < limit - limit / 8 ? limit - kept : limit / 8;
+}
+
 void conn_event(struct conn *c, const struct watch *w, const char *path)
 {
     size_t token_bytes = strlen(w->token) + 1, path_bytes = strlen(path) + 1;
@@ -240,7 +252,7 @@ void conn_event(struct conn *c, const struct watch *w, const char *path)
     struct payload key;
 
     if (path_bytes - w->home_len + token_bytes > XENSTORE_PAYLOAD_MAX ||
-        c->out_bytes > memory_limit(c)) {
+        c->out_bytes > event_limit(c)) {
         path = w->path;
         path_bytes = strlen(path) + 1;
     }

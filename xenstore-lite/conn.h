@@ -71,6 +71,7 @@ struct conn {
     struct map events;               /* of them events, by payload */
     struct watch_set watches;
     struct map txns;   /* struct txn by id */
+    size_t txn_bytes;  /* what they hold */
     bool collided;     /* its last transaction met a conflict */
     uint32_t last_txn; /* id given last */
 };

@@ -545,7 +545,7 @@ static void read_txn(struct server *s, struct conn *c, struct reader *r)
         return;
     }
     if (open) {
-        t = txn_new(&s->store, id);
+        t = txn_new(&s->store, id, &c->txn_bytes);
         t->lost = true;
         map_insert(&c->txns, &t->id, &t->by_id);
         c->last_txn = id;

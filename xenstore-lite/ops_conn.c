@@ -50,6 +50,9 @@ int op_watch(struct request *rq)
         c->watches.by_key.count >= server_quota(rq->server, c->domain)->watches) {
         return -E2BIG;
     }
+    if (!server_has_room(rq, (long)watch_cost(rq->path, argv[1]))) {
+        return -E2BIG;
+    }
     rc = watch_add(&rq->server->watches, &c->watches, c, rq->path, argv[1], (size_t)home,
                    &rq->new_watch);
     if (rc < 0) {
@@ -90,7 +93,9 @@ int op_transaction_start(struct request *rq)
     if (rq->txn) {
         return -EBUSY;
     }
-    if (!rq->who.privileged && c->txns.count >= server_quota(rq->server, c->domain)->transactions) {
+    if ((!rq->who.privileged &&
+         c->txns.count >= server_quota(rq->server, c->domain)->transactions) ||
+        !server_has_room(rq, (long)sizeof(struct txn))) {
         return -ENOSPC;
     }
     if (turn_start_waits(rq)) {
@@ -100,7 +105,7 @@ int op_transaction_start(struct request *rq)
     do {
         c->last_txn++;
     } while (c->last_txn == 0 || conn_find_txn(c, c->last_txn));
-    t = txn_new(&rq->server->store, c->last_txn);
+    t = txn_new(&rq->server->store, c->last_txn, &c->txn_bytes);
     map_insert(&c->txns, &t->id, &t->by_id);
     journal_txn(rq->server->journal, c, t->id, true);
     if (c->collided || rq->resumed) {
@@ -112,6 +117,12 @@ int op_transaction_start(struct request *rq)
     return 0;
 }
 
+/* What a domain gets back when its transaction is over. */
+static long own_bytes(const struct request *rq, const struct domain *d)
+{
+    return rq->conn->domain == d ? (long)rq->txn->bytes : 0;
+}
+
 /* What others have created since may have used up room this transaction counted on. */
 static int check_room(struct request *rq, const struct view *v)
 {
@@ -119,8 +130,13 @@ static int check_room(struct request *rq, const struct view *v)
         const struct owner_delta *delta = &v->deltas[i];
         const struct domain *d = server_find_domain(rq->server, delta->domid);
 
-        if (delta->nodes > 0 && d && delta->domid != 0 &&
-            d->nodes + delta->nodes > (long)server_quota(rq->server, d)->nodes) {
+        if (!d || delta->domid == 0) {
+            continue;
+        }
+        if ((delta->nodes > 0 &&
+             d->nodes + delta->nodes > (long)server_quota(rq->server, d)->nodes) ||
+            (delta->bytes > 0 && (long)server_memory(d) + delta->bytes - own_bytes(rq, d) >
+                                     (long)server_quota(rq->server, d)->memory)) {
             return -ENOSPC;
         }
     }

@@ -304,7 +304,7 @@ static int control_quota(struct request *rq, const struct control_args *a)
     buf_printf(rq->reply, "in use: nodes %ld", d->nodes);
     if (d->conn) {
         buf_printf(rq->reply, ", watches %zu, transactions %zu, memory %zu",
-                   d->conn->watches.by_key.count, d->conn->txns.count, d->conn->out_bytes);
+                   d->conn->watches.by_key.count, d->conn->txns.count, server_memory(d));
     }
     return 0;
 }
@@ -355,6 +355,7 @@ static void count_node(void *ctx, const char *path, struct node *n)
     c->nodes++;
     /* Counted down here and put back below, so that a wrong book leaves a remainder. */
     server_domain(c->server, n->perms->e[0].domid)->nodes--;
+    server_domain(c->server, n->perms->e[0].domid)->bytes -= node_bytes(n);
 }
 
 static void recount_node(void *ctx, const char *path, struct node *n)
@@ -363,6 +364,7 @@ static void recount_node(void *ctx, const char *path, struct node *n)
 
     (void)path;
     server_domain(c->server, n->perms->e[0].domid)->nodes++;
+    server_domain(c->server, n->perms->e[0].domid)->bytes += node_bytes(n);
 }
 
 static int control_check(struct request *rq, const struct control_args *a)
@@ -377,8 +379,9 @@ static int control_check(struct request *rq, const struct control_args *a)
          n = map_after(&s->domains, &MAP_ENTRY(n, struct domain, by_id)->domid)) {
         const struct domain *d = MAP_ENTRY(n, struct domain, by_id);
 
-        if (d->nodes != 0) {
-            buf_printf(rq->reply, "domain %u: node count off by %ld\n", d->domid, d->nodes);
+        if (d->nodes != 0 || d->bytes != 0) {
+            buf_printf(rq->reply, "domain %u: off by %ld nodes, %ld bytes\n", d->domid, d->nodes,
+                       d->bytes);
         }
     }
     node_walk(s->store.live.root, "/", recount_node, &c);

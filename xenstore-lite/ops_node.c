@@ -152,12 +152,14 @@ static int creator(const struct request *rq)
     return rq->who.privileged ? STORE_INHERIT_OWNER : rq->conn->domid;
 }
 
-/* Whether the caller may create the absent node rq->path. Errors: -EACCES, -ENOSPC. */
-static int may_create(struct request *rq)
+/* Whether the caller may create the absent node rq->path with so many bytes of contents.
+ * Errors: -EACCES, -ENOSPC. */
+static int may_create(struct request *rq, size_t len)
 {
     struct domain *d = rq->conn->domain;
+    struct owner_delta delta = {0};
     unsigned int missing;
-    long nodes;
+    long bytes;
     int rc = check_absent(rq, PERM_WRITE, &missing);
 
     if (rc != -ENOENT) {
@@ -166,8 +168,15 @@ static int may_create(struct request *rq)
     if (rq->who.privileged || !d) {
         return 0;
     }
-    nodes = d->nodes + (long)missing + (rq->txn ? view_owner_delta(&rq->txn->view, d->domid) : 0);
-    return nodes > (long)server_quota(rq->server, d)->nodes ? -ENOSPC : 0;
+    if (rq->txn) {
+        delta = view_owner_delta(&rq->txn->view, d->domid);
+    }
+    /* Those on the way are empty, and their names parts of the path; permissions as for one. */
+    bytes = delta.bytes + (long)missing * node_cost(0, 0, 1) + (long)(strlen(rq->path) + len);
+    return d->nodes + (long)missing + delta.nodes > (long)server_quota(rq->server, d)->nodes ||
+                   !server_has_room(rq, bytes)
+               ? -ENOSPC
+               : 0;
 }
 
 int op_write(struct request *rq)
@@ -192,8 +201,9 @@ int op_write(struct request *rq)
     }
     if (node_find(view_of(rq)->root, rq->path)) {
         rc = find_node(rq, PERM_WRITE, TXN_VALUE, &n);
+        rc = rc == 0 && !server_has_room(rq, (long)len - (long)n->value->len) ? -ENOSPC : rc;
     } else {
-        rc = may_create(rq);
+        rc = may_create(rq, len);
     }
     if (rc < 0) {
         return rc;
@@ -218,7 +228,7 @@ int op_mkdir(struct request *rq)
         rc = find_node(rq, PERM_WRITE, TXN_EXISTS, &n);
         return rc < 0 ? rc : answer_ok(rq);
     }
-    rc = may_create(rq);
+    rc = may_create(rq, 0);
     if (rc < 0) {
         return rc;
     }
@@ -320,7 +330,9 @@ static int set_node_perms(struct request *rq, struct perms *p)
         if (p->e[0].domid != n->perms->e[0].domid) {
             return -EPERM;
         }
-        if (p->count > server_quota(rq->server, rq->conn->domain)->permissions) {
+        if (p->count > server_quota(rq->server, rq->conn->domain)->permissions ||
+            !server_has_room(rq, ((long)p->count - (long)n->perms->count) *
+                                     (long)sizeof(struct perm_entry))) {
             return -ENOSPC;
         }
     }

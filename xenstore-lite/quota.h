@@ -17,7 +17,7 @@
     Q(permissions, 5, "entries of a node's permissions")                                           \
     Q(transaction_nodes, 1024, "nodes one transaction looks at, and changes it makes")             \
     Q(outstanding, 20, "answers not yet taken before requests wait")                               \
-    Q(memory, 2097152, "bytes of answers and events not yet taken")
+    Q(memory, 2621440, "bytes of nodes, watches, transactions, and of what is not yet taken")
 
 struct quota {
 #define Q(name, value, doc) uint32_t name; /* doc */

@@ -31,6 +31,7 @@ void server_init(struct server *s, const struct platform *platform)
     }
     server_domain(s, 0)->introduced = true;
     server_domain(s, 0)->nodes = (long)s->store.nodes;
+    server_domain(s, 0)->bytes = node_bytes(s->store.live.root);
     view_mkdir(&s->store.live, "/tool/xenstored", 0);
     server_committed(s, &s->store.live);
 }
@@ -74,6 +75,21 @@ enum special server_special(const char *path)
 const struct quota *server_quota(struct server *s, const struct domain *d)
 {
     return d && d->own_quota ? &d->quota : &s->quota;
+}
+
+size_t server_memory(const struct domain *d)
+{
+    const struct conn *c = d->conn;
+
+    return (size_t)d->bytes + (c ? c->watches.bytes + c->txn_bytes + c->out_bytes : 0);
+}
+
+bool server_has_room(const struct request *rq, long more)
+{
+    const struct domain *d = rq->conn->domain;
+
+    return rq->who.privileged || !d || more <= 0 ||
+           server_memory(d) + (size_t)more <= server_quota(rq->server, d)->memory;
 }
 
 struct perm_who server_who(struct server *s, const struct conn *c)
@@ -139,8 +155,13 @@ static void book(struct server *s, const struct view *v)
 {
     store_count(&s->store, v);
     for (size_t i = 0; i < v->delta_count; i++) {
-        if (v->deltas[i].nodes != 0) {
-            server_domain(s, v->deltas[i].domid)->nodes += v->deltas[i].nodes;
+        const struct owner_delta *delta = &v->deltas[i];
+
+        if (delta->nodes != 0 || delta->bytes != 0) {
+            struct domain *d = server_domain(s, delta->domid);
+
+            d->nodes += delta->nodes;
+            d->bytes += delta->bytes;
         }
     }
 }
@@ -226,7 +247,8 @@ static int call_op(struct request *rq, const struct op *op)
             return -ENOENT;
         }
         if (!rq->who.privileged && rq->hdr->type != XS_TRANSACTION_END &&
-            txn_size(rq->txn) > server_quota(rq->server, rq->conn->domain)->transaction_nodes) {
+            (txn_size(rq->txn) > server_quota(rq->server, rq->conn->domain)->transaction_nodes ||
+             !server_has_room(rq, 1))) {
             return -ENOSPC;
         }
     }

@@ -39,6 +39,7 @@ struct domain {
     uint16_t target;    /* that one */
     uint64_t born;      /* generation at which the store first heard of it */
     long nodes;         /* nodes it owns in the live tree */
+    long bytes;         /* of them */
     bool own_quota;     /* has limits of its own */
     struct quota quota; /* those */
     struct conn *conn;  /* its ring, or NULL */
@@ -106,6 +107,10 @@ struct domain *server_domain(struct server *s, uint16_t domid);
 struct domain *server_find_domain(struct server *s, uint16_t domid);
 /* The limits that hold for a domain. */
 const struct quota *server_quota(struct server *s, const struct domain *d);
+/* Bytes that a domain makes the store keep: nodes, watches, transactions, what it has not taken. */
+size_t server_memory(const struct domain *d);
+/* Whether a request may add that many. The control domain's always may. */
+bool server_has_room(const struct request *rq, long more);
 /* On whose behalf a connection acts. */
 struct perm_who server_who(struct server *s, const struct conn *c);
 /* Whether a permission entry was set for an earlier domain of the same number. */

@@ -363,12 +363,13 @@ static size_t delta_index(const struct view *v, uint16_t domid)
     return low;
 }
 
-static void note_owner(struct view *v, uint16_t domid, long nodes)
+static void note_owner(struct view *v, uint16_t domid, long nodes, long bytes)
 {
     size_t at = delta_index(v, domid);
 
     if (at < v->delta_count && v->deltas[at].domid == domid) {
         v->deltas[at].nodes += nodes;
+        v->deltas[at].bytes += bytes;
         return;
     }
     if (v->delta_count == v->delta_room) {
@@ -376,15 +377,17 @@ static void note_owner(struct view *v, uint16_t domid, long nodes)
         v->deltas = mem_resize(v->deltas, v->delta_room, sizeof(v->deltas[0]));
     }
     memmove(&v->deltas[at + 1], &v->deltas[at], (v->delta_count - at) * sizeof(v->deltas[0]));
-    v->deltas[at] = (struct owner_delta){.domid = domid, .nodes = nodes};
+    v->deltas[at] = (struct owner_delta){.domid = domid, .nodes = nodes, .bytes = bytes};
     v->delta_count++;
 }
 
-long view_owner_delta(const struct view *v, uint16_t domid)
+struct owner_delta view_owner_delta(const struct view *v, uint16_t domid)
 {
     size_t at = delta_index(v, domid);
 
-    return at < v->delta_count && v->deltas[at].domid == domid ? v->deltas[at].nodes : 0;
+    return at < v->delta_count && v->deltas[at].domid == domid
+               ? v->deltas[at]
+               : (struct owner_delta){.domid = domid};
 }
 
 /* A child that takes after its parent, as every created node does. */
@@ -402,7 +405,7 @@ static struct node *make_child(struct view *v, struct node *parent, const char *
     kid = node_new(name, len, perms, gen);
     kid_insert(&parent->kids, kid);
     parent->kids_gen = gen;
-    note_owner(v, perms->e[0].domid, 1);
+    note_owner(v, perms->e[0].domid, 1, node_bytes(kid));
     return kid;
 }
 
@@ -428,6 +431,7 @@ void view_write(struct view *v, const char *path, const void *data, size_t len, 
     uint64_t gen = ++*v->gen;
     struct node *n = edit(v, path, creator, gen);
 
+    note_owner(v, n->perms->e[0].domid, 0, (long)len - (long)n->value->len);
     blob_put(n->value);
     n->value = blob_new(data, len);
     n->value_gen = gen;
@@ -444,7 +448,7 @@ void view_mkdir(struct view *v, const char *path, int creator)
 static void count_lost(void *ctx, const char *path, struct node *n)
 {
     (void)path;
-    note_owner(ctx, n->perms->e[0].domid, -1);
+    note_owner(ctx, n->perms->e[0].domid, -1, -node_bytes(n));
 }
 
 void view_rm(struct view *v, const char *path)
@@ -469,10 +473,10 @@ void view_set_perms(struct view *v, const char *path, struct perms *p)
     uint64_t gen = ++*v->gen;
     struct node *n = edit(v, path, STORE_INHERIT_OWNER, gen);
 
-    note_owner(v, n->perms->e[0].domid, -1);
-    note_owner(v, p->e[0].domid, 1);
+    note_owner(v, n->perms->e[0].domid, -1, -node_bytes(n));
     note_change(v, path, p)->old = n->perms;
     n->perms = perms_get(p);
+    note_owner(v, p->e[0].domid, 1, node_bytes(n));
     n->perms_gen = gen;
 }
 

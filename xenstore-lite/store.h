@@ -55,10 +55,11 @@ struct change {
     struct node *gone;   /* the removed node with all below it, else NULL */
 };
 
-/* Nodes an owner has gained or lost. */
+/* Nodes an owner has gained or lost, and bytes of them. */
 struct owner_delta {
     uint16_t domid;
     long nodes;
+    long bytes;
 };
 
 struct view {
@@ -120,5 +121,17 @@ void view_mkdir(struct view *v, const char *path, int creator);
 void view_rm(struct view *v, const char *path);
 /* Replaces the permissions (takes a reference). Requires: the node exists. */
 void view_set_perms(struct view *v, const char *path, struct perms *p);
-/* How many nodes the view adds for an owner (negative: removes). */
-long view_owner_delta(const struct view *v, uint16_t domid);
+/* What the view adds for an owner (negative: removes). */
+struct owner_delta view_owner_delta(const struct view *v, uint16_t domid);
+
+/* Bytes that a node with a name, contents and permissions of these lengths takes, about. */
+static inline long node_cost(size_t name, size_t value, size_t perms)
+{
+    return (long)(sizeof(struct node) + 3 * sizeof(struct blob) + name + value +
+                  perms * sizeof(struct perm_entry));
+}
+
+static inline long node_bytes(const struct node *n)
+{
+    return node_cost(n->name->len, n->value->len, n->perms->count);
+}

@@ -31,11 +31,21 @@ static int access_cmp(const void *key, const struct map_node *n)
     return strcmp(key, MAP_ENTRY(n, struct txn_access, by_path)->path);
 }
 
-struct txn *txn_new(struct store *s, uint32_t id)
+static void hold(struct txn *t, size_t bytes)
+{
+    t->bytes += bytes;
+    if (t->total) {
+        *t->total += bytes;
+    }
+}
+
+struct txn *txn_new(struct store *s, uint32_t id, size_t *total)
 {
     struct txn *t = mem_zalloc(sizeof(*t));
 
     t->id = id;
+    t->total = total;
+    hold(t, sizeof(*t));
     t->base = node_get(s->live.root);
     view_init(&t->view, node_get(s->live.root), &s->gen);
     map_init(&t->accesses, access_cmp);
@@ -53,6 +63,9 @@ static void free_accesses(struct map_node *n)
 
 void txn_free(struct txn *t)
 {
+    if (t->total) {
+        *t->total -= t->bytes;
+    }
     free_accesses(t->accesses.root);
     for (size_t i = 0; i < t->edit_count; i++) {
         blob_put(t->edits[i].path);
@@ -77,6 +90,7 @@ void txn_depend(struct txn *t, const char *path, unsigned int what)
     }
     bytes = strlen(path) + 1;
     a = mem_zalloc(sizeof(*a) + bytes);
+    hold(t, sizeof(*a) + bytes);
     memcpy(a->path, path, bytes);
     a->what = what;
     map_insert(&t->accesses, a->path, &a->by_path);
@@ -92,6 +106,11 @@ static struct txn_edit *add_edit(struct txn *t, enum edit_kind kind, const char 
     }
     e = &t->edits[t->edit_count++];
     *e = (struct txn_edit){.kind = kind, .path = blob_new(path, strlen(path))};
+    /* With the note of the change, and the nodes copied for it, as many as the path has. */
+    hold(t, sizeof(*e) + sizeof(struct change) + 2 * strlen(path));
+    for (const char *c = path; *c; c++) {
+        hold(t, *c == '/' ? sizeof(struct node) : 0);
+    }
     return e;
 }
 
@@ -118,6 +137,7 @@ void txn_write(struct txn *t, const char *path, const void *data, size_t len, in
     struct txn_edit *e = add_edit(t, EDIT_WRITE, path);
 
     e->value = blob_new(data, len);
+    hold(t, len);
     e->creator = creator;
     do_edit(&t->view, e);
 }
@@ -140,6 +160,7 @@ void txn_set_perms(struct txn *t, const char *path, struct perms *p)
     struct txn_edit *e = add_edit(t, EDIT_PERMS, path);
 
     e->perms = perms_get(p);
+    hold(t, p->count * sizeof(p->e[0]));
     do_edit(&t->view, e);
 }
 

@@ -43,9 +43,12 @@ struct txn {
     struct map accesses;   /* paths it depends on */
     struct txn_edit *edits; /* in order */
     size_t edit_count, edit_room;
+    size_t bytes;  /* it holds, about */
+    size_t *total; /* its owner's sum of them, or NULL */
 };
 
-struct txn *txn_new(struct store *s, uint32_t id);
+/* What it holds is added to *total for as long as it exists; NULL: nobody asks. */
+struct txn *txn_new(struct store *s, uint32_t id, size_t *total);
 void txn_free(struct txn *t);
 
 /* What it has grown to: paths looked at, or edits when those are more (of one path, again and

@@ -107,6 +107,17 @@ void watch_set_init(struct watch_set *s)
     map_init(&s->by_key, watch_cmp);
 }
 
+size_t watch_cost(const char *path, const char *token)
+{
+    size_t bytes = sizeof(struct watch) + 2 * strlen(path) + strlen(token);
+    struct component c;
+
+    while (next_component(&path, &c)) {
+        bytes += sizeof(struct watch_place);
+    }
+    return bytes;
+}
+
 int watch_add(struct watch_index *x, struct watch_set *s, void *owner, const char *path,
               const char *token, size_t home_len, struct watch **out)
 {
@@ -127,6 +138,7 @@ int watch_add(struct watch_index *x, struct watch_set *s, void *owner, const cha
     w->owner = owner;
     w->home_len = home_len;
     map_insert(&s->by_key, &key, &w->by_key);
+    s->bytes += watch_cost(w->path, w->token);
 
     while (next_component(&path, &c)) {
         struct watch_place *kid = place_step(p, &c);
@@ -156,8 +168,9 @@ static void place_prune(struct watch_place *p)
     }
 }
 
-static void detach(struct watch *w)
+static void detach(struct watch_set *s, struct watch *w)
 {
+    s->bytes -= watch_cost(w->path, w->token);
     *w->link = w->next;
     if (w->next) {
         w->next->link = w->link;
@@ -174,7 +187,7 @@ int watch_remove(struct watch_set *s, const char *path, const char *token)
     if (!n) {
         return -ENOENT;
     }
-    detach(MAP_ENTRY(n, struct watch, by_key));
+    detach(s, MAP_ENTRY(n, struct watch, by_key));
     return 0;
 }
 
@@ -195,7 +208,7 @@ void watch_remove_all(struct watch_set *s)
         const struct watch_key key = {w->path, w->token};
 
         map_remove(&s->by_key, &key);
-        detach(w);
+        detach(s, w);
     }
 }
 

@@ -35,6 +35,7 @@ struct watch {
 /* The watches of one connection. */
 struct watch_set {
     struct map by_key;
+    size_t bytes; /* they take, about */
 };
 
 /* All watches. */
@@ -50,6 +51,9 @@ void watch_index_init(struct watch_index *x);
 /* Requires: no watches left. */
 void watch_index_destroy(struct watch_index *x);
 void watch_set_init(struct watch_set *s);
+
+/* Bytes that a watch takes, about, with all places on the way to it. */
+size_t watch_cost(const char *path, const char *token);
 
 /*
  * Adds a watch; `home_len` as in struct watch.

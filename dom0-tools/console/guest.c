@@ -17,39 +17,54 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <xen/grant_table.h>
 
 #include "dom0-tools/device/node.h"
 
-#define CHUNK_BYTES 2048u
 #define INPUT_BYTES 1024u /* all that a ring holds */
+
+/* As much of one guest at a time, so that its neighbours' turn comes. */
+#define TURN_BYTES 16384u
+
+/* A guest that writes is looked at by the clock, its channel masked: its events, one for every few
+ * bytes, would cost more than its output. In this time a ring is not quite filled. */
+#define LOOK_US 100u
+
+/* What one guest may have in each window: half a processor, 20 MiB a second. */
+#define WINDOW_US 50000u
+#define WINDOW_SPENT_US (WINDOW_US / 2)
+#define WINDOW_BYTES (1u << 20)
 
 /* A log grows to this size, then it becomes NAME.log.old and a new one is begun. */
 #define LOG_BYTES_MAX (16u << 20)
 
-/* More events than this in an interval, and the guest waits for the interval's end. */
-#define BURST_EVENTS_MAX 60u
-#define BURST_INTERVAL_MS 200u
+#define LOG_PATH_BYTES 256
 
 /* Time for readers of the terminal of a dead guest to take its last words. */
-#define LAST_WORDS_MS 2000u
+#define LAST_WORDS_US 2000000u
 
 static bool name_is_file_name(const char *name)
 {
     return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL;
 }
 
+static void log_path(const struct guest *guest, char path[LOG_PATH_BYTES])
+{
+    snprintf(path, LOG_PATH_BYTES, "%s/%s.log", guest->services->log_dir, guest->name);
+}
+
 static int open_log(struct guest *guest, struct err *err)
 {
-    char path[256];
+    char path[LOG_PATH_BYTES];
     struct stat status;
 
-    if (mkdir(GUEST_LOG_DIR, 0755) != 0 && errno != EEXIST) {
-        return err_set_errno(err, errno, "cannot make %s", GUEST_LOG_DIR);
+    if (mkdir(guest->services->log_dir, 0755) != 0 && errno != EEXIST) {
+        return err_set_errno(err, errno, "cannot make %s", guest->services->log_dir);
     }
-    snprintf(path, sizeof(path), GUEST_LOG_DIR "/%s.log", guest->name);
+    log_path(guest, path);
     guest->log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
     if (guest->log < 0) {
         return err_set_errno(err, errno, "cannot open %s", path);
@@ -62,11 +77,11 @@ static int open_log(struct guest *guest, struct err *err)
  * console. */
 static void write_log(struct guest *guest, const char *data, size_t bytes)
 {
-    char path[256];
-    char old[264];
+    char path[LOG_PATH_BYTES];
+    char old[LOG_PATH_BYTES + 4];
 
-    if (guest->log >= 0 && guest->log_bytes > LOG_BYTES_MAX) {
-        snprintf(path, sizeof(path), GUEST_LOG_DIR "/%s.log", guest->name);
+    if (guest->log >= 0 && guest->log_bytes >= LOG_BYTES_MAX) {
+        log_path(guest, path);
         snprintf(old, sizeof(old), "%s.old", path);
         close(guest->log);
         guest->log = -1;
@@ -163,7 +178,7 @@ int guest_open(const struct guest_services *services, uint32_t domid, struct gue
     struct node console = node_at(services->xs, XBT_NULL, "/local/domain/%u/console", domid);
     struct guest *guest = calloc(1, sizeof(*guest));
     uint64_t port = 0;
-    char path[64];
+    char path[128];
     int rc;
 
     *out = NULL;
@@ -199,12 +214,13 @@ int guest_open(const struct guest_services *services, uint32_t domid, struct gue
         goto undo;
     }
     /* The terminal's name in the store says that all is there. */
-    snprintf(path, sizeof(path), GUEST_SOCKET, domid);
+    snprintf(path, sizeof(path), "%s/" GUEST_SOCKET, services->run_dir, domid);
     rc = readers_open(path, &guest->readers, err);
     rc = rc != 0 ? rc : open_terminal(guest, &console, err);
     if (rc != 0) {
         goto undo;
     }
+    guest->active = true; /* there may be output from before */
     *out = guest;
     return 0;
 
@@ -216,20 +232,23 @@ undo:
 /* Adds output for the terminal, dropping the oldest when there is too much. */
 static void backlog_add(struct guest *guest, const char *data, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++) {
-        size_t end = (guest->backlog_start + guest->backlog_bytes) % GUEST_BACKLOG_BYTES;
+    size_t over = guest->backlog_bytes + bytes;
 
-        guest->backlog[end] = data[i];
-        if (guest->backlog_bytes < GUEST_BACKLOG_BYTES) {
-            guest->backlog_bytes++;
-        } else {
-            guest->backlog_start = (guest->backlog_start + 1) % GUEST_BACKLOG_BYTES;
-        }
+    over = over > GUEST_BACKLOG_BYTES ? over - GUEST_BACKLOG_BYTES : 0;
+    guest->backlog_start = (guest->backlog_start + over) % GUEST_BACKLOG_BYTES;
+    guest->backlog_bytes -= over;
+    while (bytes != 0) {
+        size_t end = (guest->backlog_start + guest->backlog_bytes) % GUEST_BACKLOG_BYTES;
+        size_t part = GUEST_BACKLOG_BYTES - end < bytes ? GUEST_BACKLOG_BYTES - end : bytes;
+
+        memcpy(guest->backlog + end, data, part);
+        guest->backlog_bytes += part;
+        data += part;
+        bytes -= part;
     }
 }
 
-/* Hands the backlog to the terminal for as long as it takes it. */
-static void backlog_flush(struct guest *guest)
+void guest_flush(struct guest *guest)
 {
     while (guest->master >= 0 && guest->backlog_bytes != 0) {
         size_t part = GUEST_BACKLOG_BYTES - guest->backlog_start;
@@ -244,50 +263,102 @@ static void backlog_flush(struct guest *guest)
         }
         guest->backlog_start = (guest->backlog_start + (size_t)done) % GUEST_BACKLOG_BYTES;
         guest->backlog_bytes -= (size_t)done;
+        guest->backlog_taken = true;
     }
 }
 
-/* Empties the ring once: at most what it held at the start, so a guest that writes without end
- * does not keep the daemon here. */
-static void drain_ring(struct guest *guest)
+/* Bytes that can be taken without loss to anybody who is reading. */
+static size_t output_room(struct guest *guest, uint64_t now)
 {
-    char data[CHUNK_BYTES];
-    size_t bytes = console_ring_read(&guest->ring, data, sizeof(data));
+    size_t room = readers_room(guest->readers, now);
+    size_t terminal = GUEST_BACKLOG_BYTES - guest->backlog_bytes;
 
+    if (guest->backlog_bytes == 0 || guest->backlog_taken) {
+        guest->backlog_us = now;
+        guest->backlog_taken = false;
+    }
+    if (terminal < room && now - guest->backlog_us < READERS_PATIENCE_US) {
+        room = terminal;
+    }
+    return room;
+}
+
+/* Empties the ring, up to `room` bytes and no more than a turn's. Returns: how many. */
+static size_t drain_ring(struct guest *guest, size_t room)
+{
+    char data[TURN_BYTES];
+    bool waiting = guest->backlog_bytes != 0; /* the terminal will say when it has room */
+    size_t bytes = 0;
+    size_t got;
+
+    room = room < sizeof(data) ? room : sizeof(data);
+    while (bytes < room &&
+           (got = console_ring_read(&guest->ring, data + bytes, room - bytes)) != 0) {
+        bytes += got;
+    }
     if (bytes != 0) {
         xenevtchn_notify(guest->services->events, (evtchn_port_t)guest->port);
         write_log(guest, data, bytes);
         backlog_add(guest, data, bytes);
+        if (!waiting) {
+            guest_flush(guest);
+        }
         readers_output(guest->readers, data, bytes);
     }
+    return bytes;
 }
 
-void guest_output(struct guest *guest, uint64_t now_ms)
+static uint64_t processor_us(void)
 {
-    if (guest->masked && now_ms >= guest->unmask_ms) {
-        guest->masked = false;
-        xenevtchn_unmask(guest->services->events, (evtchn_port_t)guest->port);
-    }
-    if (!guest->dead && !guest->masked) {
-        drain_ring(guest);
-    }
-    backlog_flush(guest);
+    struct timespec used;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
 }
 
-void guest_event(struct guest *guest, uint64_t now_ms)
+/* Whether the guest has had its share of this window; it then waits for the next. */
+static bool had_its_share(struct guest *guest, uint64_t now)
 {
-    if (now_ms - guest->burst_ms >= BURST_INTERVAL_MS) {
-        guest->burst_ms = now_ms;
-        guest->burst = 0;
+    if (now - guest->window_us >= WINDOW_US) {
+        guest->window_us = now;
+        guest->window_spent = 0;
+        guest->window_bytes = 0;
     }
-    if (++guest->burst > BURST_EVENTS_MAX) {
-        guest->masked = true;
-        guest->unmask_ms = guest->burst_ms + BURST_INTERVAL_MS;
+    if (guest->window_spent < WINDOW_SPENT_US && guest->window_bytes < WINDOW_BYTES) {
+        return false;
+    }
+    guest->look_us = guest->window_us + WINDOW_US;
+    return true;
+}
+
+void guest_turn(struct guest *guest, uint64_t now)
+{
+    uint64_t before = processor_us();
+    size_t room;
+    size_t taken;
+
+    if (guest->dead || had_its_share(guest, now)) {
         return;
     }
-    xenevtchn_unmask(guest->services->events, (evtchn_port_t)guest->port);
-    guest_output(guest, now_ms);
-    guest_input(guest);
+    room = output_room(guest, now);
+    taken = drain_ring(guest, room);
+    guest->look_us = now + (taken == TURN_BYTES ? 0 : room == 0 ? 10 * LOOK_US : LOOK_US);
+    if (taken == 0 && room != 0) {
+        guest->active = false;
+        xenevtchn_unmask(guest->services->events, (evtchn_port_t)guest->port);
+    }
+    if (guest->input_held) {
+        guest_input(guest);
+    }
+    guest->window_bytes += taken;
+    guest->window_spent += processor_us() - before;
+}
+
+void guest_event(struct guest *guest, uint64_t now)
+{
+    guest->active = true;
+    guest->look_us = now;
+    guest_input(guest); /* it may have taken some */
 }
 
 /* Bytes of input that fit. Room only grows while we look, so what fits now is what may be read. */
@@ -313,6 +384,7 @@ void guest_input(struct guest *guest)
     char data[INPUT_BYTES];
     size_t room;
 
+    guest->input_held = false;
     while (guest->master >= 0 && (room = input_room(guest)) != 0) {
         ssize_t got = read(guest->master, data, room);
 
@@ -327,28 +399,30 @@ void guest_input(struct guest *guest)
 void guest_readers(struct guest *guest)
 {
     char data[INPUT_BYTES];
-    size_t typed = readers_run(guest->readers, data, input_room(guest));
+    size_t room = input_room(guest);
+    size_t typed = readers_run(guest->readers, data, room);
 
+    guest->input_held = guest->input_held || room == 0;
     if (typed != 0) {
         give_input(guest, data, typed);
     }
 }
 
-void guest_died(struct guest *guest, uint64_t now_ms)
+void guest_died(struct guest *guest, uint64_t now)
 {
     if (guest->dead) {
         return;
     }
-    drain_ring(guest);
+    drain_ring(guest, TURN_BYTES);
     guest->dead = true;
-    guest->close_ms = now_ms + LAST_WORDS_MS;
-    guest->masked = false;
+    guest->close_us = now + LAST_WORDS_US;
+    guest->active = false;
     release_ring(guest);
-    backlog_flush(guest);
+    guest_flush(guest);
     readers_finish(guest->readers);
 }
 
-bool guest_finished(struct guest *guest, uint64_t now_ms)
+bool guest_finished(struct guest *guest, uint64_t now)
 {
     int unread = 0;
     bool all_read;
@@ -356,9 +430,9 @@ bool guest_finished(struct guest *guest, uint64_t now_ms)
     if (!guest->dead) {
         return false;
     }
-    backlog_flush(guest);
+    guest_flush(guest);
     all_read = readers_finish(guest->readers);
-    if (now_ms >= guest->close_ms) {
+    if (now >= guest->close_us) {
         return true;
     }
     return all_read && guest->backlog_bytes == 0 &&

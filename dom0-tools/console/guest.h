@@ -3,10 +3,15 @@
  * One guest as the console daemon serves it: ring page, event channel, log file, pseudo terminal,
  * and a socket for any number of readers.
  *
- * Output goes to the log, to the readers, which is what `vane console` is, and to the terminal,
- * which is for stock tools; what nobody reads is kept up to a limit, then the oldest is dropped, so
- * an unattended guest never waits. A guest that floods its console is slowed down by unmasking its
- * event channel late, and its log is rotated by size. Used by main.c; single threaded.
+ * Output goes to the log, which is rotated by size, to the readers, which is what `vane console`
+ * is, and to the terminal, which is for stock tools. Nothing of it is lost to a reader that goes on
+ * reading: the guest waits for it, its ring full. Who has taken nothing for READERS_PATIENCE_US is
+ * not waited for; what nobody reads is kept up to a limit, then the oldest is dropped.
+ *
+ * A guest is active from its event on until its ring is found empty; meanwhile its channel is
+ * masked and its turns come by the clock. It gets a fixed share of each window, so one that floods
+ * its console neither keeps the daemon from others nor takes the processor. Used by loop.c; single
+ * threaded; all times are microseconds of the monotonic clock.
  */
 #pragma once
 
@@ -23,7 +28,8 @@
 #include "dom0-tools/console/ring.h"
 
 #define GUEST_LOG_DIR "/var/log/paravane"
-#define GUEST_SOCKET "/run/paravane/console.%u" /* the domain's number */
+#define GUEST_RUN_DIR "/run/paravane"
+#define GUEST_SOCKET "console.%u" /* in GUEST_RUN_DIR, with the domain's number */
 #define GUEST_BACKLOG_BYTES 65536u
 
 /* The daemon's connections, shared by all guests. */
@@ -32,6 +38,8 @@ struct guest_services {
     xenevtchn_handle *events;
     xengnttab_handle *grants;        /* NULL: not available */
     xenforeignmemory_handle *memory; /* NULL: not available */
+    const char *log_dir;             /* GUEST_LOG_DIR and GUEST_RUN_DIR, but for tests */
+    const char *run_dir;
 };
 
 struct guest {
@@ -42,10 +50,12 @@ struct guest {
     struct console_ring ring;
     bool by_grant; /* how ring.page was mapped */
     int port;      /* our end of the event channel, -1: none */
-    bool masked;   /* the channel waits to be unmasked at unmask_ms */
-    uint64_t unmask_ms;
-    unsigned int burst; /* events since burst_ms */
-    uint64_t burst_ms;
+    bool active;   /* the channel is masked, the next turn is due at look_us */
+    uint64_t look_us;
+    uint64_t window_us;      /* start of the window the share is counted in */
+    uint64_t window_spent;   /* processor time used in it, in microseconds */
+    size_t window_bytes;     /* output taken in it */
+    bool input_held;         /* something may be typed that the ring had no room for */
     struct readers *readers; /* those at the socket */
     int log;                 /* -1: none */
     uint64_t log_bytes;      /* size of the log file */
@@ -54,19 +64,24 @@ struct guest {
     char *backlog;           /* output the terminal has not taken, a ring of GUEST_BACKLOG_BYTES */
     size_t backlog_start;
     size_t backlog_bytes;
-    bool dead;         /* the domain is gone; only the backlog is still handed out */
-    uint64_t close_ms; /* when a dead guest's terminal is closed at the latest */
+    bool backlog_taken;  /* the terminal has taken some since backlog_us */
+    uint64_t backlog_us; /* when it was last seen to, or had everything */
+    bool dead;           /* the domain is gone; only the backlog is still handed out */
+    uint64_t close_us;   /* when a dead guest's terminal is closed at the latest */
 };
 
 /* Starts to serve a domain. Errors: ENOENT while its nodes are incomplete; others in words. */
 int guest_open(const struct guest_services *services, uint32_t domid, struct guest **out,
                struct err *err);
 
-/* Takes output, gives what has waited; called on the guest's event and when the terminal moves. */
-void guest_output(struct guest *guest, uint64_t now_ms);
+/* Takes output; due for an active guest whose look_us has come. */
+void guest_turn(struct guest *guest, uint64_t now);
 
-/* Counts an event against the guest's budget; unmasks its channel now or later. */
-void guest_event(struct guest *guest, uint64_t now_ms);
+/* Hands the terminal what it takes. */
+void guest_flush(struct guest *guest);
+
+/* Its channel has fired and is masked: its next turn is now. */
+void guest_event(struct guest *guest, uint64_t now);
 
 /* Moves what was typed into the ring, as far as it fits. */
 void guest_input(struct guest *guest);
@@ -75,10 +90,10 @@ void guest_input(struct guest *guest);
 void guest_readers(struct guest *guest);
 
 /* The domain has died: takes the last output and lets go of its page and channel. */
-void guest_died(struct guest *guest, uint64_t now_ms);
+void guest_died(struct guest *guest, uint64_t now);
 
 /* Whether a dead guest's terminal has handed everything out, or had its time. */
-bool guest_finished(struct guest *guest, uint64_t now_ms);
+bool guest_finished(struct guest *guest, uint64_t now);
 
 /* Frees everything. */
 void guest_close(struct guest *guest);

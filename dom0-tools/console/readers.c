@@ -24,11 +24,13 @@
 struct reader {
     struct reader *next;
     int fd;
-    uint64_t at;  /* next byte to give it */
-    bool waiting; /* watched for room */
-    bool held;    /* not watched, what it types is left where it is: the guest has no room */
-    bool deaf;    /* takes no more output; what it has typed is still to be read */
-    bool gone;    /* to be freed */
+    uint64_t at;       /* next byte to give it */
+    uint64_t noted;    /* `at` when it was last seen to move on, or had everything */
+    uint64_t noted_us; /* when that was */
+    bool waiting;      /* watched for room */
+    bool held;         /* not watched, what it types is left where it is: the guest has no room */
+    bool deaf;         /* takes no more output; what it has typed is still to be read */
+    bool gone;         /* to be freed */
 };
 
 struct readers {
@@ -150,7 +152,9 @@ static void give(struct readers *readers, struct reader *reader)
 {
     uint64_t oldest = readers->end > READERS_BUFFER_BYTES ? readers->end - READERS_BUFFER_BYTES : 0;
 
-    reader->at = reader->at < oldest ? oldest : reader->at;
+    if (reader->at < oldest) {
+        reader->at = reader->noted = oldest; /* moved, not moving on */
+    }
     while (!reader->deaf && reader->at < readers->end) {
         size_t from = (size_t)(reader->at % READERS_BUFFER_BYTES);
         size_t part = READERS_BUFFER_BYTES - from;
@@ -194,6 +198,25 @@ void readers_output(struct readers *readers, const char *data, size_t bytes)
     }
     give_all(readers);
     drop_gone(readers);
+}
+
+size_t readers_room(struct readers *readers, uint64_t now)
+{
+    size_t room = READERS_BUFFER_BYTES;
+
+    for (struct reader *reader = readers->first; reader != NULL; reader = reader->next) {
+        uint64_t behind = readers->end - reader->at;
+
+        if (reader->deaf || behind == 0 || reader->at != reader->noted) {
+            reader->noted = reader->at;
+            reader->noted_us = now;
+        }
+        if (!reader->deaf && now - reader->noted_us < READERS_PATIENCE_US &&
+            room > READERS_BUFFER_BYTES - behind) {
+            room = (size_t)(READERS_BUFFER_BYTES - behind);
+        }
+    }
+    return room;
 }
 
 /* One that is too many, or for which there is no memory, is turned away. */

@@ -50,7 +50,7 @@ static int dial(uint32_t domid)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    snprintf(address.sun_path, sizeof(address.sun_path), GUEST_SOCKET, domid);
+    snprintf(address.sun_path, sizeof(address.sun_path), GUEST_RUN_DIR "/" GUEST_SOCKET, domid);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
         close(fd);
         fd = -1;

@@ -36,6 +36,14 @@ ALL += $(BENCH_B)/store $(BENCH_B)/no_xen.so
 bench-store: $(BENCH_B)/store $(BENCH_B)/no_xen.so $(B)/xenstore-lite/xenstored
 	@scripts/fetch store || echo "bench-store: Debian's xenstored cannot be had"
 	@python3 tests/bench/store.py
+
+# The console daemon's loop as it is shipped, without sanitizers: rate, share, lateness.
+.PHONY: bench-console
+$(BENCH_B)/console: tests/unit/test_console_flood.c $(DT_B)/libtools.a tests/bench/build.mk
+	@mkdir -p $(@D)
+	@$(CC) $(DT_CFLAGS) -o $@ $< $(DT_B)/libtools.a $(DT_LIBS) -lcunit
+bench-console: $(BENCH_B)/console
+	@CONSOLE_BENCH=1 $<
 export ROWS SYSTEMS PAIRS NODES STORES
 
 -include $(BENCH_B)/raw.d

@@ -463,6 +463,7 @@ def all_tests():
         Test("badinput", "badinput", **one, weight=6, limit=2400),
         Test("store", "store", **one, weight=2),
         Test("cpus", "cpus", weight=4),
+        Test("console", "console", weight=2),
         Test("ask", "ask", **one, weight=3),
         Hotplug("hotplug", "hotplug", **one, weight=3),
         Xl("xl", weight=5),

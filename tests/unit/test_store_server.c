@@ -389,6 +389,72 @@ static void test_quota__watches_transactions_size(void)
     free(big);
 }
 
+/* Asks for BEFORE number AFTER, with `fill` bytes at the end, until it is refused.
+ * Returns: how often it was not. */
+static int until_no_room(uint32_t type, uint32_t tx, const char *before, const char *after,
+                         int fill, const char *want)
+{
+    const char *got = "OK|";
+    char text[2048];
+    int made = -1;
+
+    while (strcmp(got, "OK|") == 0 && made < 1000) {
+        int len = snprintf(text, 1024, "%s%d%s", before, ++made, after);
+
+        memset(text + len, 'f', (size_t)fill);
+        text[len + fill] = '\0';
+        got = fake_ask(&g1, type, tx, text);
+        drain(&g1);
+    }
+    IS(got, want);
+    return made;
+}
+
+/* One sum for all that a domain makes the store keep: each kind fills it, and what is given back
+ * makes room for another kind. */
+static void test_quota__memory(void)
+{
+    const struct domain *d = server_find_domain(&s, 1);
+    char limit[64];
+    size_t had;
+    int values, paths;
+    uint32_t tx;
+
+    drain(&g1);
+    had = server_memory(d);
+    snprintf(limit, sizeof(limit), "quota|set|1|memory|%zu|", had + 100000);
+    IS(fake_ask(&dom0, XS_CONTROL, 0, limit), "OK|");
+    values = until_no_room(XS_WRITE, 0, "data/m/", "|", 900, "ENOSPC");
+    CU_ASSERT(values > 60 && values < 112);
+    CU_ASSERT(server_memory(d) <= had + 100000);
+    CU_ASSERT(server_memory(d) > had + 98000);
+    IS(fake_ask(&g1, XS_WRITE, 0, "data/m/0|short"), "OK|");
+    IS(fake_ask(&g1, XS_WRITE, 0, "data/m/new|short"), "OK|");
+    /* No room for a transaction's notes, an own one or another's who would give it nodes. */
+    until_no_room(XS_WRITE, 0, "data/m/x", "|x", 0, "ENOSPC");
+    IS(fake_ask(&g1, XS_TRANSACTION_START, 0, "|"), "ENOSPC");
+    until_no_room(XS_WATCH, 0, "data/m/", "|t|", 0, "E2BIG");
+    IS(fake_ask(&g1, XS_RM, 0, "data/m|"), "OK|");
+    IS(fake_ask(&g1, XS_RESET_WATCHES, 0, ""), "OK|");
+    CU_ASSERT_EQUAL(server_memory(d), had);
+    /* Of watches on long paths fewer fit than their number allows. */
+    snprintf(limit, sizeof(limit), "quota|set|1|memory|%zu|", had + 20000);
+    IS(fake_ask(&dom0, XS_CONTROL, 0, limit), "OK|");
+    paths =
+        until_no_room(XS_WATCH, 0, "", "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t|t|", 0, "E2BIG");
+    CU_ASSERT(paths > 2 && paths < 12);
+    IS(fake_ask(&g1, XS_RESET_WATCHES, 0, ""), "OK|");
+    CU_ASSERT_EQUAL(server_memory(d), had);
+    /* A transaction that writes one node again and again. */
+    tx = (uint32_t)strtoul(fake_ask(&g1, XS_TRANSACTION_START, 0, "|"), NULL, 10);
+    values = until_no_room(XS_WRITE, tx, "data/t|", "", 900, "ENOSPC");
+    CU_ASSERT(values > 5 && values < 22);
+    IS(fake_ask(&g1, XS_TRANSACTION_END, tx, "F|"), "OK|");
+    CU_ASSERT_EQUAL(server_memory(d), had);
+    IS(fake_check(&dom0), "OK|");
+    server_find_domain(&s, 1)->own_quota = false;
+}
+
 static void test_quota__paths_and_permissions(void)
 {
     char *text = mem_zalloc(4096);
@@ -632,6 +698,7 @@ static void add_suites(void)
     CU_ADD_TEST(watch, test_books__balance);
     CU_ADD_TEST(quota, test_quota__nodes);
     CU_ADD_TEST(quota, test_quota__watches_transactions_size);
+    CU_ADD_TEST(quota, test_quota__memory);
     CU_ADD_TEST(quota, test_quota__paths_and_permissions);
     CU_ADD_TEST(quota, test_quota__own_limits_by_control);
     CU_ADD_TEST(quota, test_quota__who_does_not_read_is_not_served);

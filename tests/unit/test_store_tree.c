@@ -91,14 +91,15 @@ static void test_tree__write_creates_parents(void)
     CU_ASSERT_PTR_NOT_NULL_FATAL(n);
     CU_ASSERT_STRING_EQUAL(n->value->data, "xyz");
     CU_ASSERT_EQUAL(n->perms->e[0].domid, 5);
-    CU_ASSERT_EQUAL(view_owner_delta(&s.live, 5), 3);
+    CU_ASSERT_EQUAL(view_owner_delta(&s.live, 5).nodes, 3);
     CU_ASSERT_PTR_NULL(node_find(s.live.root, "/a/b/c/d"));
     CU_ASSERT_PTR_NULL(node_find(s.live.root, "/a/bb"));
     CU_ASSERT_PTR_EQUAL(node_find(s.live.root, "/"), s.live.root);
     store_count(&s, &s.live);
     CU_ASSERT_EQUAL(s.nodes, 4);
     view_rm(&s.live, "/a/b");
-    CU_ASSERT_EQUAL(view_owner_delta(&s.live, 5), 1);
+    CU_ASSERT_EQUAL(view_owner_delta(&s.live, 5).nodes, 1);
+    CU_ASSERT_EQUAL(view_owner_delta(&s.live, 5).bytes, node_cost(1, 0, 1));
     CU_ASSERT_PTR_NULL(node_find(s.live.root, "/a/b"));
     CU_ASSERT_PTR_NOT_NULL(node_find(s.live.root, "/a"));
     store_destroy(&s);
