@@ -30,8 +30,11 @@
 #define TURN_BYTES 16384u
 
 /* A guest that writes is looked at by the clock, its channel masked: its events, one for every few
- * bytes, would cost more than its output. In this time a ring is not quite filled. */
-#define LOOK_US 100u
+ * bytes, would cost more than its output. From look to look the ring should fill to the half; if it
+ * was full, the guest has waited. */
+#define LOOK_US_MIN 100u
+#define LOOK_US_MAX 800u
+#define RING_BYTES sizeof(((struct xencons_interface *)0)->out)
 
 /* What one guest may have in each window: half a processor, 20 MiB a second. */
 #define WINDOW_US 50000u
@@ -220,6 +223,7 @@ int guest_open(const struct guest_services *services, uint32_t domid, struct gue
     if (rc != 0) {
         goto undo;
     }
+    guest->step_us = LOOK_US_MIN;
     guest->active = true; /* there may be output from before */
     *out = guest;
     return 0;
@@ -331,6 +335,20 @@ static bool had_its_share(struct guest *guest, uint64_t now)
     return true;
 }
 
+/* When the next look is due after one that has found so much. */
+static uint64_t next_look(struct guest *guest, size_t taken, uint64_t now)
+{
+    if (taken == TURN_BYTES) {
+        return now;
+    }
+    if (taken >= RING_BYTES) {
+        guest->step_us = LOOK_US_MIN;
+    } else if (taken < RING_BYTES / 2 && guest->step_us < LOOK_US_MAX) {
+        guest->step_us *= 2;
+    }
+    return now + guest->step_us;
+}
+
 void guest_turn(struct guest *guest, uint64_t now)
 {
     uint64_t before = processor_us();
@@ -342,7 +360,7 @@ void guest_turn(struct guest *guest, uint64_t now)
     }
     room = output_room(guest, now);
     taken = drain_ring(guest, room);
-    guest->look_us = now + (taken == TURN_BYTES ? 0 : room == 0 ? 10 * LOOK_US : LOOK_US);
+    guest->look_us = next_look(guest, taken, now);
     if (taken == 0 && room != 0) {
         guest->active = false;
         xenevtchn_unmask(guest->services->events, (evtchn_port_t)guest->port);
@@ -358,6 +376,7 @@ void guest_event(struct guest *guest, uint64_t now)
 {
     guest->active = true;
     guest->look_us = now;
+    guest->step_us = LOOK_US_MIN;
     guest_input(guest); /* it may have taken some */
 }
 

@@ -52,6 +52,7 @@ struct guest {
     int port;      /* our end of the event channel, -1: none */
     bool active;   /* the channel is masked, the next turn is due at look_us */
     uint64_t look_us;
+    uint64_t step_us;        /* from look to look */
     uint64_t window_us;      /* start of the window the share is counted in */
     uint64_t window_spent;   /* processor time used in it, in microseconds */
     size_t window_bytes;     /* output taken in it */

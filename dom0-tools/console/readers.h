@@ -22,7 +22,7 @@
 #define READERS_MAX 64u
 
 /* A reader that has taken nothing for so long has stopped. */
-#define READERS_PATIENCE_US 250000u
+#define READERS_PATIENCE_US 1000000u
 
 struct readers;
 
