@@ -267,24 +267,7 @@ void guest_flush(struct guest *guest)
         }
         guest->backlog_start = (guest->backlog_start + (size_t)done) % GUEST_BACKLOG_BYTES;
         guest->backlog_bytes -= (size_t)done;
-        guest->backlog_taken = true;
     }
-}
-
-/* Bytes that can be taken without loss to anybody who is reading. */
-static size_t output_room(struct guest *guest, uint64_t now)
-{
-    size_t room = readers_room(guest->readers, now);
-    size_t terminal = GUEST_BACKLOG_BYTES - guest->backlog_bytes;
-
-    if (guest->backlog_bytes == 0 || guest->backlog_taken) {
-        guest->backlog_us = now;
-        guest->backlog_taken = false;
-    }
-    if (terminal < room && now - guest->backlog_us < READERS_PATIENCE_US) {
-        room = terminal;
-    }
-    return room;
 }
 
 /* Empties the ring, up to `room` bytes and no more than a turn's. Returns: how many. */
@@ -358,7 +341,7 @@ void guest_turn(struct guest *guest, uint64_t now)
     if (guest->dead || had_its_share(guest, now)) {
         return;
     }
-    room = output_room(guest, now);
+    room = readers_room(guest->readers, now);
     taken = drain_ring(guest, room);
     guest->look_us = next_look(guest, taken, now);
     if (taken == 0 && room != 0) {

@@ -4,9 +4,10 @@
  * and a socket for any number of readers.
  *
  * Output goes to the log, which is rotated by size, to the readers, which is what `vane console`
- * is, and to the terminal, which is for stock tools. Nothing of it is lost to a reader that goes on
- * reading: the guest waits for it, its ring full. Who has taken nothing for READERS_PATIENCE_US is
- * not waited for; what nobody reads is kept up to a limit, then the oldest is dropped.
+ * is, and to the terminal, which is for stock tools. A reader that goes on reading gets all of it:
+ * the guest waits for it, its ring full. Who has taken nothing for READERS_PATIENCE_US is not
+ * waited for, nor is the terminal, since whether anybody is there it does not tell; what they have
+ * not taken is kept up to a limit, then the oldest is dropped.
  *
  * A guest is active from its event on until its ring is found empty; meanwhile its channel is
  * masked and its turns come by the clock. It gets a fixed share of each window, so one that floods
@@ -65,10 +66,8 @@ struct guest {
     char *backlog;           /* output the terminal has not taken, a ring of GUEST_BACKLOG_BYTES */
     size_t backlog_start;
     size_t backlog_bytes;
-    bool backlog_taken;  /* the terminal has taken some since backlog_us */
-    uint64_t backlog_us; /* when it was last seen to, or had everything */
-    bool dead;           /* the domain is gone; only the backlog is still handed out */
-    uint64_t close_us;   /* when a dead guest's terminal is closed at the latest */
+    bool dead;         /* the domain is gone; only the backlog is still handed out */
+    uint64_t close_us; /* when a dead guest's terminal is closed at the latest */
 };
 
 /* Starts to serve a domain. Errors: ENOENT while its nodes are incomplete; others in words. */

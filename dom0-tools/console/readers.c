@@ -236,6 +236,7 @@ static void take_in(struct readers *readers)
     }
     reader->fd = fd;
     reader->at = readers->first == NULL ? readers->seen : readers->end;
+    reader->noted = UINT64_MAX; /* not looked at yet */
     reader->next = readers->first;
     readers->first = reader;
     readers->count++;

@@ -238,8 +238,14 @@ static void *write_lines(void *context)
     return NULL;
 }
 
-static struct guest *start(unsigned int number, uint64_t lines, unsigned int grain,
-                           unsigned int rest_us)
+static void go(unsigned int number)
+{
+    struct writer *writer = &writers[number];
+
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&writer->thread, NULL, write_lines, writer), 0);
+}
+
+static void prepare(unsigned int number, uint64_t lines, unsigned int grain, unsigned int rest_us)
 {
     struct writer *writer = &writers[number];
     struct guest *guest;
@@ -255,8 +261,12 @@ static struct guest *start(unsigned int number, uint64_t lines, unsigned int gra
     CU_ASSERT_EQUAL_FATAL(guest_open(&loop.services, number, &guest, &err), 0);
     guest->next = loop.guests;
     loop.guests = guest;
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&writer->thread, NULL, write_lines, writer), 0);
-    return guest;
+}
+
+static void start(unsigned int number, uint64_t lines, unsigned int grain, unsigned int rest_us)
+{
+    prepare(number, lines, grain, rest_us);
+    go(number);
 }
 
 static void log_name(unsigned int number, const char *suffix, char path[128])
@@ -390,10 +400,11 @@ static void test_nothing_is_lost(void)
     uint64_t took;
     double rate;
 
-    start(1, lines, 16, 0);
+    prepare(1, lines, 16, 0);
     for (int i = 0; i < 2; i++) {
         along[i].fd = dial(1);
     }
+    go(1);
     for (int i = 0; i < 2; i++) {
         CU_ASSERT_EQUAL_FATAL(pthread_create(&along[i].thread, NULL, read_along, &along[i]), 0);
     }
@@ -475,7 +486,8 @@ static void test_flood_is_bounded(void)
     stop_all();
 }
 
-/* Eight at full speed: each has about as much as any other, as far as its thread runs. */
+/* Eight rings that are never empty: each has as much as any other. Filled between the rounds, so
+ * that no thread's luck is measured. */
 static void test_floods_are_equal(void)
 {
     uint64_t least = UINT64_MAX;
@@ -483,20 +495,26 @@ static void test_floods_are_equal(void)
     uint64_t begin;
 
     for (unsigned int i = 1; i <= 8; i++) {
-        start(i, UINT64_MAX, 16, 0);
+        prepare(i, 0, 1, 0);
+        go(i); /* ends at once */
     }
     begin = loop_now_us();
-    while (loop_now_us() - begin < 1500000) {
+    while (loop_now_us() - begin < 1000000) {
+        for (unsigned int i = 1; i <= 8; i++) {
+            struct xencons_interface *page = &writers[i].page;
+
+            writers[i].done += page->out_cons + (uint32_t)sizeof(page->out) - page->out_prod;
+            page->out_prod = page->out_cons + (uint32_t)sizeof(page->out);
+            send_event(i);
+        }
         loop_once(&loop, -1, -1, 1000);
     }
     for (unsigned int i = 1; i <= 8; i++) {
-        uint64_t bytes = writers[i].done * LINE_BYTES;
-
-        least = bytes < least ? bytes : least;
-        most = bytes > most ? bytes : most;
+        least = writers[i].done < least ? writers[i].done : least;
+        most = writers[i].done > most ? writers[i].done : most;
     }
     printf("\n  eight floods: from %.1f to %.1f MB each\n", (double)least / MB, (double)most / MB);
-    CU_ASSERT_TRUE(least >= most / (getenv("CONSOLE_BENCH") == NULL ? 8 : 3));
+    CU_ASSERT_TRUE(least >= most - most / 4);
     stop_all();
 }
 
