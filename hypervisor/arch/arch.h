@@ -158,18 +158,21 @@ volatile void *arch_ioremap(maddr_t base, size_t bytes);
  * given at start-up (irq_upcall in core/pirq.c) is called on arrival. */
 /* Set trigger and polarity, masked. level/low: true for level-triggered, active-low. */
 must_check int arch_gsi_setup(unsigned gsi, bool level, bool low);
-/* Route GSI to the BSP with a vector of its own and call irq_upcall(gsi) on arrival. The line is
+/* Route GSI to a CPU with a vector of its own and call irq_upcall(gsi) on arrival. The line is
  * masked (level) or acknowledged (edge) by the time of the call; arch_gsi_mask(gsi, false) re-opens
  * it. */
-must_check int arch_gsi_bind(unsigned gsi);
+must_check int arch_gsi_bind(unsigned gsi, unsigned cpu);
 void arch_gsi_unbind(unsigned gsi); /* and mask it */
 void arch_gsi_mask(unsigned gsi, bool masked);
+/* Have a bound GSI arrive at that CPU from now on. */
+void arch_gsi_route(unsigned gsi, unsigned cpu);
 bool arch_gsi_is_level(unsigned gsi);
 /* Allocate a vector whose arrival calls irq_upcall(token); negative errno when none is left. */
 must_check int arch_msi_vector_alloc(unsigned token);
 void arch_msi_vector_free(int vector);
-/* Address and data that a device must write to raise `vector`. */
-void arch_msi_message(int vector, uint64_t *address, uint32_t *data);
+/* Address and data that a device must write to raise `vector` on a CPU; the CPU is in the low half
+ * of the address only. */
+void arch_msi_message(int vector, unsigned cpu, uint64_t *address, uint32_t *data);
 
 /* ---- machine ---- */
 void arch_console_put(const char *s, size_t bytes);

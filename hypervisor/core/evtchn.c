@@ -214,12 +214,25 @@ void evtchn_send_global_virq(struct domain *d, unsigned virq)
     }
 }
 
+/* An interrupt goes to the pcpu of the vCPU that is told of it, so that nobody has to be kicked. */
+static void route_pirq(struct domain *d, const struct evtchn_port *p)
+{
+    if (p->state == EVTCHNSTAT_pirq) {
+        pirq_route(d, p->irq, read_once(d->vcpu[p->vcpu]->sched.pcpu));
+    }
+}
+
 void evtchn_send_pirq(struct domain *d, uint32_t port)
 {
     SPIN_GUARD(&d->evtchn_lock);
+    const struct evtchn_port *p = find_port(d, port);
     /* The guest may have closed it while the interrupt was on its way. */
-    if (find_port(d, port)->state == EVTCHNSTAT_pirq) {
+    if (p->state == EVTCHNSTAT_pirq) {
         evtchn_set_pending(d, port);
+        /* It may have moved since the last one, by this wake-up, too. */
+        if (read_once(d->vcpu[p->vcpu]->sched.pcpu) != arch_cpu_id()) {
+            route_pirq(d, p);
+        }
     }
 }
 
@@ -342,6 +355,7 @@ long evtchnop_bind_pirq(struct hypercall *hc, struct evtchn_bind_pirq *arg)
         if (rc) {
             (void)close_locked(d, arg->port);
         }
+        route_pirq(d, find_port(d, arg->port));
     }
     return rc;
 }
@@ -371,6 +385,7 @@ long evtchnop_bind_vcpu(struct hypercall *hc, struct evtchn_bind_vcpu *arg)
     }
     write_once(p->vcpu, (uint16_t)arg->vcpu);
     evtchn_bits_rebound(hc->d->vcpu[arg->vcpu], arg->port);
+    route_pirq(hc->d, p);
     return 0;
 }
 
@@ -420,6 +435,9 @@ void evtchn_show(const struct domain *d)
                p->irq, (unsigned)p->remote_domid, p->remote_port,
                evtchn_is_pending(d, port) ? " pending" : "",
                evtchn_is_masked(d, port) ? " masked" : "");
+        if (p->state == EVTCHNSTAT_pirq) {
+            pirq_show(d, p->irq);
+        }
         irq_window(false);
     }
 }

@@ -16,6 +16,7 @@
 #include "arch/arch.h"
 #include "arch/upcalls.h"
 #include "base/checked.h"
+#include "base/log.h"
 #include "core/domain.h"
 #include "core/hooks.h"
 #include "core/pci.h"
@@ -34,6 +35,8 @@ static struct irq_line {
     uint32_t port;    /* bound event channel, 0 none */
     uint16_t pirq;
     bool needs_eoi;     /* level: masked until the guest says EOI */
+    uint8_t cpu;        /* that it goes to */
+    uint32_t taken;     /* how often it has arrived there since it does */
     int vector;         /* message interrupts */
     struct pci_msi msi; /* message interrupts: where the device keeps it */
 } line[LINE_COUNT];
@@ -121,12 +124,14 @@ static struct irq_line *msi_line_locked(const struct pci_msi *msi)
     return found;
 }
 
+/* Another pcpu is a change of one word only, so what can't be masked arrives at one of the two. */
 static void msi_write(const struct irq_line *l)
 {
     uint64_t address;
     uint32_t data;
-    arch_msi_message(l->vector, &address, &data);
+    arch_msi_message(l->vector, l->cpu, &address, &data);
     pci_msi_program(&l->msi, address, data);
+    pci_msi_mask(&l->msi, l->port == 0);
 }
 
 /* table_base tells MSI-X from MSI; the table itself is found by our own look at the device. */
@@ -211,7 +216,7 @@ int pirq_bind(struct domain *d, unsigned pirq, uint32_t port)
     if (!l || l->port) {
         return l ? -EEXIST : -EINVAL;
     }
-    int rc = is_msi(l) ? 0 : arch_gsi_bind(token_of(l));
+    int rc = is_msi(l) ? 0 : arch_gsi_bind(token_of(l), l->cpu);
     if (rc == 0) {
         l->port = port;
         mask_locked(l, false);
@@ -228,6 +233,31 @@ void pirq_unbind(struct domain *d, unsigned pirq, uint32_t port)
     }
 }
 
+void pirq_route(struct domain *d, unsigned pirq, unsigned cpu)
+{
+    SPIN_GUARD(&irq_lock);
+    struct irq_line *l = find_locked(d, pirq);
+    if (!l || !l->port || l->cpu == cpu) {
+        return;
+    }
+    l->cpu = (uint8_t)cpu;
+    l->taken = 0;
+    if (is_msi(l)) {
+        msi_write(l);
+    } else {
+        arch_gsi_route(token_of(l), cpu);
+    }
+}
+
+void pirq_show(const struct domain *d, unsigned pirq)
+{
+    const struct irq_line *l = find_locked(d, pirq); /* without the lock: for a person */
+    if (l) {
+        printk("    %s to pcpu %u, taken there %u times\n", is_msi(l) ? "message" : "line", l->cpu,
+               l->taken);
+    }
+}
+
 void upcall_irq(unsigned token)
 {
     span_note(SPAN_ENTRY, 1, token);
@@ -237,6 +267,7 @@ void upcall_irq(unsigned token)
     struct domain *d = l->d;
     uint32_t port = l->port;
     l->needs_eoi = port && is_level(l);
+    l->taken += l->cpu == arch_cpu_id();
     spin_unlock(&irq_lock);
     if (port) {
         evtchn_send_pirq(d, port);
@@ -361,7 +392,6 @@ long physdevop_pci_restore_msi(uint16_t bdf)
     for (const struct irq_line *l = &line[MAX_GSIS]; l < &line[LINE_COUNT]; l++) {
         if (l->d && l->msi.bdf == bdf) {
             msi_write(l);
-            mask_locked(l, l->port == 0);
         }
     }
     return 0;

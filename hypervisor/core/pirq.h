@@ -20,3 +20,7 @@ must_check int pirq_unmap(struct domain *d, unsigned pirq);
 must_check int pirq_bind(struct domain *d, unsigned pirq, uint32_t port);
 /* Undo; nothing happens unless pirq is bound to port. */
 void pirq_unbind(struct domain *d, unsigned pirq, uint32_t port);
+/* Have pirq arrive at that pcpu, if it is bound. */
+void pirq_route(struct domain *d, unsigned pirq, unsigned cpu);
+/* Print where pirq goes. */
+void pirq_show(const struct domain *d, unsigned pirq);

@@ -55,7 +55,7 @@ struct host_machine {
     void (*on_cpuid)(uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out);
     bool (*on_rdmsr)(uint32_t msr, uint64_t *value); /* by default none can be read */
 
-    uint8_t gsi_masked[MAX_PIRQS], gsi_bound[MAX_PIRQS], gsi_level[MAX_PIRQS];
+    uint8_t gsi_masked[MAX_PIRQS], gsi_bound[MAX_PIRQS], gsi_level[MAX_PIRQS], gsi_cpu[MAX_PIRQS];
     unsigned msi_vectors;      /* allocated */
     uint32_t acpi_sleep_state; /* last accepted arch_acpi_sleep() */
 

@@ -184,12 +184,13 @@ int arch_gsi_setup(unsigned gsi, bool level, bool low)
     return 0;
 }
 
-int arch_gsi_bind(unsigned gsi)
+int arch_gsi_bind(unsigned gsi, unsigned cpu)
 {
     if (gsi >= GSIS) {
         return -EINVAL;
     }
     host.gsi_bound[gsi] = true;
+    host.gsi_cpu[gsi] = (uint8_t)cpu;
     return 0;
 }
 
@@ -202,6 +203,11 @@ void arch_gsi_unbind(unsigned gsi)
 void arch_gsi_mask(unsigned gsi, bool masked)
 {
     host.gsi_masked[gsi] = masked;
+}
+
+void arch_gsi_route(unsigned gsi, unsigned cpu)
+{
+    host.gsi_cpu[gsi] = (uint8_t)cpu;
 }
 
 bool arch_gsi_is_level(unsigned gsi)
@@ -221,9 +227,9 @@ void arch_msi_vector_free(int vector)
     host.msi_vectors--;
 }
 
-void arch_msi_message(int vector, uint64_t *address, uint32_t *data)
+void arch_msi_message(int vector, unsigned cpu, uint64_t *address, uint32_t *data)
 {
-    *address = 0xfee00000;
+    *address = 0xfee00000 | cpu << 12;
     *data = (uint32_t)vector;
 }
 

@@ -408,6 +408,145 @@ static void test_map_pirq__refused_forms(void)
     finish();
 }
 
+/* ---- where they arrive ---- */
+
+static void pin(struct vcpu *v, unsigned cpu)
+{
+    cpumask_t mask = {0};
+    cpumask_set(&mask, cpu);
+    CU_ASSERT_EQUAL(sched_set_affinity(v, &mask), 0);
+    CU_ASSERT_EQUAL(v->sched.pcpu, cpu);
+}
+
+static long bind_vcpu(uint32_t port, uint32_t vcpu)
+{
+    struct evtchn_bind_vcpu b = {port, vcpu};
+    return call_copy(CALL_EVTCHN, EVTCHNOP_bind_vcpu, &b, sizeof(b));
+}
+
+/* vCPU 0 on pcpu 0, vCPU 1 on pcpu 1. Line 11, MSI and MSI-X entry 2, bound. */
+static void start_three(int pirq[3], uint32_t port[3])
+{
+    start();
+    pin(control->vcpu[0], 0);
+    pin(control->vcpu[1], 1);
+    CU_ASSERT_EQUAL(map_gsi(11, 11, &pirq[0]), 0);
+    CU_ASSERT_EQUAL(map_msi(MAP_PIRQ_TYPE_MSI_SEG, 0, 0, &pirq[1]), 0);
+    CU_ASSERT_EQUAL(map_msi(MAP_PIRQ_TYPE_MSI_SEG, TABLE_BAR, 2, &pirq[2]), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(bind((unsigned)pirq[i], &port[i]), 0);
+    }
+}
+
+static void all_at(unsigned cpu)
+{
+    CU_ASSERT_EQUAL(host.gsi_cpu[11], cpu);
+    CU_ASSERT_EQUAL(config_get(MSI_CAP + 4, 4), 0xfee00000 | cpu << 12);
+    CU_ASSERT_EQUAL(config_get(MSI_CAP + 12, 2), 0x40);
+    CU_ASSERT_EQUAL(config_get(MSI_CAP + 16, 4), 0);
+    CU_ASSERT_EQUAL(table_entry(2)[0], 0xfee00000 | cpu << 12);
+    CU_ASSERT(table_entry(2)[2] == 0x41 && table_entry(2)[3] == 0);
+}
+
+static void test_route__with_the_vcpu_of_the_port(void)
+{
+    int pirq[3];
+    uint32_t port[3];
+    start_three(pirq, port);
+    all_at(0);
+    for (unsigned i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(bind_vcpu(port[i], 1), 0);
+    }
+    all_at(1);
+    CU_ASSERT_EQUAL(bind_vcpu(port[0], 2), -ENOENT);
+    all_at(1);
+    CU_ASSERT_EQUAL(host.gsi_masked[11], 0);
+    /* No business of a port of another kind. */
+    struct evtchn_alloc_unbound other = {.dom = DOMID_SELF, .remote_dom = 1};
+    CU_ASSERT_EQUAL(call_copy(CALL_EVTCHN, EVTCHNOP_alloc_unbound, &other, sizeof(other)), 0);
+    CU_ASSERT_EQUAL(bind_vcpu(other.port, 0), 0);
+    all_at(1);
+    finish();
+}
+
+/* A vCPU that has moved is followed at the next arrival, which still reaches it. */
+static void test_route__follows_a_move(void)
+{
+    static const unsigned token[] = {11, 256, 257};
+    int pirq[3];
+    uint32_t port[3];
+    start_three(pirq, port);
+    for (unsigned i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(bind_vcpu(port[i], 1), 0);
+    }
+    pin(control->vcpu[1], 0);
+    all_at(1);
+    host_play(1);
+    for (unsigned i = 0; i < 3; i++) {
+        upcall_irq(token[i]);
+        CU_ASSERT(take_event(port[i]));
+    }
+    host_play(0);
+    all_at(0);
+    for (unsigned i = 0; i < 3; i++) {
+        upcall_irq(token[i]);
+        CU_ASSERT(take_event(port[i]));
+    }
+    all_at(0);
+    finish();
+}
+
+/* A level that is masked until its EOI stays so, and what is bound anew is where it is said to be.
+ */
+static void test_route__masked_and_bound_anew(void)
+{
+    int pirq[3];
+    uint32_t port[3];
+    start_three(pirq, port);
+    host.gsi_level[11] = host.gsi_masked[11] = true;
+    upcall_irq(11);
+    CU_ASSERT_EQUAL(bind_vcpu(port[0], 1), 0);
+    CU_ASSERT(host.gsi_cpu[11] == 1 && host.gsi_masked[11]);
+    CU_ASSERT_EQUAL(eoi(11), 0);
+    CU_ASSERT(!host.gsi_masked[11]);
+    for (unsigned i = 0; i < 3; i++) {
+        struct evtchn_close c = {port[i]};
+        CU_ASSERT_EQUAL(call_copy(CALL_EVTCHN, EVTCHNOP_close, &c, sizeof(c)), 0);
+        CU_ASSERT_EQUAL(bind((unsigned)pirq[i], &port[i]), 0);
+    }
+    all_at(0); /* a new port is vCPU 0's */
+    pirq_route(control, (unsigned)pirq[1], 1);
+    device_reset();
+    struct physdev_pci_device dev = {0, DEV_BUS, DEV_DEVFN};
+    CU_ASSERT_EQUAL(PHYSDEV(restore_msi_ext, &dev), 0);
+    CU_ASSERT_EQUAL(config_get(MSI_CAP + 4, 4), 0xfee01000);
+    CU_ASSERT_EQUAL(unmap(pirq[1]), 0);
+    pirq_route(control, (unsigned)pirq[1], 0);               /* nothing there */
+    CU_ASSERT_EQUAL(config_get(MSI_CAP + 4, 4), 0xfee01000); /* and nothing touched */
+    finish();
+}
+
+static void test_route__is_shown(void)
+{
+    int pirq[3];
+    uint32_t port[3];
+    start_three(pirq, port);
+    CU_ASSERT_EQUAL(bind_vcpu(port[2], 1), 0);
+    upcall_irq(11);
+    upcall_irq(11);
+    host_play(1);
+    upcall_irq(257);
+    host_play(0);
+    upcall_irq(257); /* one that was on its way */
+    host.console_bytes = 0;
+    memset(host.console, 0, sizeof(host.console));
+    evtchn_show(control);
+    CU_ASSERT_PTR_NOT_NULL(strstr(host.console, "line to pcpu 0, taken there 2 times"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(host.console, "message to pcpu 0, taken there 0 times"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(host.console, "message to pcpu 1, taken there 1 times"));
+    finish();
+}
+
 /* ---- devices coming and going ---- */
 
 static void test_device__restore_and_remove(void)
@@ -624,6 +763,10 @@ int main(void)
         CASE(test_msi__capability_list_of_a_bad_device),
         CASE(test_msi__vectors_run_out),
         CASE(test_map_pirq__refused_forms),
+        CASE(test_route__with_the_vcpu_of_the_port),
+        CASE(test_route__follows_a_move),
+        CASE(test_route__masked_and_bound_anew),
+        CASE(test_route__is_shown),
         CASE(test_device__restore_and_remove),
         CASE(test_sysctl_pcitopoinfo),
         CASE(test_device__add),
@@ -634,5 +777,5 @@ int main(void)
         CASE(test_io_rights__of_any_guest),
         CASE(test_pci_ports__address_is_the_domains),
     };
-    return SUITE("physdev, pirq, pci", 1, cases);
+    return SUITE("physdev, pirq, pci", 2, cases);
 }

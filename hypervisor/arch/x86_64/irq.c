@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * Physical interrupts: hands out vectors, programs the I/O APICs and sorts arriving vectors to
- * timer, IPIs, serial port and the lines and messages the control domain has asked for. All device
- * interrupts go to the first CPU. Lock: irq_lock (RANK_IOAPIC); handlers are called without it.
+ * timer, IPIs, serial port and the lines and messages the control domain has asked for. A vector
+ * means the same on all CPUs, so a line or message may go to another one at any time. Lock:
+ * irq_lock (RANK_IOAPIC); handlers are called without it.
  *
  *   vectors  0x20..0x2f  the old controllers', masked: only spurious ones can arrive
  *            0x30..0xef  devices, without 0x80 and 0x82 (software interrupts of guests)
@@ -40,10 +41,18 @@ static struct gsi_state {
     volatile uint32_t *ioapic; /* NULL: there is no such line */
     uint8_t pin;
     uint8_t vector; /* 0: not bound, and masked */
+    uint8_t cpu;    /* that takes it */
     bool level, low, masked;
 } gsis[MAX_GSIS];
 
 static uint8_t uart_vector; /* 0: the port is polled */
+
+/* Eight bits name a CPU, of which all ones mean each: the first one stands in for the others. */
+static uint32_t destination(unsigned cpu)
+{
+    uint32_t id = acpi_facts.apic_id[cpu];
+    return id < 0xff ? id : acpi_facts.apic_id[0];
+}
 
 /* ---- I/O APIC ---- */
 
@@ -69,7 +78,7 @@ static void write_entry_locked(const struct gsi_state *g)
 {
     /* ORDER: mask before the destination changes, unmask after. */
     ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin), entry_low(g) | RTE_MASKED);
-    ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin) + 1, acpi_facts.apic_id[0] << 24);
+    ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin) + 1, destination(g->cpu) << 24);
     ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin), entry_low(g));
 }
 
@@ -108,7 +117,7 @@ static int vector_alloc_locked(enum use use, unsigned token)
 }
 
 /* Leaves the line masked. */
-static int bind(unsigned gsi, enum use use)
+static int bind(unsigned gsi, enum use use, unsigned cpu)
 {
     SPIN_GUARD(&irq_lock);
     struct gsi_state *g = find_gsi(gsi);
@@ -120,14 +129,15 @@ static int bind(unsigned gsi, enum use use)
         return vector;
     }
     g->vector = (uint8_t)vector;
+    g->cpu = (uint8_t)cpu;
     g->masked = true;
     write_entry_locked(g);
     return 0;
 }
 
-int arch_gsi_bind(unsigned gsi)
+int arch_gsi_bind(unsigned gsi, unsigned cpu)
 {
-    return bind(gsi, USE_GSI);
+    return bind(gsi, USE_GSI, cpu);
 }
 
 void arch_gsi_unbind(unsigned gsi)
@@ -148,6 +158,15 @@ void arch_gsi_mask(unsigned gsi, bool masked)
     ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin), entry_low(g));
 }
 
+void arch_gsi_route(unsigned gsi, unsigned cpu)
+{
+    SPIN_GUARD(&irq_lock);
+    struct gsi_state *g = &gsis[gsi];
+    g->cpu = (uint8_t)cpu;
+    /* This half alone, and unmasked: an edge while it is masked would be lost. */
+    ioapic_write(g->ioapic, IOAPIC_ENTRY(g->pin) + 1, destination(cpu) << 24);
+}
+
 /* ---- messages ---- */
 
 int arch_msi_vector_alloc(unsigned token)
@@ -163,9 +182,9 @@ void arch_msi_vector_free(int vector)
     vectors[vector].use = USE_FREE;
 }
 
-void arch_msi_message(int vector, uint64_t *address, uint32_t *data)
+void arch_msi_message(int vector, unsigned cpu, uint64_t *address, uint32_t *data)
 {
-    *address = 0xfee00000UL | (uint64_t)acpi_facts.apic_id[0] << 12;
+    *address = 0xfee00000UL | (uint64_t)destination(cpu) << 12;
     *data = (uint32_t)vector;
 }
 
@@ -261,7 +280,7 @@ static void add_ioapic(unsigned index)
 static void init_uart(void)
 {
     unsigned gsi = acpi_facts.isa[UART_IRQ].used ? acpi_facts.isa[UART_IRQ].gsi : UART_IRQ;
-    if (uart_present() && bind(gsi, USE_UART) == 0) {
+    if (uart_present() && bind(gsi, USE_UART, 0) == 0) {
         uart_vector = gsis[gsi].vector;
         arch_gsi_mask(gsi, false);
         uart_irq_enable();
