@@ -419,6 +419,33 @@ class Devices(Test):
         self.folder.cleanup()
 
 
+class Interrupts(Test):
+    """Where interrupts of devices are taken; the hypervisor's key that tells is typed here,
+    whenever the script asks."""
+
+    script = "irqs"
+    systems = ("paravane",)
+
+    def prepare(self, setup):
+        super().prepare(setup)
+        self.disk = tempfile.NamedTemporaryFile(dir=machine.OUT)
+        self.disk.truncate(1 << 20)
+        setup.machine = "pc"
+        setup.devices = ["-device", "ahci,id=sata", "-netdev", "user,id=n0",
+                         "-device", "e1000,netdev=n0"]
+        for name, device in (("d0", "ide-hd,bus=ide.0"), ("d1", "ide-hd,bus=sata.0"),
+                             ("d2", "virtio-blk-pci")):
+            drive = "if=none,id=%s,format=raw,snapshot=on,file=%s" % (name, self.disk.name)
+            setup.devices += ["-drive", drive, "-device", "%s,drive=%s" % (device, name)]
+
+    def drive(self, console):
+        while console.wait_for(r"^PV: show\n", self.limit):
+            console.send("\1\1\1e\1\1\1")
+
+    def finish(self):
+        self.disk.close()
+
+
 class Grub(Test):
     """Started by GRUB from a CD image, as an installed machine is from its disk."""
 
@@ -484,6 +511,8 @@ def all_tests():
         Torture("torture", "torture", weight=4),
         Smp("smp", "smp", weight=8, cpus=4, limit=1800),
         Watchdog("watchdog"),
+        Interrupts("irqs", weight=2),
+        Test("demand", "demand", weight=4, counted=True),
     ]
     for cpu in ("qemu64", "Nehalem", "Skylake-Server", "EPYC"):
         tests.append(Test("cpu-" + cpu, "boot", cpu=cpu, **one))
