@@ -41,7 +41,8 @@ class Setup:
         self.sparse = False     # more memory than this host may have: none is set aside
         self.cpus = 2
         self.dom0_memory = "1G"
-        self.counted = False    # one instruction is one nanosecond; needs cpus = 1
+        self.counted = False    # one instruction is one nanosecond, or
+        self.shift = 0          # 1 << shift of them; several processors take turns
         self.hypervisor = "hypervisor/paravane.bin"
         self.kernel = None      # in place of the control domain's kernel, without a ramdisk
         self.hv_args = ""
@@ -110,7 +111,7 @@ class Setup:
         return [
             "qemu-system-x86_64", "-machine", machine, *memory, "-m", str(self.memory),
             "-smp", str(self.cpus), "-cpu", cpu, "-accel", os.environ.get("ACCEL") or "tcg",
-            *(["-icount", "shift=0,sleep=off"] if self.counted else []),
+            *(["-icount", "shift=%d,sleep=off" % self.shift] if self.counted else []),
             "-no-reboot", "-nic", "none"] + self._kernel() + self.devices
 
 

@@ -122,7 +122,12 @@ static int write_runstate(const struct vcpu *v, vaddr_t va)
     const size_t bytes = sizeof(copy.state_entry_time);
     vaddr_t entry_va = va + offsetof(vcpu_runstate_info_t, state_entry_time);
     bool flag = read_once(v->domain->pv.vm_assist) & (1u << VMASST_TYPE_runstate_update_flag);
-    sched_get_runstate(v, &copy);
+    if (v == current_vcpu()) {
+        /* ABI: the present state's time is not in it yet. Its reader adds what has passed since. */
+        copy = v->runstate;
+    } else {
+        sched_get_runstate(v, &copy);
+    }
     copy.state_entry_time |= flag ? XEN_RUNSTATE_UPDATE : 0;
     if (flag && guest_write(entry_va, &copy.state_entry_time, bytes)) {
         return -EFAULT;

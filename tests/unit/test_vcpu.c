@@ -375,8 +375,13 @@ static void test_vcpuop_register_runstate__written_at_once_and_on_return(void)
     while (host_exit_path() != v0) {
         host_advance(NS_PER_MS);
     }
+    ns_t before = host.now;
+    host_advance(3 * NS_PER_MS);
     CU_ASSERT_EQUAL(OP_CALL(VCPUOP_register_runstate_memory_area, 0, arg), 0);
     CU_ASSERT_EQUAL(r->state, RUNSTATE_running);
+    /* What it has run since it got the pcpu is for its reader to add. */
+    CU_ASSERT_EQUAL(r->state_entry_time, (uint64_t)before);
+    CU_ASSERT_EQUAL(r->time[RUNSTATE_running], 0);
     sched_pause(v0, PAUSE_BLOCKED);
     CU_ASSERT_PTR_NOT_EQUAL(host_exit_path(), v0);
     host_advance(7 * NS_PER_MS);

@@ -31,11 +31,13 @@ void test_main(void)
     struct vcpu_register_runstate_memory_area area = {.addr.p = (uint64_t)r};
     NEED(vcpu_op(VCPUOP_register_runstate_memory_area, 0, &area) == 0);
     say("spinning");
-    uint64_t limit = (work ?: run) * 1000;
     for (uint64_t start = work ? used_ns(r) : now_ns();;) {
-        if (sleep && (work ? used_ns(r) : now_ns()) - start >= limit) {
+        if (work && (int64_t)(used_ns(r) - start - work * 1000) >= 0) {
             sleep_ns(sleep * 1000);
-            start = work ? used_ns(r) : now_ns();
+            start += work * 1000; /* what was too much is made up for */
+        } else if (!work && sleep && now_ns() - start >= run * 1000) {
+            sleep_ns(sleep * 1000);
+            start = now_ns();
         }
     }
 }
