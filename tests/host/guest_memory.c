@@ -5,18 +5,26 @@
  * exactly as a processor would, user bit and write bit included.
  */
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/assert.h"
 #include "host.h"
 
 #define FETCH_MAX 4096
 
-static uint8_t window[HOST_GUEST_BYTES];
+/* At the address where guests see it, for code that does not come through here. */
+static uint8_t *const window = (uint8_t *)HOST_GUEST_BASE;
 static size_t window_used;
 static struct fetch {
     vaddr_t start, end;
 } fetch[FETCH_MAX];
 static unsigned fetch_count;
+
+__attribute__((constructor)) static void window_map(void)
+{
+    BUG_ON(mmap(window, HOST_GUEST_BYTES, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != window);
+}
 
 vaddr_t host_guest_alloc(size_t bytes)
 {

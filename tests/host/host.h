@@ -138,7 +138,7 @@ void host_tlb_switch(struct vcpu *prev, struct vcpu *next);
 /* ---- guest memory: a window every vCPU sees at the same addresses, plus, when the current vCPU
  * has page tables, what these map ---- */
 
-#define HOST_GUEST_BASE 0x0000100000000000UL
+#define HOST_GUEST_BASE 0x0000300000000000UL
 #define HOST_GUEST_BYTES (4UL << 20)
 /* Never mapped. */
 #define HOST_BAD_ADDR 0x0000200000000000UL

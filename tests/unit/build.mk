@@ -16,7 +16,8 @@ HVU_WRAP := -Wl,--wrap=hyp_alloc,--wrap=frame_alloc_hyp
 
 HVU_OBJ := $(HVU_SRC:%.c=$(HVU)/%.o)
 HVU_HOST_OBJ := $(HVU_HOST:%.c=$(HVU)/%.o)
-HVU_TEST_OBJ := $(HVU_TESTS:%.c=$(HVU)/%.o)
+HVR_HOST_OBJ := $(addprefix $(HVU)/tests/unit/,real_code.o real_guest.o)
+HVU_TEST_OBJ := $(HVU_TESTS:%.c=$(HVU)/%.o) $(HVR_HOST_OBJ)
 
 UNIT_TESTS += $(HVU_PROGRAMS)
 
@@ -37,4 +38,34 @@ $(HVU)/libhv.a: $(HVU_OBJ)
 $(HVU_PROGRAMS): $(HVU)/%: $(HVU)/tests/unit/%.o $(HVU_HOST_OBJ) $(HVU)/libhv.a
 	$(CC) $(HVU_CFLAGS) $(HVU_WRAP) -o $@ $< $(HVU_HOST_OBJ) $(HVU)/libhv.a -lcunit
 
--include $(HVU_OBJ:.o=.d) $(HVU_HOST_OBJ:.o=.d) $(HVU_TEST_OBJ:.o=.d)
+# Machine code of the product, with the product's own view of its stack, to be run by real_code.c.
+# Its addresses are absolute: those programs are not position-independent.
+# The address sanitizer does not follow where it leaves one stack for another.
+comma := ,
+HVR := $(HVU)/real
+HVR_OBJ := $(addprefix $(HVR)/,entry.o retpoline.o trap_entry.o)
+HVR_CFLAGS := -fno-pie -mstackrealign -Ihypervisor/arch/x86_64 -Ihypervisor
+$(HVR)/%.o: hypervisor/arch/x86_64/%.S tests/unit/build.mk
+	@mkdir -p $(@D)
+	$(CC) -g $(HVR_CFLAGS) -I. -Ipv-abi -D__ASSEMBLY__ -MMD -MP -c -o $@ $<
+$(HVR)/%.o: hypervisor/arch/x86_64/%.c tests/unit/build.mk
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) -O1 $(subst address$(comma),,$(SAN_CFLAGS)) -DDEBUG_BUILD -MMD -MP \
+	  $(HVR_CFLAGS) -c -o $@ $<
+$(HVU)/test_real_entry: $(HVR_OBJ) $(HVR_HOST_OBJ)
+$(HVU)/test_real_entry: HVU_WRAP += -no-pie $(HVR_OBJ) $(HVR_HOST_OBJ) \
+    $(foreach c,syscall hypercall event_send guest_trap enter failsafe exit,-Wl$(comma)--wrap=upcall_$(c)) \
+    -Wl,--defsym=__ex_table_start=__start___ex_table,--defsym=__ex_table_end=__stop___ex_table
+
+# Others of it, each alone.
+HVR_ALONE := $(HVU)/test_real_uaccess $(HVU)/test_real_tlb
+UNIT_TESTS += $(HVR_ALONE)
+HVR_ALONE_OBJ := $(HVR_ALONE:$(HVU)/%=$(HVU)/tests/unit/%.o)
+$(HVR_ALONE_OBJ): $(HVU)/%.o: %.c tests/unit/build.mk
+	@mkdir -p $(@D)
+	$(CC) $(HVU_CFLAGS) -c -o $@ $<
+$(HVU)/test_real_uaccess: $(HVR)/uaccess.o
+$(HVR_ALONE): $(HVU)/%: $(HVU)/tests/unit/%.o $(HVU)/tests/unit/real_code.o
+	$(CC) $(HVU_CFLAGS) -no-pie -o $@ $^ -lcunit
+
+-include $(HVR_ALONE_OBJ:.o=.d) $(HVU_OBJ:.o=.d) $(HVR_OBJ:.o=.d) $(HVU_HOST_OBJ:.o=.d) $(HVU_TEST_OBJ:.o=.d)

@@ -327,6 +327,7 @@ short_event_send:
     GUEST mov (%rdx), %esi
     PATCHED PATCH_SMAP, 3, clac
     mov %rcx, %rdi
+    CLEAR edx
     ENTER_C
     call upcall_event_send
     add $0x1000 - CPU_INFO_BYTES, %rsp
@@ -541,6 +542,7 @@ short_not:
     jmp trap_guest
 
     .balign 8
+    .globl short_lowest
 short_lowest: /* of a guest's kernel stack, for a frame on either side */
     .quad HYP_VIRT_END + 0x100
 

@@ -109,8 +109,9 @@ void syscall_stub_write(uint8_t *page, vaddr_t stub)
     uint64_t compat_offset = (uint64_t)(syscall_compat_stub - syscall_stub);
     uint64_t end_offset = (uint64_t)(syscall_stubs_end - syscall_stub);
     memcpy(page, syscall_stub, end_offset);
-    int32_t *jump = (int32_t *)(page + compat_offset) - 1;
-    int32_t *compat_jump = (int32_t *)(page + end_offset) - 1;
+    typedef int32_t __attribute__((aligned(1), may_alias)) distance;
+    distance *jump = (distance *)(page + compat_offset) - 1;
+    distance *compat_jump = (distance *)(page + end_offset) - 1;
     *jump += (int32_t)((uint64_t)syscall_stub - stub);
     *compat_jump += (int32_t)((uint64_t)syscall_stub - stub);
 }
