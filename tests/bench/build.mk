@@ -6,6 +6,9 @@ BENCH_B := $(B)/bench
 $(BENCH_B)/ops: tests/bench/ops.c tests/bench/build.mk
 	@mkdir -p $(@D)
 	@$(CC) -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -static -pthread -o $@ $<
+$(BENCH_B)/ticks: tests/bench/ticks.c tests/bench/build.mk
+	@mkdir -p $(@D)
+	@$(CC) -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -static -o $@ $<
 $(BENCH_B)/raw.o: tests/bench/raw/main.c tests/bench/build.mk | $(HVB)/include/xen
 	@mkdir -p $(@D)
 	@$(CC) $(G_CFLAGS) -MMD -MP -c -o $@ $<
@@ -13,7 +16,7 @@ $(BENCH_B)/raw.elf: $(BENCH_B)/raw.o $(G_B)/lib.a tests/guests/lib/link.lds
 	@$(LD) -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
 	  --no-warn-rwx-segments -T tests/guests/lib/link.lds -o $@ --whole-archive $(G_B)/lib.a \
 	  --no-whole-archive $(BENCH_B)/raw.o
-ALL += $(BENCH_B)/ops $(BENCH_B)/raw.elf
+ALL += $(BENCH_B)/ops $(BENCH_B)/ticks $(BENCH_B)/raw.elf
 
 .PHONY: bench bench-run
 bench:

@@ -8,12 +8,17 @@ without assertions.
   ops     ops.c as first process of a stock Debian kernel: on the bare machine, as control domain
           and as guest; the guest is made by `vane` on both hypervisors
 
-  ROWS=raw,control,guest   parts; default all
+  life    a domain's life (life): create, first line, destroy, list; with vane and our store, and on
+          Xen with Debian's xl, its store and its console daemon
+  crowd   the same from the first to the GUESTS-th (100) of many small domains
+
+  ROWS=raw,control,guest   parts; default all but crowd
   SYSTEMS=paravane             systems beside the ones a share needs; default all
 
 Prints a table a part with "share", our extra over bare as a part of Xen's extra, and the geometric
 mean; writes build/bench/results.json and, beside it, chart.svg.
 """
+import gzip
 import json
 import math
 import os
@@ -30,7 +35,8 @@ import kmodules  # noqa: E402
 import machine  # noqa: E402
 
 BENCH = os.path.join(machine.OUT, "bench")
-LIMIT = 1800
+LIMIT = 3600
+DOMAIN_PARTS = ("life", "crowd")
 
 
 def counted(hv, initrd, mode="shell"):
@@ -81,6 +87,70 @@ def guest(hv):
     return ops_rows(run("guest", counted(hv, "../bench/guest-initrd", "test:bench")))
 
 
+XEN_STORE, XEN_CONSOLE = "oxenstored", "xenconsoled"     # what Debian's init script starts
+
+
+def xen_daemons(archive):
+    """In the place of our two daemons, where the control domain's start-up looks for them."""
+    folder = os.path.join(machine.OUT, "x/xl-tools", image.XEN_BIN)
+    for name, place, args in ((XEN_STORE, "xenstored", ""),
+                              (XEN_CONSOLE, "vane-consoled", "--log=guest")):
+        path = os.path.join(folder, name)
+        archive.file(image.XEN_BIN + "/" + name, path, 0o755)
+        archive.text("usr/sbin/" + place, "#!/bin/sh\nmkdir -p /run/xen /run/xenstored\n"
+                     "/%s/%s %s </dev/null >/dev/null 2>&1 && sleep 1\n" % (image.XEN_BIN, name, args),
+                     0o755)
+        for library in image.libraries([path]):
+            archive.file(library, os.path.realpath(library), 0o755)
+    archive.folder("var/log/xen/console")
+    archive.file("etc/xen/oxenstored.conf",
+                 os.path.join(machine.OUT, "x/xl-common/etc/xen/oxenstored.conf"))
+
+
+def life_initrd(hv):
+    """Written anew each time: it is the present tools that are measured."""
+    kernels = [kmodules.Kernel(os.path.join(machine.OUT, "x/kernel-amd64"))]
+    inner = cpio.Archive()
+    image.userland(inner)
+    inner.file("init", os.path.join(HERE, "life-init"), 0o755)
+    kernels[0].add_to(inner, image.GUEST_MODULES)
+    archive = cpio.Archive()
+    archive.file("usr/lib/paravane/tests/life", os.path.join(HERE, "life"))
+    archive.file("usr/lib/paravane/ticks", os.path.join(BENCH, "ticks"), 0o755)
+    archive.data("boot/life-initrd", gzip.compress(inner.bytes(), 1, mtime=0))
+    archive.file("boot/life-vmlinux", os.path.join(machine.IMAGE, "vmlinux"))
+    archive.file("boot/life-bzImage", os.path.join(machine.IMAGE, "bzImage"))
+    archive.file("boot/idle", os.path.join(machine.OUT, "guests/idle.elf"))
+    with open(os.path.join(machine.IMAGE, "xl-initrd" if hv == "xen" else "dom0-initrd"),
+              "rb") as f:
+        data = f.read()
+    if hv == "xen":
+        xen_daemons(archive)
+    with open(os.path.join(BENCH, "life-" + hv), "wb") as f:
+        f.write(data + archive.bytes())
+
+
+def life(hv, part="life"):
+    life_initrd(hv)
+    setup = counted(hv, "../bench/life-" + hv, "test:life")
+    setup.memory, setup.sparse = 5120, True
+    setup.dom0_args = "quiet pv.part=%s pv.guests=%s" % (part, os.environ.get("GUESTS") or "100")
+    return ops_rows(run(part, setup))
+
+
+def crowd(hv):
+    return life(hv, "crowd")
+
+
+# What a row of ours is measured by, where that is another row of Xen's.
+LIFE_PEER = {
+    "create Linux from bzImage, again, to return": "create Linux from vmlinux, to return",
+    "create Linux from bzImage, again, to its first line":
+        "create Linux from vmlinux, to its first line",
+    "destroy Linux from bzImage, again": "destroy Linux from vmlinux",
+}
+
+
 def prepare():
     os.makedirs(BENCH, exist_ok=True)
     ops = ops_archive()
@@ -111,6 +181,8 @@ def number(value):
 def table(part, columns):
     """Prints a part and returns its rows as results.json has them."""
     bare, xen, ours = (columns.get(hv, {}) for hv in ("bare", "xen", "paravane"))
+    if part in DOMAIN_PARTS and xen:
+        xen = xen | {row: xen[peer] for row, peer in LIFE_PEER.items() if peer in xen and row in ours}
     results, shares = [], []
     print("\n%-42s %12s %12s %12s %7s" % (part, "bare", "Xen 4.17", "Paravane", "share"))
     for name in ours or xen:
@@ -118,7 +190,8 @@ def table(part, columns):
         share = None if None in values[1:] else share_of(*values)
         print("%-42s %12s %12s %12s %7s" % (name, *map(number, values),
                                             "-" if share is None else "%.3f" % share))
-        results.append({"part": part, "name": name, "unit": "instructions", "bare": values[0],
+        unit = "KiB" if "KiB" in name else "processes" if "processes" in name else "instructions"
+        results.append({"part": part, "name": name, "unit": unit, "bare": values[0],
                         "xen": values[1], "paravane": values[2], "share": share})
         if share is not None and share > 0:
             shares.append(share)
@@ -130,16 +203,19 @@ def table(part, columns):
 
 
 def main():
-    parts = (os.environ.get("ROWS") or "raw,control,guest").split(",")
+    parts = (os.environ.get("ROWS") or "raw,control,guest,life").split(",")
     systems = (os.environ.get("SYSTEMS") or "bare,xen,paravane").split(",")
     results = []
-    if parts != ["raw"]:
+    linux = {"control", "guest"} & set(parts)
+    if linux:
         prepare()
-    bare = control("bare") if "bare" in systems and parts != ["raw"] else {}
-    for part, measure in (("raw", raw), ("control", control), ("guest", guest)):
+    os.makedirs(BENCH, exist_ok=True)
+    bare = control("bare") if "bare" in systems and linux else {}
+    for part, measure in (("raw", raw), ("control", control), ("guest", guest), ("life", life),
+                          ("crowd", crowd)):
         if part in parts:
             columns = {hv: measure(hv) for hv in systems if hv != "bare"}
-            if part != "raw":
+            if part in linux:
                 columns["bare"] = bare
             results += table(part, columns)
     with open(os.path.join(BENCH, "results.json"), "w", encoding="ascii") as f:
