@@ -3,13 +3,16 @@
 # the folder is vane/; all the rest is one library which programs and unit tests link. New files and
 # folders are picked up without a change here.
 DT_B := $(B)/dom0-tools
-DT_PKGS := libxml-2.0 json-c zlib liblzma liblz4 libzstd ncursesw
+DT_PKGS := json-c zlib liblzma liblz4 libzstd ncursesw
 DT_CFLAGS := $(HOST_CFLAGS) $(shell pkg-config --cflags $(DT_PKGS))
-DT_LIBS := $(shell pkg-config --libs $(DT_PKGS)) -lbz2 -llzo2 -lxencall -lxenforeignmemory \
-           -lxenevtchn -lxengnttab -lxenhypfs -lxenstore -lxentoollog -lutil -lm \
-           -Wl,--push-state,--no-as-needed -lgcc_s -Wl,--pop-state
+DT_ALL_LIBS := $(shell pkg-config --libs --static $(DT_PKGS)) -lbz2 -llzo2 -lxencall \
+               -lxenforeignmemory -lxenevtchn -lxengnttab -lxenhypfs -lxentoollog \
+               -lxentoolcore -lutil -lm
+DT_LIBS := $(DT_ALL_LIBS) -Wl,--push-state,--no-as-needed -lgcc_s -Wl,--pop-state
 # libgcc_s: libxenstore ends its reader thread with pthread_cancel(), which loads it by name at that
 # moment; linked, it is found by whoever collects the libraries of an image.
+# vane has its libraries in it: it runs for milliseconds, and finding them would take most of these.
+DT_STATIC := -static-pie -Wl,-z,pack-relative-relocs -Wl,--start-group $(DT_ALL_LIBS) -Wl,--end-group
 
 DT_LIB_SRC := $(filter-out dom0-tools/vane/% %/main.c,$(wildcard dom0-tools/*/*.c))
 DT_VANE_SRC := $(wildcard dom0-tools/vane/*.c)
@@ -39,7 +42,7 @@ $(DT_B)/libtools.a $(DT_B)/libtools-san.a:
 	$(AR) rcs $@ $^
 
 $(DT_B)/vane: $(call dt_objs,obj,$(DT_VANE_SRC)) $(DT_B)/libtools.a
-	$(CC) -o $@ $^ $(DT_LIBS)
+	$(CC) -o $@ $^ $(DT_STATIC)
 $(DT_DAEMONS): $(DT_B)/vane-%d: $(DT_B)/obj/%/main.o $(DT_B)/libtools.a
 	$(CC) -o $@ $^ $(DT_LIBS)
 $(DT_B)/tests/vane: $(call dt_objs,san,$(DT_VANE_SRC)) $(DT_B)/libtools-san.a
@@ -54,9 +57,13 @@ $(DT_TESTS): $(DT_B)/tests/%: tests/unit/%.c $(DT_B)/libtools-san.a
 	@mkdir -p $(@D)
 	$(CC) $(DT_CFLAGS) $(SAN_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(DT_B)/libtools-san.a $(DT_LIBS) -lcunit
 
-# Xen's own library for xl's files judges beside ours.
+# Who judges beside ours: Xen's own library for xl's files, libxml2 for the schema.
+$(DT_B)/tests/test_config_schema: DT_LIBS += $(shell pkg-config --libs libxml-2.0)
+$(DT_B)/tests/test_config_schema: DT_CFLAGS += $(shell pkg-config --cflags libxml-2.0)
 $(DT_B)/tests/test_config_xlcfg: DT_LIBS += -lxlutil -lxenlight
 
+# Against the daemon itself.
+$(DT_B)/tests/test_storeclient_client: | $(B)/xenstore-lite/xenstored
 # These tests run the whole program.
 $(filter $(DT_B)/tests/test_vane_%,$(DT_TESTS)): $(DT_B)/tests/vane
 

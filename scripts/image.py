@@ -122,17 +122,6 @@ def libraries(programs):
     return sorted(found)
 
 
-def empty_icu_data(library):
-    """A library in the place of ICU's tables, which are 30 MiB, two fifths of the image. libxml2
-    opens them only for XML in encodings it does not know itself; those are then unsupported."""
-    soname = os.path.basename(library)
-    path = os.path.join(IMAGE, soname)
-    source = "const char icudt%s_dat[64];\n" % soname.rsplit(".", 1)[1]
-    subprocess.run(["gcc", "-shared", "-nostdlib", "-fPIC", "-Wl,-soname," + soname, "-x", "c", "-",
-                    "-o", path], input=source.encode(), check=True)
-    return path
-
-
 def payload(size, seed):
     """Bytes that do not compress and are the same in every build."""
     return random.Random(seed).randbytes(size)
@@ -229,10 +218,7 @@ def add_tools(archive):
         archive.file("usr/bin/xenstore-" + name, os.path.join(clients, "xenstore-" + name), 0o755)
         present.append(os.path.join(clients, "xenstore-" + name))
     for library in libraries(present):
-        source = os.path.realpath(library)
-        if os.path.basename(library).startswith("libicudata.so."):
-            source = empty_icu_data(library)
-        archive.file(library, source, 0o755)
+        archive.file(library, os.path.realpath(library), 0o755)
 
 
 def add_terminals(archive):

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Our client of the store against our daemon, started on a socket of its own.
+ */
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <libgen.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <xenstore.h>
+
+#define PATIENCE_MS 60000
+
+static char here[512]; /* folder of this program */
+static char folder[] = "/tmp/paravane-client-XXXXXX";
+static char path_socket[64];
+static pid_t daemon_pid;
+static struct xs_handle *xs;
+
+static int open_suite(void)
+{
+    char program[600];
+
+    if (mkdtemp(folder) == NULL) {
+        return 1;
+    }
+    snprintf(path_socket, sizeof(path_socket), "%s/socket", folder);
+    snprintf(program, sizeof(program), "%s/../../xenstore-lite/xenstored", here);
+    setenv("XENSTORED_PATH", path_socket, 1);
+    daemon_pid = fork();
+    if (daemon_pid == 0) {
+        execl(program, program, "--no-xen", "--socket", path_socket, "--no-fork", (char *)NULL);
+        _exit(127);
+    }
+    for (int i = 0; i < PATIENCE_MS / 10 && xs == NULL; i++) {
+        poll(NULL, 0, 10);
+        xs = xs_open(0);
+    }
+    return xs != NULL ? 0 : 1;
+}
+
+static int close_suite(void)
+{
+    xs_close(xs);
+    kill(daemon_pid, SIGKILL);
+    waitpid(daemon_pid, NULL, 0);
+    unlink(path_socket);
+    rmdir(folder);
+    return 0;
+}
+
+static bool writes(xs_transaction_t t, const char *path, const char *value)
+{
+    return xs_write(xs, t, path, value, (unsigned int)strlen(value));
+}
+
+static bool reads(xs_transaction_t t, const char *path, const char *want)
+{
+    unsigned int bytes = 0;
+    char *got = xs_read(xs, t, path, &bytes);
+    bool same =
+        want == NULL ? got == NULL : got != NULL && bytes == strlen(want) && strcmp(got, want) == 0;
+
+    free(got);
+    return same;
+}
+
+static void test_client__nodes(void)
+{
+    struct xs_permissions perms[2] = {{.id = 3, .perms = XS_PERM_NONE},
+                                      {.id = 4, .perms = XS_PERM_READ}};
+    unsigned int count = 0;
+    char **names;
+
+    CU_ASSERT_TRUE(writes(XBT_NULL, "/a/b", "one") && reads(XBT_NULL, "/a/b", "one"));
+    CU_ASSERT_TRUE(xs_mkdir(xs, XBT_NULL, "/a/c") && reads(XBT_NULL, "/a/c", ""));
+    CU_ASSERT_TRUE(xs_set_permissions(xs, XBT_NULL, "/a/b", perms, 2));
+    names = xs_directory(xs, XBT_NULL, "/a", &count);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(names);
+    CU_ASSERT_TRUE(count == 2 && strcmp(names[0], "b") == 0 && strcmp(names[1], "c") == 0);
+    free(names);
+    CU_ASSERT_TRUE(xs_rm(xs, XBT_NULL, "/a") && reads(XBT_NULL, "/a/b", NULL));
+    CU_ASSERT_EQUAL(errno, ENOENT);
+    CU_ASSERT_TRUE(!writes(XBT_NULL, "/bad path", "x") && errno == EINVAL);
+    CU_ASSERT_PTR_NULL(xs_directory(xs, XBT_NULL, "/none", &count));
+}
+
+/* Names of 4 to 40 bytes, so that parts of the list end anywhere. */
+static void test_client__long_directory(void)
+{
+    unsigned int count = 0;
+    char path[64];
+    char **names;
+
+    for (unsigned int i = 0; i < 600; i++) {
+        snprintf(path, sizeof(path), "/long/%0*u", 4 + (int)(i * 7 % 37), i);
+        CU_ASSERT_TRUE(xs_mkdir(xs, XBT_NULL, path));
+    }
+    names = xs_directory(xs, XBT_NULL, "/long", &count);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(names);
+    CU_ASSERT_EQUAL(count, 600);
+    for (unsigned int i = 0; i < count; i++) {
+        unsigned long number = strtoul(names[i], NULL, 10);
+
+        CU_ASSERT_EQUAL(strlen(names[i]), 4 + number * 7 % 37);
+    }
+    free(names);
+    CU_ASSERT_TRUE(xs_rm(xs, XBT_NULL, "/long"));
+}
+
+static void test_client__transactions(void)
+{
+    xs_transaction_t t = xs_transaction_start(xs);
+    char path[32];
+
+    CU_ASSERT_NOT_EQUAL_FATAL(t, XBT_NULL);
+    for (unsigned int i = 0; i < 500; i++) { /* more than are sent at once */
+        snprintf(path, sizeof(path), "/t/%u", i);
+        CU_ASSERT_TRUE(writes(t, path, path));
+    }
+    CU_ASSERT_TRUE(reads(t, "/t/499", "/t/499") && reads(XBT_NULL, "/t/499", NULL));
+    CU_ASSERT_TRUE(xs_transaction_end(xs, t, false));
+    CU_ASSERT_TRUE(reads(XBT_NULL, "/t/0", "/t/0") && reads(XBT_NULL, "/t/499", "/t/499"));
+
+    t = xs_transaction_start(xs);
+    CU_ASSERT_TRUE(writes(t, "/t/0", "other"));
+    CU_ASSERT_TRUE(xs_transaction_end(xs, t, true) && reads(XBT_NULL, "/t/0", "/t/0"));
+
+    /* What failed is said at the end, and nothing has happened. */
+    t = xs_transaction_start(xs);
+    CU_ASSERT_TRUE(writes(t, "/t/1", "other") && writes(t, "/t/bad path", "x") &&
+                   writes(t, "/t/2", "other"));
+    errno = 0;
+    CU_ASSERT_TRUE(!xs_transaction_end(xs, t, false) && errno == EINVAL);
+    CU_ASSERT_TRUE(reads(XBT_NULL, "/t/1", "/t/1") && reads(XBT_NULL, "/t/2", "/t/2"));
+
+    /* Two that get in each other's way. */
+    t = xs_transaction_start(xs);
+    CU_ASSERT_TRUE(reads(t, "/t/3", "/t/3") && writes(t, "/t/3", "mine"));
+    CU_ASSERT_TRUE(writes(XBT_NULL, "/t/3", "theirs"));
+    CU_ASSERT_TRUE(!xs_transaction_end(xs, t, false) && errno == EAGAIN);
+    CU_ASSERT_TRUE(reads(XBT_NULL, "/t/3", "theirs") && xs_rm(xs, XBT_NULL, "/t"));
+}
+
+static bool readable(int timeout_ms)
+{
+    struct pollfd ready = {.fd = xs_fileno(xs), .events = POLLIN};
+
+    return poll(&ready, 1, timeout_ms) == 1;
+}
+
+static void test_client__watches(void)
+{
+    unsigned int count;
+    char **event;
+
+    CU_ASSERT_TRUE(xs_watch(xs, "/w", "token"));
+    event = xs_read_watch(xs, &count);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(event);
+    CU_ASSERT_TRUE(count == 2 && strcmp(event[XS_WATCH_PATH], "/w") == 0 &&
+                   strcmp(event[XS_WATCH_TOKEN], "token") == 0);
+    free(event);
+    CU_ASSERT_TRUE(xs_check_watch(xs) == NULL && errno == EAGAIN && !readable(0));
+    /* They arrive before the second answer, and are not lost in waiting for it. */
+    CU_ASSERT_TRUE(writes(XBT_NULL, "/w/a", "1") && writes(XBT_NULL, "/w/b", "1"));
+    CU_ASSERT_TRUE(reads(XBT_NULL, "/w/a", "1") && readable(PATIENCE_MS));
+    for (unsigned int i = 0; i < 2; i++) {
+        event = xs_read_watch(xs, &count);
+        CU_ASSERT_TRUE(event != NULL && event[XS_WATCH_PATH][3] == (i == 0 ? 'a' : 'b'));
+        free(event);
+    }
+    CU_ASSERT_TRUE(!readable(0) && xs_unwatch(xs, "/w", "token"));
+    CU_ASSERT_TRUE(!xs_unwatch(xs, "/w", "token"));
+    CU_ASSERT_TRUE(xs_rm(xs, XBT_NULL, "/w"));
+}
+
+/* The last: the daemon is gone afterwards. */
+static void test_client__end_of_daemon(void)
+{
+    unsigned int bytes;
+
+    kill(daemon_pid, SIGKILL);
+    CU_ASSERT_TRUE(readable(PATIENCE_MS));
+    CU_ASSERT_TRUE(xs_check_watch(xs) == NULL && errno != EAGAIN);
+    CU_ASSERT_TRUE(xs_read(xs, XBT_NULL, "/", &bytes) == NULL && errno == ENOTCONN);
+    CU_ASSERT_FALSE(writes(XBT_NULL, "/a", "x"));
+    CU_ASSERT_EQUAL(xs_transaction_start(xs), XBT_NULL);
+    CU_ASSERT_PTR_NULL(xs_open(0));
+}
+
+int main(int argc, char **argv)
+{
+    CU_TestInfo tests[] = {
+        {"nodes", test_client__nodes},
+        {"long directory", test_client__long_directory},
+        {"transactions", test_client__transactions},
+        {"watches", test_client__watches},
+        {"end of the daemon", test_client__end_of_daemon},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {
+        {"store client", open_suite, close_suite, NULL, NULL, tests},
+        CU_SUITE_INFO_NULL,
+    };
+    unsigned int failures;
+
+    (void)argc;
+    snprintf(here, sizeof(here), "%s", dirname(argv[0]));
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
+        return EXIT_FAILURE;
+    }
+    CU_basic_set_mode(CU_BRM_VERBOSE);
+    CU_basic_run_tests();
+    failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
