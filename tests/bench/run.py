@@ -98,8 +98,8 @@ def xen_daemons(archive):
         path = os.path.join(folder, name)
         archive.file(image.XEN_BIN + "/" + name, path, 0o755)
         archive.text("usr/sbin/" + place, "#!/bin/sh\nmkdir -p /run/xen /run/xenstored\n"
-                     "/%s/%s %s </dev/null >/dev/null 2>&1 && sleep 1\n" % (image.XEN_BIN, name, args),
-                     0o755)
+                     "/%s/%s %s </dev/null >/dev/null 2>&1 && sleep 1\n"
+                     % (image.XEN_BIN, name, args), 0o755)
         for library in image.libraries([path]):
             archive.file(library, os.path.realpath(library), 0o755)
     archive.folder("var/log/xen/console")
@@ -182,7 +182,8 @@ def table(part, columns):
     """Prints a part and returns its rows as results.json has them."""
     bare, xen, ours = (columns.get(hv, {}) for hv in ("bare", "xen", "paravane"))
     if part in DOMAIN_PARTS and xen:
-        xen = xen | {row: xen[peer] for row, peer in LIFE_PEER.items() if peer in xen and row in ours}
+        xen = xen | {row: xen[peer] for row, peer in LIFE_PEER.items()
+                     if peer in xen and row in ours}
     results, shares = [], []
     print("\n%-42s %12s %12s %12s %7s" % (part, "bare", "Xen 4.17", "Paravane", "share"))
     for name in ours or xen:
