@@ -40,19 +40,19 @@ static struct vane_config *config_of(struct xml_reader *reader)
 /* --- identity ---------------------------------------------------------------------------- */
 
 /* Text that stands in one line, as libvirt wants names and titles. */
-static int read_line(struct xml_reader *reader, struct xml_node *node, char **text)
+static int read_line(struct xml_reader *reader, xmlNodePtr node, char **text)
 {
     int rc = xml_word(reader, node, text);
-    char *whole = rc == 0 ? xml_content(node) : NULL;
+    xmlChar *whole = rc == 0 ? xmlNodeGetContent(node) : NULL;
 
-    if (whole != NULL && strchr(whole, '\n') != NULL) {
+    if (whole != NULL && xmlStrchr(whole, '\n') != NULL) {
         rc = xml_error(reader, node, "must be one line");
     }
-    free(whole);
+    xmlFree(whole);
     return rc;
 }
 
-static int read_name(struct xml_reader *reader, struct xml_node *node)
+static int read_name(struct xml_reader *reader, xmlNodePtr node)
 {
     struct vane_config *config = config_of(reader);
     int rc = read_line(reader, node, &config->name);
@@ -66,7 +66,7 @@ static int read_name(struct xml_reader *reader, struct xml_node *node)
     return rc;
 }
 
-static int read_uuid(struct xml_reader *reader, struct xml_node *node)
+static int read_uuid(struct xml_reader *reader, xmlNodePtr node)
 {
     struct vane_config *config = config_of(reader);
     char *text;
@@ -83,12 +83,12 @@ static int read_uuid(struct xml_reader *reader, struct xml_node *node)
     return rc;
 }
 
-static int read_title(struct xml_reader *reader, struct xml_node *node)
+static int read_title(struct xml_reader *reader, xmlNodePtr node)
 {
     return read_line(reader, node, &config_of(reader)->title);
 }
 
-static int read_description(struct xml_reader *reader, struct xml_node *node)
+static int read_description(struct xml_reader *reader, xmlNodePtr node)
 {
     return xml_text(reader, node, &config_of(reader)->description);
 }
@@ -96,7 +96,7 @@ static int read_description(struct xml_reader *reader, struct xml_node *node)
 /* --- memory ------------------------------------------------------------------------------ */
 
 /* An amount between the limits, in whole pages. */
-static int read_amount(struct xml_reader *reader, struct xml_node *node, uint64_t *kib)
+static int read_amount(struct xml_reader *reader, xmlNodePtr node, uint64_t *kib)
 {
     char *unit = NULL;
     char *text;
@@ -123,12 +123,12 @@ static int read_amount(struct xml_reader *reader, struct xml_node *node, uint64_
     return rc;
 }
 
-static int read_memory(struct xml_reader *reader, struct xml_node *node)
+static int read_memory(struct xml_reader *reader, xmlNodePtr node)
 {
     return read_amount(reader, node, &config_of(reader)->memory_kib);
 }
 
-static int read_current_memory(struct xml_reader *reader, struct xml_node *node)
+static int read_current_memory(struct xml_reader *reader, xmlNodePtr node)
 {
     loading_of(reader)->has_current_memory = true;
     return read_amount(reader, node, &config_of(reader)->current_memory_kib);
@@ -136,7 +136,7 @@ static int read_current_memory(struct xml_reader *reader, struct xml_node *node)
 
 /* --- what it runs ------------------------------------------------------------------------ */
 
-int config_read_path(struct xml_reader *reader, struct xml_node *node, char **path)
+int config_read_path(struct xml_reader *reader, xmlNodePtr node, char **path)
 {
     int rc = xml_exact(reader, node, path);
 
@@ -146,7 +146,7 @@ int config_read_path(struct xml_reader *reader, struct xml_node *node, char **pa
     return rc;
 }
 
-static int read_os_type(struct xml_reader *reader, struct xml_node *node)
+static int read_os_type(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const arches[] = {"x86_64", NULL};
     static const char *const machines[] = {"xenpv", NULL};
@@ -168,17 +168,17 @@ static int read_os_type(struct xml_reader *reader, struct xml_node *node)
     return rc != 0 ? rc : xml_attribute_choice(reader, node, "machine", machines, NULL);
 }
 
-static int read_kernel(struct xml_reader *reader, struct xml_node *node)
+static int read_kernel(struct xml_reader *reader, xmlNodePtr node)
 {
     return config_read_path(reader, node, &config_of(reader)->kernel);
 }
 
-static int read_initrd(struct xml_reader *reader, struct xml_node *node)
+static int read_initrd(struct xml_reader *reader, xmlNodePtr node)
 {
     return config_read_path(reader, node, &config_of(reader)->ramdisk);
 }
 
-static int read_cmdline(struct xml_reader *reader, struct xml_node *node)
+static int read_cmdline(struct xml_reader *reader, xmlNodePtr node)
 {
     struct vane_config *config = config_of(reader);
     int rc = xml_text(reader, node, &config->cmdline);
@@ -196,7 +196,7 @@ static int read_cmdline(struct xml_reader *reader, struct xml_node *node)
     return 0;
 }
 
-static int read_os(struct xml_reader *reader, struct xml_node *node)
+static int read_os(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const type_attributes[] = {"arch", "machine", NULL};
     static const struct xml_rule rules[] = {
@@ -206,10 +206,10 @@ static int read_os(struct xml_reader *reader, struct xml_node *node)
         {"cmdline", NULL, false, read_cmdline},
         {.name = NULL},
     };
-    struct xml_node *first = xml_tree_first(node);
+    xmlNodePtr first = xmlFirstElementChild(node);
 
     /* What follows depends on it; so libvirt's schema has it first. */
-    if (first == NULL || strcmp(first->name, "type") != 0) {
+    if (first == NULL || strcmp((const char *)first->name, "type") != 0) {
         return xml_error(reader, node, "element <type> must be the first");
     }
 
@@ -221,7 +221,7 @@ static int read_os(struct xml_reader *reader, struct xml_node *node)
     return rc;
 }
 
-static int read_features(struct xml_reader *reader, struct xml_node *node)
+static int read_features(struct xml_reader *reader, xmlNodePtr node)
 {
     /* Management tools write these for every guest; for a paravirtualized one they mean nothing. */
     static const struct xml_rule rules[] = {
@@ -234,7 +234,7 @@ static int read_features(struct xml_reader *reader, struct xml_node *node)
     return xml_read_children(reader, node, rules);
 }
 
-static int read_clock(struct xml_reader *reader, struct xml_node *node)
+static int read_clock(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const offsets[] = {"utc", NULL};
     int rc = xml_attribute_needed(reader, node, "offset");
@@ -246,7 +246,7 @@ static int read_clock(struct xml_reader *reader, struct xml_node *node)
 
 /* --- what happens when it stops ---------------------------------------------------------- */
 
-static int read_action(struct xml_reader *reader, struct xml_node *node, size_t count,
+static int read_action(struct xml_reader *reader, xmlNodePtr node, size_t count,
                        enum vane_action *action)
 {
     char *text;
@@ -263,17 +263,17 @@ static int read_action(struct xml_reader *reader, struct xml_node *node, size_t 
     return rc;
 }
 
-static int read_on_poweroff(struct xml_reader *reader, struct xml_node *node)
+static int read_on_poweroff(struct xml_reader *reader, xmlNodePtr node)
 {
     return read_action(reader, node, VANE_ACTION_COREDUMP_DESTROY, &config_of(reader)->on_poweroff);
 }
 
-static int read_on_reboot(struct xml_reader *reader, struct xml_node *node)
+static int read_on_reboot(struct xml_reader *reader, xmlNodePtr node)
 {
     return read_action(reader, node, VANE_ACTION_COREDUMP_DESTROY, &config_of(reader)->on_reboot);
 }
 
-static int read_on_crash(struct xml_reader *reader, struct xml_node *node)
+static int read_on_crash(struct xml_reader *reader, xmlNodePtr node)
 {
     return read_action(reader, node, ACTION_COUNT, &config_of(reader)->on_crash);
 }
@@ -298,12 +298,12 @@ static int make_uuid(struct xml_reader *reader, uint8_t uuid[16])
     return rc;
 }
 
-static int missing(struct xml_reader *reader, struct xml_node *node, const char *element)
+static int missing(struct xml_reader *reader, xmlNodePtr node, const char *element)
 {
     return xml_error(reader, node, "element <%s> is missing", element);
 }
 
-static int finish(struct xml_reader *reader, struct xml_node *root)
+static int finish(struct xml_reader *reader, xmlNodePtr root)
 {
     const struct loading *loading = reader->target;
     struct vane_config *config = loading->config;
@@ -336,7 +336,7 @@ static int finish(struct xml_reader *reader, struct xml_node *root)
 }
 
 /* Stands in what `virsh dumpxml` prints of a running domain, and says nothing of the next run. */
-static int check_id(struct xml_reader *reader, struct xml_node *root)
+static int check_id(struct xml_reader *reader, xmlNodePtr root)
 {
     uint64_t id;
     char *text;
@@ -349,7 +349,7 @@ static int check_id(struct xml_reader *reader, struct xml_node *root)
     return rc;
 }
 
-static int read_domain(struct xml_reader *reader, struct xml_node *root)
+static int read_domain(struct xml_reader *reader, xmlNodePtr root)
 {
     static const char *const types[] = {"xen", NULL};
     static const char *const unit[] = {"unit", NULL};

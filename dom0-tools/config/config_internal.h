@@ -26,20 +26,20 @@ static inline struct loading *loading_of(struct xml_reader *reader)
 }
 
 /* devices.c: takes <devices>. */
-int config_read_devices(struct xml_reader *reader, struct xml_node *node);
+int config_read_devices(struct xml_reader *reader, xmlNodePtr node);
 
 /* devices.c: makes up addresses for the interfaces without one. */
 int config_finish_devices(struct xml_reader *reader);
 
 /* cputune.c: take <vcpu> and <cputune>. */
-int config_read_vcpu(struct xml_reader *reader, struct xml_node *node);
-int config_read_cputune(struct xml_reader *reader, struct xml_node *node);
+int config_read_vcpu(struct xml_reader *reader, xmlNodePtr node);
+int config_read_cputune(struct xml_reader *reader, xmlNodePtr node);
 
 /* cputune.c: what depends on both. */
-int config_finish_vcpus(struct xml_reader *reader, struct xml_node *root);
+int config_finish_vcpus(struct xml_reader *reader, xmlNodePtr root);
 
 /* config.c: fills `bytes` random bytes. Errors: -errno of the kernel, reported. */
 int config_random(struct xml_reader *reader, void *data, size_t bytes);
 
 /* Takes the text of an element that must be an absolute path. */
-int config_read_path(struct xml_reader *reader, struct xml_node *node, char **path);
+int config_read_path(struct xml_reader *reader, xmlNodePtr node, char **path);

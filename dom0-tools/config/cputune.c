@@ -26,7 +26,7 @@ static struct vane_config *config_of(struct xml_reader *reader)
 
 /* --- vcpu -------------------------------------------------------------------------------- */
 
-static int parse_vcpus(struct xml_reader *reader, struct xml_node *node, const char *text,
+static int parse_vcpus(struct xml_reader *reader, xmlNodePtr node, const char *text,
                        unsigned int *count)
 {
     uint64_t number;
@@ -39,7 +39,7 @@ static int parse_vcpus(struct xml_reader *reader, struct xml_node *node, const c
     return 0;
 }
 
-static int read_current(struct xml_reader *reader, struct xml_node *node)
+static int read_current(struct xml_reader *reader, xmlNodePtr node)
 {
     struct vane_config *config = config_of(reader);
     char *current;
@@ -72,7 +72,7 @@ static bool is_plain(const char *text)
 }
 
 /* Takes the attribute cpuset, if it is there. */
-static int read_cpuset(struct xml_reader *reader, struct xml_node *node, struct cpuset *set)
+static int read_cpuset(struct xml_reader *reader, xmlNodePtr node, struct cpuset *set)
 {
     char *text;
     int rc = xml_attribute(reader, node, "cpuset", &text);
@@ -85,7 +85,7 @@ static int read_cpuset(struct xml_reader *reader, struct xml_node *node, struct 
     return rc;
 }
 
-int config_read_vcpu(struct xml_reader *reader, struct xml_node *node)
+int config_read_vcpu(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const placements[] = {"static", NULL};
     struct vane_config *config = config_of(reader);
@@ -107,8 +107,8 @@ int config_read_vcpu(struct xml_reader *reader, struct xml_node *node)
 /* --- cputune ----------------------------------------------------------------------------- */
 
 /* Takes an element's number between bounds. */
-static int read_bounded(struct xml_reader *reader, struct xml_node *node, uint64_t min,
-                        uint64_t max, uint64_t *number)
+static int read_bounded(struct xml_reader *reader, xmlNodePtr node, uint64_t min, uint64_t max,
+                        uint64_t *number)
 {
     char *text;
     int rc = xml_exact(reader, node, &text);
@@ -124,7 +124,7 @@ static int read_bounded(struct xml_reader *reader, struct xml_node *node, uint64
     return rc;
 }
 
-static int read_shares(struct xml_reader *reader, struct xml_node *node)
+static int read_shares(struct xml_reader *reader, xmlNodePtr node)
 {
     uint64_t shares = 0;
     int rc = read_bounded(reader, node, 1, CONFIG_MAX_WEIGHT, &shares);
@@ -133,18 +133,18 @@ static int read_shares(struct xml_reader *reader, struct xml_node *node)
     return rc;
 }
 
-static int read_period(struct xml_reader *reader, struct xml_node *node)
+static int read_period(struct xml_reader *reader, xmlNodePtr node)
 {
     return read_bounded(reader, node, PERIOD_MIN, PERIOD_MAX, &loading_of(reader)->period_us);
 }
 
-static int read_quota(struct xml_reader *reader, struct xml_node *node)
+static int read_quota(struct xml_reader *reader, xmlNodePtr node)
 {
     return read_bounded(reader, node, QUOTA_MIN, (uint64_t)PERIOD_MAX * CPUSET_MAX,
                         &loading_of(reader)->quota_us);
 }
 
-static int read_vcpupin(struct xml_reader *reader, struct xml_node *node)
+static int read_vcpupin(struct xml_reader *reader, xmlNodePtr node)
 {
     struct loading *loading = loading_of(reader);
     uint64_t vcpu;
@@ -171,7 +171,7 @@ static int read_vcpupin(struct xml_reader *reader, struct xml_node *node)
     return rc != 0 ? rc : xml_read_empty(reader, node);
 }
 
-int config_read_cputune(struct xml_reader *reader, struct xml_node *node)
+int config_read_cputune(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const pin[] = {"vcpu", "cpuset", NULL};
     static const struct xml_rule rules[] = {
@@ -203,7 +203,7 @@ int config_read_cputune(struct xml_reader *reader, struct xml_node *node)
 
 /* --- the end ----------------------------------------------------------------------------- */
 
-int config_finish_vcpus(struct xml_reader *reader, struct xml_node *root)
+int config_finish_vcpus(struct xml_reader *reader, xmlNodePtr root)
 {
     struct loading *loading = loading_of(reader);
     struct vane_config *config = loading->config;

@@ -31,7 +31,7 @@ static struct vane_net *last_net(struct xml_reader *reader)
 }
 
 /* Makes room for one more element, zeroed. */
-static int grow(struct xml_reader *reader, struct xml_node *node, void **array, size_t *count,
+static int grow(struct xml_reader *reader, xmlNodePtr node, void **array, size_t *count,
                 size_t element_bytes, size_t max)
 {
     if (*count == max) {
@@ -51,7 +51,7 @@ static int grow(struct xml_reader *reader, struct xml_node *node, void **array, 
 
 /* --- disks ------------------------------------------------------------------------------- */
 
-static int read_disk_driver(struct xml_reader *reader, struct xml_node *node)
+static int read_disk_driver(struct xml_reader *reader, xmlNodePtr node)
 {
     /* All of these hand out the same bytes of a raw image; ours is the kernel's own back end. */
     static const char *const names[] = {"phy", "file", "qemu", NULL};
@@ -66,13 +66,13 @@ static int read_disk_driver(struct xml_reader *reader, struct xml_node *node)
     return rc != 0 ? rc : xml_read_empty(reader, node);
 }
 
-static int read_disk_source(struct xml_reader *reader, struct xml_node *node)
+static int read_disk_source(struct xml_reader *reader, xmlNodePtr node)
 {
     struct vane_disk *disk = last_disk(reader);
     bool file = disk->type == VANE_DISK_FILE;
     const char *wrong = file ? "dev" : "file";
 
-    if (xml_tree_attribute(node, wrong) != NULL) {
+    if (xmlHasProp(node, (const xmlChar *)wrong) != NULL) {
         return xml_error(reader, node, "attribute '%s' does not go with a disk of type '%s'", wrong,
                          file ? "file" : "block");
     }
@@ -85,7 +85,7 @@ static int read_disk_source(struct xml_reader *reader, struct xml_node *node)
     return rc != 0 ? rc : xml_read_empty(reader, node);
 }
 
-static int read_disk_target(struct xml_reader *reader, struct xml_node *node)
+static int read_disk_target(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const buses[] = {"xen", NULL};
     struct vane_disk *disk = last_disk(reader);
@@ -101,20 +101,19 @@ static int read_disk_target(struct xml_reader *reader, struct xml_node *node)
     return rc != 0 ? rc : xml_read_empty(reader, node);
 }
 
-static int read_disk_readonly(struct xml_reader *reader, struct xml_node *node)
+static int read_disk_readonly(struct xml_reader *reader, xmlNodePtr node)
 {
     last_disk(reader)->readonly = true;
     return xml_read_empty(reader, node);
 }
 
-static int read_disk_shareable(struct xml_reader *reader, struct xml_node *node)
+static int read_disk_shareable(struct xml_reader *reader, xmlNodePtr node)
 {
     last_disk(reader)->shareable = true;
     return xml_read_empty(reader, node);
 }
 
-static int read_disk_attributes(struct xml_reader *reader, struct xml_node *node,
-                                struct vane_disk *disk)
+static int read_disk_attributes(struct xml_reader *reader, xmlNodePtr node, struct vane_disk *disk)
 {
     static const char *const types[] = {"file", "block", NULL};
     static const char *const devices[] = {"disk", "cdrom", NULL};
@@ -148,7 +147,7 @@ static bool same_target(const struct vane_disk *a, const struct vane_disk *b)
 }
 
 /* Whether the last disk's target is free, and its format goes with what it is. */
-static int check_disk(struct xml_reader *reader, struct xml_node *node)
+static int check_disk(struct xml_reader *reader, xmlNodePtr node)
 {
     const struct vane_disk *disk = last_disk(reader);
 
@@ -165,7 +164,7 @@ static int check_disk(struct xml_reader *reader, struct xml_node *node)
     return 0;
 }
 
-static int read_disk(struct xml_reader *reader, struct xml_node *node)
+static int read_disk(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const driver[] = {"name", "type", NULL};
     static const char *const source[] = {"file", "dev", NULL};
@@ -199,7 +198,7 @@ static int read_disk(struct xml_reader *reader, struct xml_node *node)
 
 /* --- network interfaces ------------------------------------------------------------------ */
 
-static int read_net_mac(struct xml_reader *reader, struct xml_node *node)
+static int read_net_mac(struct xml_reader *reader, xmlNodePtr node)
 {
     struct vane_net *net = last_net(reader);
     char *text;
@@ -216,8 +215,8 @@ static int read_net_mac(struct xml_reader *reader, struct xml_node *node)
     return rc != 0 ? rc : xml_read_empty(reader, node);
 }
 
-static int read_interface_name(struct xml_reader *reader, struct xml_node *node,
-                               const char *attribute, char **name)
+static int read_interface_name(struct xml_reader *reader, xmlNodePtr node, const char *attribute,
+                               char **name)
 {
     int rc = xml_attribute_required(reader, node, attribute, name);
 
@@ -228,12 +227,12 @@ static int read_interface_name(struct xml_reader *reader, struct xml_node *node,
     return rc != 0 ? rc : xml_read_empty(reader, node);
 }
 
-static int read_net_source(struct xml_reader *reader, struct xml_node *node)
+static int read_net_source(struct xml_reader *reader, xmlNodePtr node)
 {
     return read_interface_name(reader, node, "bridge", &last_net(reader)->bridge);
 }
 
-static int read_net_target(struct xml_reader *reader, struct xml_node *node)
+static int read_net_target(struct xml_reader *reader, xmlNodePtr node)
 {
     struct vane_net *net = last_net(reader);
     int rc = read_interface_name(reader, node, "dev", &net->target);
@@ -247,7 +246,7 @@ static int read_net_target(struct xml_reader *reader, struct xml_node *node)
     return rc;
 }
 
-static int read_net_model(struct xml_reader *reader, struct xml_node *node)
+static int read_net_model(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const types[] = {"netfront", NULL};
     int rc = xml_attribute_choice(reader, node, "type", types, NULL);
@@ -255,7 +254,7 @@ static int read_net_model(struct xml_reader *reader, struct xml_node *node)
     return rc != 0 ? rc : xml_read_empty(reader, node);
 }
 
-static int read_net_script(struct xml_reader *reader, struct xml_node *node)
+static int read_net_script(struct xml_reader *reader, xmlNodePtr node)
 {
     /* What this script does, we do; no other can be honoured, because none is run. */
     static const char *const paths[] = {"vif-bridge", "/etc/xen/scripts/vif-bridge", NULL};
@@ -264,7 +263,7 @@ static int read_net_script(struct xml_reader *reader, struct xml_node *node)
     return rc != 0 ? rc : xml_read_empty(reader, node);
 }
 
-static int read_outbound(struct xml_reader *reader, struct xml_node *node)
+static int read_outbound(struct xml_reader *reader, xmlNodePtr node)
 {
     struct vane_net *net = last_net(reader);
     char *text;
@@ -280,7 +279,7 @@ static int read_outbound(struct xml_reader *reader, struct xml_node *node)
     return rc != 0 ? rc : xml_read_empty(reader, node);
 }
 
-static int read_net_bandwidth(struct xml_reader *reader, struct xml_node *node)
+static int read_net_bandwidth(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const average[] = {"average", NULL};
     static const struct xml_rule rules[] = {
@@ -291,7 +290,7 @@ static int read_net_bandwidth(struct xml_reader *reader, struct xml_node *node)
     return xml_read_children(reader, node, rules);
 }
 
-static int read_net_filter(struct xml_reader *reader, struct xml_node *node)
+static int read_net_filter(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const filters[] = {"no-mac-spoofing", NULL};
     int rc = xml_attribute_choice(reader, node, "filter", filters, NULL);
@@ -311,7 +310,7 @@ static bool mac_taken(const struct vane_config *config, const struct vane_net *n
 }
 
 /* Whether what the last interface names is free. */
-static int check_net(struct xml_reader *reader, struct xml_node *node)
+static int check_net(struct xml_reader *reader, xmlNodePtr node)
 {
     const struct vane_config *config = loading_of(reader)->config;
     const struct vane_net *net = last_net(reader);
@@ -329,7 +328,7 @@ static int check_net(struct xml_reader *reader, struct xml_node *node)
     return 0;
 }
 
-static int read_interface(struct xml_reader *reader, struct xml_node *node)
+static int read_interface(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const types[] = {"bridge", NULL};
     static const char *const address[] = {"address", NULL};
@@ -369,7 +368,7 @@ static int read_interface(struct xml_reader *reader, struct xml_node *node)
 
 /* --- console and what libvirt adds to every guest ---------------------------------------- */
 
-static int read_console_target(struct xml_reader *reader, struct xml_node *node)
+static int read_console_target(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const types[] = {"xen", NULL};
     static const char *const ports[] = {"0", NULL};
@@ -381,7 +380,7 @@ static int read_console_target(struct xml_reader *reader, struct xml_node *node)
     return rc != 0 ? rc : xml_read_empty(reader, node);
 }
 
-static int read_console(struct xml_reader *reader, struct xml_node *node)
+static int read_console(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const types[] = {"pty", NULL};
     static const char *const target[] = {"type", "port", NULL};
@@ -395,14 +394,14 @@ static int read_console(struct xml_reader *reader, struct xml_node *node)
     }
 
     /* What the target is of depends on the type. */
-    int rc = xml_tree_first(node) != NULL ? xml_attribute_needed(reader, node, "type") : 0;
+    int rc = xmlFirstElementChild(node) != NULL ? xml_attribute_needed(reader, node, "type") : 0;
 
     rc = rc != 0 ? rc : xml_attribute_choice(reader, node, "type", types, NULL);
     return rc != 0 ? rc : xml_read_children(reader, node, rules);
 }
 
 /* The program for emulated devices; a paravirtualized guest has none. */
-static int read_emulator(struct xml_reader *reader, struct xml_node *node)
+static int read_emulator(struct xml_reader *reader, xmlNodePtr node)
 {
     char *path = NULL;
     int rc = config_read_path(reader, node, &path);
@@ -411,7 +410,7 @@ static int read_emulator(struct xml_reader *reader, struct xml_node *node)
     return rc;
 }
 
-static int read_memballoon(struct xml_reader *reader, struct xml_node *node)
+static int read_memballoon(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const models[] = {"xen", NULL};
     int rc = xml_attribute_needed(reader, node, "model");
@@ -421,7 +420,7 @@ static int read_memballoon(struct xml_reader *reader, struct xml_node *node)
     return rc != 0 ? rc : xml_read_empty(reader, node);
 }
 
-int config_read_devices(struct xml_reader *reader, struct xml_node *node)
+int config_read_devices(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const disk[] = {"type", "device", NULL};
     static const char *const type[] = {"type", NULL};

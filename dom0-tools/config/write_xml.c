@@ -1,38 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A configuration as domain XML: the elements in the order in which libvirt writes them, and only
- * those that say something.
+ * those that say something. The tree is libxml2's, so that escaping is.
  *
- * Lack of memory is noted in the tree being made and noticed once, at the end.
+ * libxml2 reports lack of memory by NULL, on which its own functions then do nothing; it is noticed
+ * once, at the end.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <libxml/tree.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dom0-tools/config/config.h"
-#include "dom0-tools/config/xml_tree.h"
-
-/* What is being written. One at a time: this file's functions would all have to hand it on. */
-static struct xml_tree tree;
-static bool incomplete;
 
 /* An element with text (or NULL for none) below another. */
-static struct xml_node *add(struct xml_node *parent, const char *name, const char *text)
+static xmlNodePtr add(xmlNodePtr parent, const char *name, const char *text)
 {
-    struct xml_node *node = xml_tree_add(&tree, parent, name, text);
-
-    incomplete |= node == NULL;
-    return node;
+    return xmlNewTextChild(parent, NULL, (const xmlChar *)name, (const xmlChar *)text);
 }
 
-static void set(struct xml_node *node, const char *name, const char *value)
+static void set(xmlNodePtr node, const char *name, const char *value)
 {
-    incomplete |= !xml_tree_set(&tree, node, name, value);
+    xmlNewProp(node, (const xmlChar *)name, (const xmlChar *)value);
 }
 
-static struct xml_node *add_number(struct xml_node *parent, const char *name, uint64_t number)
+static xmlNodePtr add_number(xmlNodePtr parent, const char *name, uint64_t number)
 {
     char text[24];
 
@@ -40,7 +34,7 @@ static struct xml_node *add_number(struct xml_node *parent, const char *name, ui
     return add(parent, name, text);
 }
 
-static void set_number(struct xml_node *node, const char *name, unsigned int number)
+static void set_number(xmlNodePtr node, const char *name, unsigned int number)
 {
     char text[16];
 
@@ -49,7 +43,7 @@ static void set_number(struct xml_node *node, const char *name, unsigned int num
 }
 
 /* In MiB where that is exact. */
-static void add_memory(struct xml_node *parent, const char *name, uint64_t kib)
+static void add_memory(xmlNodePtr parent, const char *name, uint64_t kib)
 {
     bool exact = kib % 1024 == 0;
 
@@ -68,10 +62,10 @@ static bool same_pins(const struct vane_config *config)
     return true;
 }
 
-static void add_vcpu(struct xml_node *root, const struct vane_config *config)
+static void add_vcpu(xmlNodePtr root, const struct vane_config *config)
 {
     char text[CPUSET_TEXT_BYTES];
-    struct xml_node *vcpu = add_number(root, "vcpu", config->vcpus);
+    xmlNodePtr vcpu = add_number(root, "vcpu", config->vcpus);
 
     cpuset_format_any(&config->pins[0], text);
     if (same_pins(config) && *text != '\0') {
@@ -83,14 +77,14 @@ static void add_vcpu(struct xml_node *root, const struct vane_config *config)
     }
 }
 
-static void add_pins(struct xml_node *cputune, const struct vane_config *config)
+static void add_pins(xmlNodePtr cputune, const struct vane_config *config)
 {
     for (unsigned int i = 0; i < config->vcpus; i++) {
         char text[CPUSET_TEXT_BYTES];
 
         cpuset_format_any(&config->pins[i], text);
         if (*text != '\0') {
-            struct xml_node *pin = add(cputune, "vcpupin", NULL);
+            xmlNodePtr pin = add(cputune, "vcpupin", NULL);
 
             set_number(pin, "vcpu", i);
             set(pin, "cpuset", text);
@@ -98,7 +92,7 @@ static void add_pins(struct xml_node *cputune, const struct vane_config *config)
     }
 }
 
-static void add_cputune(struct xml_node *root, const struct vane_config *config)
+static void add_cputune(xmlNodePtr root, const struct vane_config *config)
 {
     bool pins = !same_pins(config);
 
@@ -106,7 +100,7 @@ static void add_cputune(struct xml_node *root, const struct vane_config *config)
         return;
     }
 
-    struct xml_node *cputune = add(root, "cputune", NULL);
+    xmlNodePtr cputune = add(root, "cputune", NULL);
 
     if (config->weight != 0) {
         add_number(cputune, "shares", config->weight);
@@ -123,15 +117,15 @@ static void add_cputune(struct xml_node *root, const struct vane_config *config)
 
 /* --- devices ----------------------------------------------------------------------------- */
 
-static void add_disk(struct xml_node *devices, const struct vane_disk *disk)
+static void add_disk(xmlNodePtr devices, const struct vane_disk *disk)
 {
     bool file = disk->type == VANE_DISK_FILE;
-    struct xml_node *node = add(devices, "disk", NULL);
+    xmlNodePtr node = add(devices, "disk", NULL);
 
     set(node, "type", file ? "file" : "block");
     set(node, "device", disk->cdrom ? "cdrom" : "disk");
     if (disk->qcow2) {
-        struct xml_node *driver = add(node, "driver", NULL);
+        xmlNodePtr driver = add(node, "driver", NULL);
 
         set(driver, "name", "qemu");
         set(driver, "type", "qcow2");
@@ -139,7 +133,7 @@ static void add_disk(struct xml_node *devices, const struct vane_disk *disk)
 
     set(add(node, "source", NULL), file ? "file" : "dev", disk->path);
 
-    struct xml_node *target = add(node, "target", NULL);
+    xmlNodePtr target = add(node, "target", NULL);
 
     set(target, "dev", disk->target);
     set(target, "bus", "xen");
@@ -151,9 +145,9 @@ static void add_disk(struct xml_node *devices, const struct vane_disk *disk)
     }
 }
 
-static void add_net(struct xml_node *devices, const struct vane_net *net)
+static void add_net(xmlNodePtr devices, const struct vane_net *net)
 {
-    struct xml_node *node = add(devices, "interface", NULL);
+    xmlNodePtr node = add(devices, "interface", NULL);
     char mac[18];
 
     set(node, "type", "bridge");
@@ -173,9 +167,9 @@ static void add_net(struct xml_node *devices, const struct vane_net *net)
     }
 }
 
-static void add_devices(struct xml_node *root, const struct vane_config *config)
+static void add_devices(xmlNodePtr root, const struct vane_config *config)
 {
-    struct xml_node *devices = add(root, "devices", NULL);
+    xmlNodePtr devices = add(root, "devices", NULL);
 
     for (size_t i = 0; i < config->disk_count; i++) {
         add_disk(devices, &config->disks[i]);
@@ -184,7 +178,7 @@ static void add_devices(struct xml_node *root, const struct vane_config *config)
         add_net(devices, &config->nets[i]);
     }
 
-    struct xml_node *console = add(devices, "console", NULL);
+    xmlNodePtr console = add(devices, "console", NULL);
 
     set(console, "type", "pty");
     console = add(console, "target", NULL);
@@ -194,7 +188,7 @@ static void add_devices(struct xml_node *root, const struct vane_config *config)
 
 /* --- the whole --------------------------------------------------------------------------- */
 
-static void add_identity(struct xml_node *root, const struct vane_config *config)
+static void add_identity(xmlNodePtr root, const struct vane_config *config)
 {
     char uuid[37];
 
@@ -212,10 +206,10 @@ static void add_identity(struct xml_node *root, const struct vane_config *config
     }
 }
 
-static void add_os(struct xml_node *root, const struct vane_config *config)
+static void add_os(xmlNodePtr root, const struct vane_config *config)
 {
-    struct xml_node *os = add(root, "os", NULL);
-    struct xml_node *type = add(os, "type", "linux");
+    xmlNodePtr os = add(root, "os", NULL);
+    xmlNodePtr type = add(os, "type", "linux");
 
     set(type, "arch", "x86_64");
     set(type, "machine", "xenpv");
@@ -230,13 +224,12 @@ static void add_os(struct xml_node *root, const struct vane_config *config)
 
 int config_write_xml(const struct vane_config *config, char **text, struct err *err)
 {
-    struct xml_node *root;
-    size_t bytes;
-    FILE *out;
+    xmlDocPtr doc = xmlNewDoc((const xmlChar *)"1.0");
+    xmlNodePtr root = xmlNewNode(NULL, (const xmlChar *)"domain");
+    xmlChar *data = NULL;
+    int bytes = 0;
 
-    tree = (struct xml_tree){NULL, NULL};
-    incomplete = false;
-    root = add(NULL, "domain", NULL);
+    xmlDocSetRootElement(doc, root);
     add_identity(root, config);
     add_memory(root, "memory", config->memory_kib);
     if (config->current_memory_kib != config->memory_kib) {
@@ -250,18 +243,20 @@ int config_write_xml(const struct vane_config *config, char **text, struct err *
     add(root, "on_crash", config_action_name(config->on_crash));
     add_devices(root, config);
 
-    *text = NULL;
-    out = incomplete ? NULL : open_memstream(text, &bytes);
-    if (out != NULL) {
-        xml_tree_write(out, root, 0);
-        fputc('\n', out);
-        incomplete = fclose(out) != 0;
+    /* The root alone, without the line that names the version of XML. */
+    xmlBufferPtr buffer = xmlBufferCreate();
+
+    if (buffer != NULL && root != NULL && xmlNodeDump(buffer, doc, root, 0, 1) > 0) {
+        bytes = xmlBufferLength(buffer);
+        data = xmlBufferDetach(buffer);
     }
-    xml_tree_free(&tree);
-    if (out == NULL || incomplete) {
-        free(*text);
-        *text = NULL;
+    xmlBufferFree(buffer);
+    xmlFreeDoc(doc);
+    *text = NULL;
+    if (data == NULL || asprintf(text, "%.*s\n", bytes, (const char *)data) < 0) {
+        xmlFree(data);
         return err_set(err, ENOMEM, "%s: no memory", config->name);
     }
+    xmlFree(data);
     return 0;
 }

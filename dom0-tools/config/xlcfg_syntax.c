@@ -12,13 +12,13 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <libxml/xmlstring.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dom0-tools/config/xlcfg_internal.h"
-#include "dom0-tools/config/xml_tree.h"
 
 struct scanner {
     struct xl_file *file;
@@ -83,15 +83,13 @@ static int take_escape(struct scanner *s, char *byte)
 
 static int check_text(struct scanner *s, const char *text, size_t bytes)
 {
-    bool nul = memchr(text, '\0', bytes) != NULL;
-
-    for (size_t i = 0; i < bytes && !nul; i++) {
+    if (memchr(text, '\0', bytes) != NULL || !xmlCheckUTF8((const xmlChar *)text)) {
+        return xl_error(s->file, s->line, "a string is not UTF-8 text");
+    }
+    for (size_t i = 0; i < bytes; i++) {
         if ((unsigned char)text[i] < ' ' && text[i] != '\t' && text[i] != '\n') {
             return xl_error(s->file, s->line, "a string has a control character");
         }
-    }
-    if (nul || !xml_tree_is_text(text, bytes)) {
-        return xl_error(s->file, s->line, "a string is not UTF-8 text");
     }
     return 0;
 }
