@@ -2,6 +2,7 @@
 /* Facts about the processor as constants: no instructions here, so the host build has them too. */
 #pragma once
 
+#include "arch/layout.h"
 #include "base/types.h"
 
 #define X86_PTE_P (1UL << 0)
@@ -106,4 +107,10 @@ static inline bool trap_has_error_code(unsigned vector)
 static inline bool is_canonical(vaddr_t va)
 {
     return (uint64_t)((int64_t)(va << 16) >> 16) == va;
+}
+
+/* Canonical and not in the hypervisor's range, which begins where the upper half does. */
+static inline bool is_guest_address(vaddr_t va)
+{
+    return va - HYP_VIRT_END < (1UL << 47) - HYP_VIRT_END;
 }

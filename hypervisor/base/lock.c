@@ -17,10 +17,10 @@ static struct held {
     const struct spinlock *lock[HELD_MAX];
 } held[MAX_PCPUS];
 
-void spin_assert_none_held(void)
+void spin_none_held(void)
 {
     const struct held *h = &held[arch_cpu_id()];
-    if (DEBUG_BUILD && h->count) {
+    if (h->count) {
         panic("lock of rank %u still held", h->lock[h->count - 1]->rank);
     }
 }

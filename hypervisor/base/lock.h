@@ -53,7 +53,9 @@ static inline void spin_take(struct spinlock *l)
 
 static inline void spin_give(struct spinlock *l)
 {
-    __atomic_store_n(&l->serving, l->serving + 1, __ATOMIC_RELEASE);
+    /* ORDER: x86 stores in program order; one instruction, since only the holder writes it. */
+    barrier();
+    l->serving++;
 }
 
 static inline void spin_lock(struct spinlock *l)
@@ -105,6 +107,12 @@ static inline bool spin_contended(const struct spinlock *l)
 /* Debug builds: stop if this CPU holds a lock above that rank. */
 void spin_assert_none_above(unsigned rank);
 /* Stop if this CPU holds any lock: called before leaving the hypervisor or switching vCPUs. */
-void spin_assert_none_held(void);
+void spin_none_held(void);
+static inline void spin_assert_none_held(void)
+{
+    if (DEBUG_BUILD) {
+        spin_none_held();
+    }
+}
 /* Log the locks this CPU holds, as far as the build keeps track. */
 void spin_report_held(void);

@@ -38,6 +38,7 @@ typedef int64_t ns_t;     /* nanoseconds since the hypervisor started */
 
 #define must_check __attribute__((warn_unused_result))
 #define noreturn __attribute__((noreturn))
+#define inline_always inline __attribute__((always_inline))
 #define noinline __attribute__((noinline))
 #define unused __attribute__((unused))
 #define packed __attribute__((packed))

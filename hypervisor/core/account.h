@@ -35,6 +35,18 @@ static inline void account_leave(uint64_t *word, uint64_t tsc)
     }
 }
 
+/* It came less than 2^32 ticks ago, when the clock ended in `low`, goes now, and has not been said
+ * to be inside; or that is said late. */
+static inline void account_stay(uint64_t *word, uint32_t low)
+{
+    write_once(*word, *word + (arch_rdtsc_low() - low));
+}
+static inline void account_late(uint64_t *word, uint32_t low)
+{
+    uint64_t tsc = arch_rdtsc();
+    account_enter(word, tsc - ((uint32_t)tsc - low));
+}
+
 /* The hypervisor's time until *now, which it sets to a moment at which this was so. */
 static inline ns_t account_system_ns(const uint64_t *word, ns_t *now)
 {

@@ -13,9 +13,9 @@ enum deferred_work {
 
 void deferred_raise(unsigned cpu, enum deferred_work work);
 extern uint32_t deferred_bits[MAX_PCPUS]; /* deferred.c's */
-static inline bool deferred_pending(void)
+static inline uint32_t deferred_pending(void)
 {
-    return __atomic_load_n(&deferred_bits[arch_cpu_id()], __ATOMIC_SEQ_CST) != 0;
+    return __atomic_load_n(&deferred_bits[arch_cpu_id()], __ATOMIC_SEQ_CST);
 }
 /* Take and clear all bits of this pcpu. */
 uint32_t deferred_take(void);

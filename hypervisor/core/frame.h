@@ -78,7 +78,11 @@ static inline bool mfn_valid(mfn_t mfn)
 
 static inline struct frame *mfn_to_frame(mfn_t mfn)
 {
-    return &frame_table[mfn];
+    struct frame *f = &frame_table[mfn];
+    if (!f) {
+        __builtin_unreachable(); /* spares callers a look */
+    }
+    return f;
 }
 
 static inline mfn_t frame_to_mfn(const struct frame *f)
@@ -154,20 +158,20 @@ static inline must_check struct frame *frame_get_from_mfn(mfn_t mfn, const struc
 must_check bool frame_drop_allocation(struct frame *f);
 
 /* References to a WRITABLE frame: general reference must be held for get. get fails with -EBUSY
- * when the frame is in use as something else. The first and the last one, and what waits, are the
- * slow form's. */
+ * when the frame is in use as something else. A change of type, the last one, and what waits, are
+ * the slow form's. */
 static inline must_check int frame_get_writable(struct frame *f)
 {
-    uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST), count = old & TYPE_COUNT_MASK;
-    bool more = (old & (TYPE_MASK | TYPE_LOCKED)) == TYPE_WRITABLE && count &&
-                count != TYPE_COUNT_MASK && frame_cas(&f->type, &old, old + 1);
+    uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
+    /* WRITABLE, nothing else, and not the most there may be. */
+    bool more = old - TYPE_WRITABLE < TYPE_COUNT_MASK && frame_cas(&f->type, &old, old + 1);
     return more ? 0 : frame_get_writable_slow(f);
 }
 
 static inline void frame_put_writable(struct frame *f)
 {
     uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
-    bool one_less = (old & TYPE_MASK) == TYPE_WRITABLE && (old & TYPE_COUNT_MASK) > 1 &&
+    bool one_less = old - (TYPE_WRITABLE + 2) < TYPE_COUNT_MASK - 1 &&
                     frame_cas(&f->type, &old, old - 1);
     if (!one_less) {
         frame_put_writable_slow(f);

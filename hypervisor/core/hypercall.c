@@ -38,16 +38,13 @@ void hypercall_from_regs(struct cpu_user_regs *regs)
     long rc = hypercall_dispatch(&hc);
     spin_assert_none_held();
     if (rc == -ERESTART) {
-        /* ABI: the guest executes the same `syscall` again with what is left to do; events are
-         * delivered in between. */
         regs->rdi = hc.arg[0];
         regs->rsi = hc.arg[1];
         regs->rdx = hc.arg[2];
         regs->r10 = hc.arg[3];
         regs->r8 = hc.arg[4];
         regs->r9 = hc.arg[5];
-        regs->rip -= 2;
-        regs->entry_vector = 0;
+        hypercall_again(regs);
     } else if (!hc.registers_replaced) {
         regs->rax = (uint64_t)rc;
     }

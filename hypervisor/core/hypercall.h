@@ -27,6 +27,13 @@ struct hypercall {
  * the result into rax; a call that is to be continued gets its arguments updated and rip moved back
  * to the `syscall`. */
 void hypercall_from_regs(struct cpu_user_regs *regs);
+/* ABI: the guest executes the same `syscall` again, with what is left to do in its registers;
+ * events are delivered in between. */
+static inline void hypercall_again(struct cpu_user_regs *regs)
+{
+    regs->rip -= 2;
+    regs->entry_vector = 0;
+}
 /* Dispatch one call; the result, or -ERESTART with hc->arg updated. */
 long hypercall_dispatch(struct hypercall *hc);
 /* Long operations ask this between steps: true when they should return -ERESTART (something waits

@@ -14,6 +14,7 @@
 #include "core/hypercall.h"
 #include "core/span.h"
 #include "core/watchdog.h"
+#include "pv/mmu_update.h"
 #include "pv/page_type.h"
 #include "pv/trap.h"
 
@@ -21,6 +22,35 @@ void upcall_enter(void)
 {
     span_note(SPAN_ENTRY, 0, 0);
     account_enter(&current_vcpu()->system, arch_rdtsc());
+}
+
+/* The plain cases of calls that change page tables, without what others need: the result, or 1 when
+ * it is none and nothing has been done. */
+static inline int short_call(const struct cpu_user_regs *regs, struct vcpu *v)
+{
+    uint64_t nr = regs->rax;
+    span_note(SPAN_HYPERCALL, nr, regs->rdi & 63);
+    if (nr == __HYPERVISOR_update_va_mapping) {
+        return mmu_va_single(v, regs);
+    }
+    if (regs->rsi != 1 || regs->rdx || regs->r10 != DOMID_SELF) {
+        return 1;
+    }
+    return nr == __HYPERVISOR_mmu_update  ? mmu_update_single(v, regs)
+           : nr == __HYPERVISOR_mmuext_op ? mmu_ext_single(v, regs)
+                                          : 1;
+}
+
+/* rc: of short_call(). */
+static inline void hypercall(struct cpu_user_regs *regs, int rc)
+{
+    if (unlikely(rc == -ERESTART)) {
+        hypercall_again(regs);
+    } else if (rc <= 0) {
+        regs->rax = (uint64_t)(long)rc;
+    } else {
+        hypercall_from_regs(regs);
+    }
 }
 
 void upcall_syscall(struct cpu_user_regs *regs)
@@ -38,7 +68,7 @@ void upcall_syscall(struct cpu_user_regs *regs)
     } else if (compat) {
         regs->rax = (uint64_t)-ENOSYS; /* there are no 32-bit guest kernels */
     } else {
-        hypercall_from_regs(regs);
+        hypercall(regs, short_call(regs, v));
     }
 }
 
@@ -70,7 +100,7 @@ static void do_deferred_work(void)
 /* The guest may go on as it is. What other pcpus ask of this one comes with an interrupt. */
 static inline bool nothing_to_do(const struct vcpu *v)
 {
-    return !deferred_pending() && !read_once(v->sched.pause_bits) && !v->mmu_deferred_count &&
+    return !(deferred_pending() | read_once(v->sched.pause_bits) | v->mmu_deferred_count) &&
            !trap_pending(v);
 }
 
@@ -116,8 +146,16 @@ void upcall_exit(void)
 
 bool upcall_hypercall(struct cpu_user_regs *regs, struct vcpu *v)
 {
-    account_enter(&v->system, arch_rdtsc());
-    hypercall_from_regs(regs);
+    uint32_t came = arch_rdtsc_low();
+    int rc = short_call(regs, v);
+    if (rc == 0 && nothing_to_do(v)) {
+        regs->rax = 0;
+        account_stay(&v->system, came);
+        (void)span_end();
+        return true;
+    }
+    account_late(&v->system, came);
+    hypercall(regs, rc);
     bool plain = regs->entry_vector && nothing_to_do(v);
     if (plain) {
         leave(v);

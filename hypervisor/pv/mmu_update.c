@@ -49,8 +49,8 @@ struct replace {
 
 /* An entry that maps `foreign`'s frame as before, but for being writable: only that reference comes
  * or goes. 1: this is not such a case. */
-static inline int leaf_change_writable(uint64_t *slot, uint64_t seen, uint64_t pte,
-                                       const struct replace *how)
+static inline_always int leaf_change_writable(uint64_t *slot, uint64_t seen, uint64_t pte,
+                                              const struct replace *how)
 {
     uint64_t old = how->expected ? *how->expected : seen;
     if (!pte_same_references(seen, pte ^ X86_PTE_RW)) {
@@ -72,7 +72,8 @@ static inline int leaf_change_writable(uint64_t *slot, uint64_t seen, uint64_t p
 }
 
 /* `slot` is an entry of l1, a level-1 table in use. */
-static int leaf_replace(struct frame *l1, uint64_t *slot, uint64_t pte, const struct replace *how)
+static inline_always int leaf_replace_inline(struct frame *l1, uint64_t *slot, uint64_t pte,
+                                             const struct replace *how)
 {
     uint64_t seen = read_once(*slot), old = how->expected ? *how->expected : seen;
     ASSERT(spin_is_mine(&how->d->mmu_lock));
@@ -106,6 +107,11 @@ static int leaf_replace(struct frame *l1, uint64_t *slot, uint64_t pte, const st
     }
     l1->pt_done = (uint16_t)(l1->pt_done + present);
     return 0;
+}
+
+static int leaf_replace(struct frame *l1, uint64_t *slot, uint64_t pte, const struct replace *how)
+{
+    return leaf_replace_inline(l1, slot, pte, how);
 }
 
 static int upper_replace(struct frame *table, unsigned index, uint64_t pte,
@@ -224,7 +230,7 @@ union request {
     struct mmuext_op ext;
 };
 struct batch {
-    struct hypercall *hc;
+    struct vcpu *v;       /* the caller */
     struct domain *owner; /* whose tables change */
     struct replace how;   /* how.foreign: whose frames they map */
     struct frame *table;  /* the latest one, with a general reference; or NULL */
@@ -247,12 +253,11 @@ static unsigned read_requests(void *buffer, vaddr_t at, unsigned count, size_t b
  * those done and, for -ERESTART, leave what remains in hc->arg. owner: domain `owner_id`, whose
  * tables change; foreign: that of hc->arg[3], whose frames they map. At most `chunk` requests are
  * read at once. */
-static inline __attribute__((always_inline)) long batch(struct hypercall *hc, domid_t owner_id,
-                                                        size_t request_bytes, unsigned chunk,
-                                                        request_fn *handle)
+static inline_always long batch(struct hypercall *hc, domid_t owner_id, size_t request_bytes,
+                                unsigned chunk, request_fn *handle)
 {
     union request req[BATCH_READ];
-    struct batch b = {.hc = hc, .mfn = INVALID_MFN};
+    struct batch b = {.v = hc->v, .mfn = INVALID_MFN};
     unsigned count = (unsigned)hc->arg[1] & ~MMU_COUNT_PREEMPTED, done = 0, at = 0, have = 0;
     long rc = domain_for(hc->d, owner_id, &b.owner);
     if (rc == 0) {
@@ -303,7 +308,7 @@ static int update_m2p(const struct batch *b, const struct mmu_update *update)
     return 0;
 }
 
-static inline int update_one(struct batch *b, const union request *req)
+static inline_always int update_one(struct batch *b, const union request *req)
 {
     maddr_t address = req->update.ptr;
     unsigned kind = address & 3;
@@ -323,7 +328,7 @@ static inline int update_one(struct batch *b, const union request *req)
     if (!f) {
         return -EINVAL;
     }
-    if (b->owner != b->hc->d && b->owner != b->how.foreign) {
+    if (b->owner != b->v->domain && b->owner != b->how.foreign) {
         /* SAFETY: not even the control domain makes a guest map what that has no right to. */
         return -EPERM;
     }
@@ -335,7 +340,7 @@ static inline int update_one(struct batch *b, const union request *req)
     b->how.keep = kind == MMU_PT_UPDATE_PRESERVE_AD ? X86_PTE_A | X86_PTE_D : 0;
     spin_lock(&b->owner->mmu_lock);
     if (mmu_is_l1(f)) {
-        rc = leaf_replace(f, (uint64_t *)mfn_to_virt(mfn) + index, req->update.val, &b->how);
+        rc = leaf_replace_inline(f, (uint64_t *)mfn_to_virt(mfn) + index, req->update.val, &b->how);
         b->ask = b->ask && rc;
     } else {
         /* Linux also writes tables this way that it has not pinned yet. */
@@ -394,27 +399,28 @@ static int flush_as_asked(struct domain *d, vaddr_t va, uint64_t flags)
     return 0;
 }
 
-static long update_va_mapping(struct hypercall *hc, struct domain *foreign)
+static inline_always int update_va_mapping(const struct vcpu *v, struct domain *foreign, vaddr_t va,
+                                           uint64_t pte, uint64_t flags)
 {
-    vaddr_t va = hc->arg[0];
-    long rc = -EINVAL;
-    const struct replace how = {hc->d, foreign, 0, NULL};
-    spin_lock(&hc->d->mmu_lock);
-    uint64_t *slot = mmu_find_slot(hc->v, va);
+    struct domain *d = v->domain;
+    int rc = -EINVAL;
+    const struct replace how = {d, foreign, 0, NULL};
+    spin_lock(&d->mmu_lock);
+    uint64_t *slot = mmu_find_slot(v, va);
     if (slot) {
-        rc = leaf_replace(mfn_to_frame(virt_to_mfn(slot)), slot, hc->arg[1], &how);
+        rc = leaf_replace_inline(mfn_to_frame(virt_to_mfn(slot)), slot, pte, &how);
     }
-    spin_unlock(&hc->d->mmu_lock);
-    int flushed = flush_as_asked(hc->d, va, hc->arg[2]);
-    if (rc) {
-        log_guest(hc->d, "update_va_mapping of %lx to %lx refused (%ld)", va, hc->arg[1], rc);
+    spin_unlock(&d->mmu_lock);
+    int flushed = flags ? flush_as_asked(d, va, flags) : 0;
+    if (unlikely(rc)) {
+        log_guest(d, "update_va_mapping of %lx to %lx refused (%d)", va, pte, rc);
     }
     return rc ?: flushed;
 }
 
 long hc_update_va_mapping(struct hypercall *hc)
 {
-    return update_va_mapping(hc, hc->d);
+    return update_va_mapping(hc->v, hc->d, hc->arg[0], hc->arg[1], hc->arg[2]);
 }
 
 long hc_update_va_mapping_otherdomain(struct hypercall *hc)
@@ -422,7 +428,7 @@ long hc_update_va_mapping_otherdomain(struct hypercall *hc)
     struct domain *foreign;
     long rc = domain_for(hc->d, (domid_t)hc->arg[3], &foreign);
     if (rc == 0) {
-        rc = update_va_mapping(hc, foreign);
+        rc = update_va_mapping(hc->v, foreign, hc->arg[0], hc->arg[1], hc->arg[2]);
         domain_done(hc->d, foreign);
     }
     return rc;
@@ -539,16 +545,16 @@ static int mmuextop_set_ldt(struct vcpu *v, const struct mmuext_op *op)
 static inline int run_op(struct batch *b, const union request *req)
 {
     const struct mmuext_op *op = &req->ext;
-    const struct hypercall *hc = b->hc;
+    struct vcpu *v = b->v;
     struct domain *d = b->how.foreign;
-    span_note(SPAN_HYPERCALL, hc->nr, op->cmd);
+    span_note(SPAN_HYPERCALL, __HYPERVISOR_mmuext_op, op->cmd);
     switch (op->cmd) {
 #define MMUEXT(nr, name, handler, doc)                                                             \
     case nr:                                                                                       \
         return handler(d, op);
 #define MMUEXT_SELF(nr, name, handler, doc)                                                        \
     case nr:                                                                                       \
-        return d == hc->d ? handler(hc->v, op) : -EPERM;
+        return d == v->domain ? handler(v, op) : -EPERM;
 #include "pv-abi/ops/mmuext.def"
 #undef MMUEXT
 #undef MMUEXT_SELF
@@ -560,4 +566,37 @@ static inline int run_op(struct batch *b, const union request *req)
 long hc_mmuext_op(struct hypercall *hc)
 {
     return batch(hc, DOMID_SELF, sizeof(struct mmuext_op), 1, run_op);
+}
+
+/* ---- one request of the caller's about itself: most of what Linux asks for ---- */
+
+static inline_always int single(struct vcpu *v, const struct cpu_user_regs *regs, size_t bytes,
+                                request_fn *handle)
+{
+    union request req;
+    struct domain *d = v->domain;
+    struct batch b = {.v = v, .owner = d, .how = {.d = d, .foreign = d}, .mfn = INVALID_MFN};
+    int rc = guest_read(&req, regs->rdi, bytes) ?: handle(&b, &req);
+    if (b.table) {
+        frame_put(b.table);
+    }
+    if (unlikely(rc) && rc != -ERESTART) {
+        log_guest(d, "hypercall %lu: request 0 of 1 refused (%d)", regs->rax, rc);
+    }
+    return rc;
+}
+
+int mmu_update_single(struct vcpu *v, const struct cpu_user_regs *regs)
+{
+    return single(v, regs, sizeof(struct mmu_update), update_one);
+}
+
+int mmu_ext_single(struct vcpu *v, const struct cpu_user_regs *regs)
+{
+    return single(v, regs, sizeof(struct mmuext_op), run_op);
+}
+
+int mmu_va_single(struct vcpu *v, const struct cpu_user_regs *regs)
+{
+    return update_va_mapping(v, v->domain, regs->rdi, regs->rsi, regs->rdx);
 }

@@ -34,28 +34,34 @@ static inline bool mmu_is_l1(const struct frame *f)
            (type & TYPE_COUNT_MASK);
 }
 
-/* The table that an entry of one names; NULL: it names none. */
-static inline uint64_t *mmu_next_table(const uint64_t *table, unsigned index)
+/* From a table to the one that its entry names; false: it names none. */
+static inline bool mmu_next_table(uint64_t **table, unsigned index)
 {
-    uint64_t pte = read_once(table[index]);
-    return pte & X86_PTE_P ? mfn_to_virt(PTE_MFN(pte)) : NULL;
+    uint64_t pte = read_once((*table)[index]);
+    *table = mfn_to_virt(PTE_MFN(pte));
+    return pte & X86_PTE_P;
 }
 
 /* The level-1 entry of va in v's kernel page tables; NULL when there is none. Under the lock.
  * SAFETY: a present entry of a table in use names a table in use, one level down. */
 static inline uint64_t *mmu_find_slot(const struct vcpu *v, vaddr_t va)
 {
-    unsigned top = PT_INDEX(va, 4);
     ASSERT(spin_is_mine(&v->domain->mmu_lock));
-    if (!v->pv.l4 || !is_canonical(va) || pte_slot_reserved(4, top)) {
+    if (!v->pv.l4 || !is_guest_address(va)) {
         return NULL;
     }
-    uint64_t *table = mmu_next_table(frame_to_virt(v->pv.l4), top);
-    table = table ? mmu_next_table(table, PT_INDEX(va, 3)) : NULL;
-    table = table ? mmu_next_table(table, PT_INDEX(va, 2)) : NULL;
-    return table ? &table[PT_INDEX(va, 1)] : NULL;
+    uint64_t *table = frame_to_virt(v->pv.l4);
+    bool found = mmu_next_table(&table, PT_INDEX(va, 4)) &&
+                 mmu_next_table(&table, PT_INDEX(va, 3)) && mmu_next_table(&table, PT_INDEX(va, 2));
+    return found ? &table[PT_INDEX(va, 1)] : NULL;
 }
 
 /* Store 8 bytes into a frame that is no table or descriptor page; a general reference is held.
  * -EINVAL: it is one. */
 must_check int mmu_plain_store(struct frame *f, unsigned index, uint64_t value);
+
+/* mmu_update and mmuext_op of one request of the caller's about itself, no continuation and without
+ * a place for the count, and update_va_mapping, from the registers. -ERESTART: the same again. */
+int mmu_update_single(struct vcpu *v, const struct cpu_user_regs *regs);
+int mmu_ext_single(struct vcpu *v, const struct cpu_user_regs *regs);
+int mmu_va_single(struct vcpu *v, const struct cpu_user_regs *regs);

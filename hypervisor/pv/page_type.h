@@ -116,8 +116,8 @@ static inline bool page_type_device_ok(uint64_t pte, const struct domain *d)
 }
 
 /* References of a present entry of a table of d that maps frames of `foreign`; false: none may. */
-static inline must_check bool page_type_leaf_get(uint64_t pte, const struct domain *d,
-                                                 const struct domain *foreign)
+static inline_always must_check bool page_type_leaf_get(uint64_t pte, const struct domain *d,
+                                                        const struct domain *foreign)
 {
     struct frame *f = frame_get_from_mfn(PTE_MFN(pte), foreign);
     if (!f) {
@@ -132,7 +132,7 @@ static inline must_check bool page_type_leaf_get(uint64_t pte, const struct doma
 
 /* The frame a present entry holds references on, NULL for device memory: that has no owner and so
  * never any references. */
-static inline struct frame *page_type_leaf_frame(uint64_t pte)
+static inline_always struct frame *page_type_leaf_frame(uint64_t pte)
 {
     mfn_t mfn = PTE_MFN(pte);
     struct frame *f = mfn_to_frame(mfn);
@@ -143,7 +143,7 @@ static inline struct frame *page_type_leaf_frame(uint64_t pte)
     return f;
 }
 
-static inline void page_type_leaf_put(uint64_t pte)
+static inline_always void page_type_leaf_put(uint64_t pte)
 {
     struct frame *f = page_type_leaf_frame(pte);
     if (f && (pte & X86_PTE_RW)) {

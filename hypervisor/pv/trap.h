@@ -38,5 +38,5 @@ static inline uint64_t trap_fix_flags(uint64_t flags)
 /* An address a guest may be sent to: canonical, not in the hypervisor's range. */
 static inline bool trap_address_ok(vaddr_t va)
 {
-    return is_canonical(va) && (va < HYP_VIRT_START || va >= HYP_VIRT_END);
+    return is_guest_address(va);
 }

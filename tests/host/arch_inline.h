@@ -52,4 +52,9 @@ static inline uint64_t arch_rdtsc(void)
     return host_tsc;
 }
 
+static inline uint32_t arch_rdtsc_low(void)
+{
+    return (uint32_t)host_tsc;
+}
+
 bool arch_mfn_has_frame(mfn_t mfn);

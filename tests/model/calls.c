@@ -90,7 +90,7 @@ static vaddr_t bitmap(struct actor *a)
 
 static bool build_mmu(const struct step *s, struct actor *a, struct call *c)
 {
-    struct mmu_update req[STEP_ARGS / 5];
+    struct mmu_update req[STEP_ARGS / 5] = {0};
     unsigned n = s->count > 2 ? (s->count - 2U) / 5 : 0;
     for (unsigned i = 0; i < n; i++) {
         const int64_t *arg = &s->arg[2 + i * 5];
@@ -102,7 +102,7 @@ static bool build_mmu(const struct step *s, struct actor *a, struct call *c)
     *c = (struct call){.nr = __HYPERVISOR_mmu_update};
     c->arg[0] = put(a, req, n * sizeof(req[0]));
     c->arg[1] = n;
-    c->arg[2] = put(a, NULL, 8);
+    c->arg[2] = n == 1 ? 0 : put(a, NULL, 8); /* 0: the short way, if it is one's own */
     uint64_t table = s->arg[1] == -1 ? 0 : dom_id(s->arg[1]) + 1UL;
     c->arg[3] = dom_id(s->arg[0]) | table << 16;
     return n > 0;
@@ -153,7 +153,7 @@ static bool build_ext(const struct step *s, struct actor *a, struct call *c)
     *c = (struct call){.nr = __HYPERVISOR_mmuext_op};
     c->arg[0] = put(a, op, sizeof(op));
     c->arg[1] = n;
-    c->arg[2] = put(a, NULL, 8);
+    c->arg[2] = n == 1 ? 0 : put(a, NULL, 8); /* 0: the short way, if it is one's own */
     c->arg[3] = dom_id(s->arg[0]);
     return n > 0;
 }

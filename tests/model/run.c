@@ -87,7 +87,7 @@ static long round_of(struct actor *a)
     struct cpu_user_regs *regs = guest_regs();
     host_fetch_reset();
     regs->rip = CALL_RIP;
-    hypercall_from_regs(regs);
+    upcall_syscall(regs);
     (void)deferred_take();
     a->busy = regs->rip == CALL_RIP - 2;
     if (host.double_fetches) {
@@ -394,13 +394,22 @@ static uint64_t stored(unsigned form, uint64_t old, uint64_t value)
                        : value;
 }
 
+/* The page tables name mfn, too, not only a translation from before that is still owed a flush. */
+static bool maps(const struct vcpu *v, vaddr_t va, mfn_t mfn)
+{
+    uint64_t entry = frame_to_mfn(v->pv.l4) << PAGE_SHIFT | X86_PTE_P;
+    for (unsigned level = 4; level && (entry & X86_PTE_P); level--) {
+        entry = ((const uint64_t *)mfn_to_virt(PTE_MFN(entry)))[PT_INDEX(va, level)];
+    }
+    return (entry & X86_PTE_P) && PTE_MFN(entry) == mfn;
+}
+
 static void store(struct vcpu *v, struct actor *a, const struct step *s)
 {
     vaddr_t va = (vaddr_t)s->arg[0] & ~7UL;
     uint64_t value = (ref_mfn(s->arg[1]) << PAGE_SHIFT & X86_PTE_ADDR) | (uint64_t)s->arg[2];
     struct cpu_user_regs *regs = guest_regs();
     mfn_t mfn;
-    (void)v;
     if (host_tlb_use(va, true, &mfn)) {
         memcpy((uint8_t *)mfn_to_virt(mfn) + (va & ~PAGE_MASK), &value, sizeof(value));
         return;
@@ -419,6 +428,7 @@ static void store(struct vcpu *v, struct actor *a, const struct step *s)
     host_fetch_reset();
     vaddr_t code = regs->rip;
     uint64_t old = regs->rax;
+    present = present && maps(v, va, mfn);
     upcall_guest_trap(regs, va);
     if (present && regs->rip == code + store_form[form].length && !race_used) {
         check_entry(mfn, (va & ~PAGE_MASK) / 8, stored(form, old, value), 0);

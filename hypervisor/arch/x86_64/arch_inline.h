@@ -69,6 +69,14 @@ static inline uint64_t arch_rdtsc(void)
     return (uint64_t)hi << 32 | lo;
 }
 
+/* Its lower half, for stretches of less than 2^32 ticks. */
+static inline uint32_t arch_rdtsc_low(void)
+{
+    uint32_t lo, hi;
+    __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+    return lo;
+}
+
 /* Frame table and M2P exist for whole sections of this many frames (128 MiB) that hold any RAM. */
 #define SECTION_SHIFT 15
 extern uint64_t section_present[]; /* mmu.c; constant after start-up */

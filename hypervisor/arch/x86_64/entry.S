@@ -416,8 +416,6 @@ short_exception:
     mov VCPU_TRAP + TRAP_ADDRESS(%rcx, %rbp), %r9
     test %r9, %r9
     jz short_not
-    cmpw $SEL_GUEST_CS64, VCPU_TRAP + TRAP_CS(%rcx, %rbp)
-    jne short_not
     movzbl VCPU_TRAP + TRAP_FLAGS(%rcx, %rbp), %r13d
     movzwl REGS_CS(%rdi), %r11d
     mov $~0x74100, %r14d
@@ -470,9 +468,20 @@ short_from_user:
     jz 3f
     movb $1, INFO_MASK(%rsi)
 3:  mov %rdx, REGS_RSP(%rdi)
-    mov %r9, REGS_RCX(%rdi) /* a handler finds rcx and r11 in its frame */
+    test %ebp, %ebp
+    jz 4f
+    movzwl VCPU_TRAP + TRAP_CS(%rcx, %rbp), %eax
+    or $3, %eax
+    cmp $SEL_GUEST_CS64, %eax
+    jne 5f /* SYSRET loads that one only */
+4:  mov %r9, REGS_RCX(%rdi) /* a handler finds rcx and r11 in its frame */
     mov %r14, REGS_R11(%rdi)
     jmp short_sysret
+5:  mov %rax, REGS_CS(%rdi)
+    movq $SEL_GUEST_DS, REGS_SS(%rdi)
+    mov %r9, REGS_RIP(%rdi)
+    mov %r14, REGS_RFLAGS(%rdi)
+    jmp short_iretq
 
 short_iret:
     STAMP
@@ -523,6 +532,7 @@ short_iret:
     mov %rbp, REGS_RSP(%rdi)
     or $3, %edx
     mov %rdx, REGS_SS(%rdi)
+short_iretq:
     rdtsc
     sub %ebx, %eax
     add %rax, VCPU_SYSTEM(%rcx)
