@@ -72,7 +72,11 @@ static inline bool cpumask_test(const cpumask_t *m, unsigned cpu)
 
 static inline bool cpumask_empty(const cpumask_t *m)
 {
-    return find_next_bit(m->word, MAX_PCPUS, 0) == MAX_PCPUS;
+    uint64_t any = 0;
+    for (unsigned i = 0; i < BITMAP_WORDS(MAX_PCPUS); i++) {
+        any |= m->word[i];
+    }
+    return !any;
 }
 
 #define for_each_cpu(cpu, mask)                                                                    \

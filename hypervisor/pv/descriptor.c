@@ -148,8 +148,8 @@ bool descriptor_ldt_fault(struct vcpu *v, unsigned page)
         return false;
     }
     SPIN_GUARD(&v->domain->mmu_lock);
-    const struct frame *l1 = mmu_find_l1(v, va);
-    uint64_t pte = l1 ? read_once(((uint64_t *)frame_to_virt(l1))[PT_INDEX(va, 1)]) : 0;
+    const uint64_t *slot = mmu_find_slot(v, va);
+    uint64_t pte = slot ? read_once(*slot) : 0;
     if (!(pte & X86_PTE_P) ||
         page_type_get(PTE_MFN(pte), v->domain, TYPE_SEGDESC, &v->pv.ldt[page])) {
         return false;

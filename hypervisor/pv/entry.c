@@ -150,6 +150,7 @@ bool upcall_hypercall(struct cpu_user_regs *regs, struct vcpu *v)
     int rc = short_call(regs, v);
     if (rc == 0 && nothing_to_do(v)) {
         regs->rax = 0;
+        spin_assert_none_held();
         account_stay(&v->system, came);
         (void)span_end();
         return true;

@@ -166,16 +166,16 @@ int mmu_entry_set(struct frame *f, unsigned index, uint64_t pte, struct domain *
                         : upper_replace(f, index, pte, &how);
 }
 
+int mmu_leaf_set(uint64_t *slot, uint64_t pte, struct domain *d, struct domain *foreign)
+{
+    const struct replace how = {d, foreign, 0, NULL};
+    return leaf_replace_inline(mfn_to_frame(virt_to_mfn(slot)), slot, pte, &how);
+}
+
 int mmu_leaf_cmpxchg(uint64_t *slot, uint64_t old, uint64_t pte, struct domain *d)
 {
     const struct replace how = {d, d, 0, &old};
     return leaf_replace(mfn_to_frame(virt_to_mfn(slot)), slot, pte, &how);
-}
-
-struct frame *mmu_find_l1(const struct vcpu *v, vaddr_t va)
-{
-    const uint64_t *slot = mmu_find_slot(v, va);
-    return slot ? mfn_to_frame(virt_to_mfn(slot)) : NULL;
 }
 
 int mmu_plain_store(struct frame *f, unsigned index, uint64_t value)
@@ -344,8 +344,9 @@ static inline_always int update_one(struct batch *b, const union request *req)
         b->ask = b->ask && rc;
     } else {
         /* Linux also writes tables this way that it has not pinned yet. */
-        rc = mmu_table_level(f) ? upper_replace(f, index, req->update.val, &b->how)
-                                : mmu_plain_store(f, index, req->update.val);
+        rc = mmu_table_level(f)
+                 ? mmu_entry_set(f, index, req->update.val, b->owner, b->how.foreign, b->how.keep)
+                 : mmu_plain_store(f, index, req->update.val);
         b->ask = true;
     }
     spin_unlock(&b->owner->mmu_lock);

@@ -13,12 +13,10 @@
  * maps. keep_ad: accessed and dirty bits of the old entry survive. Errors: -EINVAL, -ERESTART. */
 must_check int mmu_entry_set(struct frame *f, unsigned index, uint64_t pte, struct domain *d,
                              struct domain *foreign, bool keep_ad);
-/* The same for an entry that mmu_find_slot() has found in a table of d, only if it still is `old`:
- * -EAGAIN otherwise. */
+/* The same for a level-1 entry of a table of d in use. */
+must_check int mmu_leaf_set(uint64_t *slot, uint64_t pte, struct domain *d, struct domain *foreign);
+/* The same, d's own frames, only if the entry still is `old`: -EAGAIN otherwise. */
 must_check int mmu_leaf_cmpxchg(uint64_t *slot, uint64_t old, uint64_t pte, struct domain *d);
-/* The L1 table, in use, that maps va in v's kernel page tables; NULL when there is none. Under the
- * lock. */
-struct frame *mmu_find_l1(const struct vcpu *v, vaddr_t va);
 /* Level of a VALIDATED page table, 0 for any other frame. */
 static inline unsigned mmu_table_level(const struct frame *f)
 {

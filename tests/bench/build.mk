@@ -9,14 +9,14 @@ $(BENCH_B)/ops: tests/bench/ops.c tests/bench/build.mk
 $(BENCH_B)/ticks: tests/bench/ticks.c tests/bench/build.mk
 	@mkdir -p $(@D)
 	@$(CC) -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -static -o $@ $<
-$(BENCH_B)/raw.o: tests/bench/raw/main.c tests/bench/build.mk | $(HVB)/include/xen
+$(BENCH_B)/raw.o $(BENCH_B)/pair.o: $(BENCH_B)/%.o: tests/bench/raw/%.c tests/bench/build.mk | $(HVB)/include/xen
 	@mkdir -p $(@D)
 	@$(CC) $(G_CFLAGS) -MMD -MP -c -o $@ $<
-$(BENCH_B)/raw.elf: $(BENCH_B)/raw.o $(G_B)/lib.a tests/guests/lib/link.lds
+$(BENCH_B)/raw.elf $(BENCH_B)/pair.elf: %.elf: %.o $(G_B)/lib.a tests/guests/lib/link.lds
 	@$(LD) -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
 	  --no-warn-rwx-segments -T tests/guests/lib/link.lds -o $@ --whole-archive $(G_B)/lib.a \
-	  --no-whole-archive $(BENCH_B)/raw.o
-ALL += $(BENCH_B)/ops $(BENCH_B)/ticks $(BENCH_B)/raw.elf
+	  --no-whole-archive $*.o
+ALL += $(BENCH_B)/ops $(BENCH_B)/ticks $(BENCH_B)/raw.elf $(BENCH_B)/pair.elf
 
 .PHONY: bench bench-run
 bench:
@@ -49,4 +49,4 @@ bench-console: $(BENCH_B)/console
 	@CONSOLE_BENCH=1 $<
 export ROWS SYSTEMS PAIRS NODES STORES
 
--include $(BENCH_B)/raw.d
+-include $(BENCH_B)/raw.d $(BENCH_B)/pair.d

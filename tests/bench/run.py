@@ -4,15 +4,20 @@
 virtual nanosecond is one instruction and the time-stamp counter counts them. Paravane is built
 without assertions.
 
-  raw     a tiny kernel in place of the control domain (raw/main.c): Xen and Paravane
+  raw     a tiny kernel in place of the control domain (raw/raw.c): Xen and Paravane
   ops     ops.c as first process of a stock Debian kernel: on the bare machine, as control domain
           and as guest; the guest is made by `vane` on both hypervisors
+  pair    two tiny kernels beside each other (raw/pair.c), also made by `vane`
 
+<<<<<<< HEAD
   life    a domain's life (life): create, first line, destroy, list; with vane and our store, and on
           Xen with Debian's xl, its store and its console daemon
   crowd   the same from the first to the GUESTS-th (100) of many small domains
 
   ROWS=raw,control,guest   parts; default all but crowd
+=======
+  ROWS=raw,pair,control,guest   parts; default all
+>>>>>>> 3894cdb (bench: two domains beside each other, grants; grants walk once)
   SYSTEMS=paravane             systems beside the ones a share needs; default all
 
 Prints a table a part with "share", our extra over bare as a part of Xen's extra, and the geometric
@@ -60,11 +65,19 @@ def run(part, setup):
     return console.text
 
 
+def raw_rows(text):
+    return {name: int(value) / 100
+            for name, value in re.findall(r"BENCH (.+)\|(\d+)$", text, re.MULTILINE)}
+
+
 def raw(hv):
     setup = counted(hv, "")
     setup.kernel = os.path.abspath(os.path.join(BENCH, "raw.elf"))
-    found = re.findall(r"BENCH (.+)\|(\d+)$", run("raw", setup), re.MULTILINE)
-    return {name: int(value) / 100 for name, value in found}
+    return raw_rows(run("raw", setup))
+
+
+def pair(hv):
+    return raw_rows(run("pair", counted(hv, "../bench/guest-initrd", "test:pair")))
 
 
 def ops_rows(text):
@@ -158,6 +171,8 @@ def prepare():
         f.write(ops)
     archive = cpio.Archive()
     archive.file("usr/lib/paravane/tests/bench", os.path.join(HERE, "dom0"))
+    archive.file("usr/lib/paravane/tests/pair", os.path.join(HERE, "pair"))
+    archive.file("boot/guest/pair.elf", os.path.join(BENCH, "pair.elf"))
     archive.file("boot/guest/vmlinuz-amd64",
                  kmodules.Kernel(os.path.join(machine.OUT, "x/kernel-amd64")).vmlinuz)
     archive.data("boot/guest/ops-initrd", ops)
@@ -204,12 +219,17 @@ def table(part, columns):
 
 
 def main():
+<<<<<<< HEAD
     parts = (os.environ.get("ROWS") or "raw,control,guest,life").split(",")
+=======
+    parts = (os.environ.get("ROWS") or "raw,pair,control,guest").split(",")
+>>>>>>> 3894cdb (bench: two domains beside each other, grants; grants walk once)
     systems = (os.environ.get("SYSTEMS") or "bare,xen,paravane").split(",")
     results = []
     linux = {"control", "guest"} & set(parts)
     if linux:
         prepare()
+<<<<<<< HEAD
     os.makedirs(BENCH, exist_ok=True)
     bare = control("bare") if "bare" in systems and linux else {}
     for part, measure in (("raw", raw), ("control", control), ("guest", guest), ("life", life),
@@ -217,6 +237,14 @@ def main():
         if part in parts:
             columns = {hv: measure(hv) for hv in systems if hv != "bare"}
             if part in linux:
+=======
+    linux = "control" in parts or "guest" in parts
+    bare = control("bare") if "bare" in systems and linux else {}
+    for part, measure in (("raw", raw), ("pair", pair), ("control", control), ("guest", guest)):
+        if part in parts:
+            columns = {hv: measure(hv) for hv in systems if hv != "bare"}
+            if part in ("control", "guest"):
+>>>>>>> 3894cdb (bench: two domains beside each other, grants; grants walk once)
                 columns["bare"] = bare
             results += table(part, columns)
     with open(os.path.join(BENCH, "results.json"), "w", encoding="ascii") as f:

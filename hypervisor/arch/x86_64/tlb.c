@@ -123,15 +123,18 @@ void arch_tlb_flush_mask(const cpumask_t *mask, unsigned flags, vaddr_t va)
     struct cpu_tlb *mine = &tlbs[self];
     cpumask_t others = *mask;
     cpumask_clear(&others, self);
-    mine->flags = flags;
-    mine->va = va;
-    for_each_cpu(cpu, &others)
-    {
-        __atomic_fetch_add(&mine->waiting, 1, __ATOMIC_SEQ_CST);
-        cpumask_set(&tlbs[cpu].asked_by, self);
-        apic_send_ipi(cpu, VECTOR_FLUSH);
+    bool own = cpumask_test(mask, self);
+    if (!cpumask_empty(&others)) {
+        mine->flags = flags;
+        mine->va = va;
+        for_each_cpu(cpu, &others)
+        {
+            __atomic_fetch_add(&mine->waiting, 1, __ATOMIC_SEQ_CST);
+            cpumask_set(&tlbs[cpu].asked_by, self);
+            apic_send_ipi(cpu, VECTOR_FLUSH);
+        }
     }
-    if (cpumask_test(mask, self)) {
+    if (own) {
         arch_tlb_flush_local(flags, va);
     }
     while (__atomic_load_n(&mine->waiting, __ATOMIC_SEQ_CST)) {

@@ -99,6 +99,39 @@ static void op_pin(void)
     (void)mmuext_mfn(MMUEXT_UNPIN_TABLE, mfn);
 }
 
+/* Grants of our own: what two domains would pay, without the way between them. */
+#define REF 40
+static struct gnttab_copy copy_op;
+
+static void op_grant_copy(void)
+{
+    (void)grant_op(GNTTABOP_copy, &copy_op, 1);
+}
+
+static void op_grant_map(void)
+{
+    grant_handle_t handle;
+    (void)grant_map(copy_op.source.domid, REF, (uint64_t)area, GNTMAP_host_map, &handle);
+    (void)grant_unmap(handle, (uint64_t)area, 0);
+}
+
+static void prepare_grants(void)
+{
+    grant_init();
+    domid_t me = own_domid();
+    grant_set(REF, me, mfn_of(page_new()), GTF_permit_access);
+    copy_op = (struct gnttab_copy){.len = PAGE_BYTES, .flags = GNTCOPY_source_gref};
+    copy_op.source.domid = me;
+    copy_op.source.u.ref = REF;
+    copy_op.dest.domid = DOMID_SELF;
+    copy_op.dest.u.gmfn = mfn_of(page_new());
+    grant_handle_t handle;
+    op_grant_copy();
+    CHECK_IS(copy_op.status, GNTST_okay);
+    CHECK_IS(grant_map(me, REF, (uint64_t)area, GNTMAP_host_map, &handle), 0);
+    CHECK_IS(grant_unmap(handle, (uint64_t)area, 0), 0);
+}
+
 static void op_page_fault(void)
 {
     uint64_t at = 0x123456789000;
@@ -198,6 +231,7 @@ void test_main(void)
 {
     prepare();
     check_once();
+    prepare_grants();
     row("null hypercall (xen_version)", op_null, 500);
     row("stack_switch", op_stack_switch, 500);
     row("event send to oneself, masked", op_event, 500);
@@ -209,6 +243,8 @@ void test_main(void)
     (void)multicall(calls, PTES);
     row("multicall of 32 update_va_mapping", op_multicall_set, 20);
     row("pin and unpin an empty L1", op_pin, 50);
+    row("grant copy of 4 KiB", op_grant_copy, 50);
+    row("grant map and unmap", op_grant_map, 50);
     row("page fault bounced and back", op_page_fault, 500);
     row("ud2 bounced and back", op_ud2, 500);
     row("CR0 read by trap", op_cr0, 500);
