@@ -43,7 +43,11 @@ int memcmp(const void *a, const void *b, size_t bytes)
 {
     const uint8_t *x = a;
     const uint8_t *y = b;
-    for (size_t i = 0; i < bytes; i++) {
+    size_t i = 0;
+    while (bytes - i >= 8 && *(const uint64_t *)(x + i) == *(const uint64_t *)(y + i)) {
+        i += 8;
+    }
+    for (; i < bytes; i++) {
         if (x[i] != y[i]) {
             return x[i] - y[i];
         }
