@@ -8,16 +8,11 @@ without assertions.
   ops     ops.c as first process of a stock Debian kernel: on the bare machine, as control domain
           and as guest; the guest is made by `vane` on both hypervisors
   pair    two tiny kernels beside each other (raw/pair.c), also made by `vane`
-
-<<<<<<< HEAD
   life    a domain's life (life): create, first line, destroy, list; with vane and our store, and on
           Xen with Debian's xl, its store and its console daemon
   crowd   the same from the first to the GUESTS-th (100) of many small domains
 
   ROWS=raw,control,guest   parts; default all but crowd
-=======
-  ROWS=raw,pair,control,guest   parts; default all
->>>>>>> 3894cdb (bench: two domains beside each other, grants; grants walk once)
   SYSTEMS=paravane             systems beside the ones a share needs; default all
 
 Prints a table a part with "share", our extra over bare as a part of Xen's extra, and the geometric
@@ -219,32 +214,19 @@ def table(part, columns):
 
 
 def main():
-<<<<<<< HEAD
-    parts = (os.environ.get("ROWS") or "raw,control,guest,life").split(",")
-=======
-    parts = (os.environ.get("ROWS") or "raw,pair,control,guest").split(",")
->>>>>>> 3894cdb (bench: two domains beside each other, grants; grants walk once)
+    parts = (os.environ.get("ROWS") or "raw,pair,control,guest,life").split(",")
     systems = (os.environ.get("SYSTEMS") or "bare,xen,paravane").split(",")
     results = []
     linux = {"control", "guest"} & set(parts)
-    if linux:
+    if linux or "pair" in parts:
         prepare()
-<<<<<<< HEAD
     os.makedirs(BENCH, exist_ok=True)
     bare = control("bare") if "bare" in systems and linux else {}
-    for part, measure in (("raw", raw), ("control", control), ("guest", guest), ("life", life),
-                          ("crowd", crowd)):
+    for part, measure in (("raw", raw), ("pair", pair), ("control", control), ("guest", guest),
+                          ("life", life), ("crowd", crowd)):
         if part in parts:
             columns = {hv: measure(hv) for hv in systems if hv != "bare"}
             if part in linux:
-=======
-    linux = "control" in parts or "guest" in parts
-    bare = control("bare") if "bare" in systems and linux else {}
-    for part, measure in (("raw", raw), ("pair", pair), ("control", control), ("guest", guest)):
-        if part in parts:
-            columns = {hv: measure(hv) for hv in systems if hv != "bare"}
-            if part in ("control", "guest"):
->>>>>>> 3894cdb (bench: two domains beside each other, grants; grants walk once)
                 columns["bare"] = bare
             results += table(part, columns)
     with open(os.path.join(BENCH, "results.json"), "w", encoding="ascii") as f:
