@@ -9,7 +9,8 @@
 #include "pv/page_type.h"
 
 /* The level-1 entry at host_addr in a table in use, which stays one under the lock; or NULL. */
-static inline_always uint64_t *find_slot(const struct vcpu *v, uint64_t host_addr, bool contains_pte)
+static inline_always uint64_t *find_slot(const struct vcpu *v, uint64_t host_addr,
+                                         bool contains_pte)
 {
     if (!contains_pte) {
         return mmu_find_slot(v, host_addr);
