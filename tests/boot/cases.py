@@ -353,7 +353,7 @@ class InBochs(Alone):
 class FewInBochs(InBochs):
     """What differs most between the two, in the time that `make test` has."""
 
-    chosen = "msrs,segments,sysret_end,iret_selectors"
+    chosen = "msrs,segments,sysret_end,iret_selectors,pt_store"
 
 
 class Torture(Test):

@@ -313,6 +313,8 @@ long page_unpin(void *page);
 #define TEST_VA 0x10000000000UL
 void test_area_init(void);
 uint64_t *test_area_l1(void);
+/* Entries that are not present may not name RAM: the processor is open to L1TF. */
+bool absent_checked(void);
 long test_area_set(unsigned page, uint64_t pte);
 static inline void *test_va(unsigned page)
 {

@@ -140,6 +140,14 @@ uint64_t *test_area_l1(void)
     return test_tables[0];
 }
 
+bool absent_checked(void)
+{
+    const uint64_t *entry = &test_area_l1()[511];
+    long rc = pte_write(entry, frame_new() * PAGE_BYTES);
+    CHECK_IS(pte_write(entry, 0), 0);
+    return rc != 0;
+}
+
 long test_area_set(unsigned page, uint64_t pte)
 {
     test_area_init();

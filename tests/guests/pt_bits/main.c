@@ -53,8 +53,10 @@ void test_main(void)
     for (unsigned i = 0; i < ARRAY_SIZE(odd); i++) {
         for (unsigned level = 1; level <= 4; level++) {
             uint64_t *entry = table_find(TEST_VA, level) + 10;
-            CHECK_IS(pte_write(entry, odd[i]), 0);
-            CHECK_IS(*entry, odd[i]);
+            /* A large page, the first: it is RAM. */
+            bool bad = odd[i] == (PTE_PS | PTE_G) && level > 1 && absent_checked();
+            CHECK_IS(pte_write(entry, odd[i]), bad ? -EINVAL : 0);
+            CHECK_IS(*entry, bad ? 0 : odd[i]);
             CHECK_IS(pte_write(entry, 0), 0);
         }
     }

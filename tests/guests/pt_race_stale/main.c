@@ -16,7 +16,8 @@ static uint64_t scribble(uint64_t arg)
     volatile uint64_t *at = test_va(9);
     (void)arg;
     while (!stop) {
-        at[3] = 0x2000 + (writes++ & 0x1f) * 0x20;
+        /* As entries of a table they are not present and name no RAM. */
+        at[3] = 0xfffff00000000 | (0x2000 + (writes++ & 0x1f) * 0x20);
         at[4] = 0;
     }
     return 0;
