@@ -63,7 +63,7 @@ seconds_up()
     cut -d. -f1 /proc/uptime
 }
 
-# wait_for COMMAND...: until it succeeds, LIMIT seconds at most.
+# wait_for COMMAND...: until it succeeds, LIMIT seconds at most, asking every PAUSE microseconds.
 wait_for()
 {
     wait_until=$(($(seconds_up) + LIMIT))
@@ -72,7 +72,7 @@ wait_for()
             echo "gave up after $LIMIT s: $*"
             return 1
         fi
-        usleep 200000
+        usleep ${PAUSE:-200000}
     done
 }
 
