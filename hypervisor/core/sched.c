@@ -199,6 +199,9 @@ void sched_run(void)
     policy_balance(rq, arch_now_ns());
 
     spin_lock(&rq->lock);
+    /* ORDER: prev's system time ends before its time does and next's begins after: it is a part of
+     * it, however long this pcpu may be held up here by whatever is below us. */
+    uint64_t tsc = arch_rdtsc();
     ns_t now = arch_now_ns();
     policy_charge(rq, now);
     struct vcpu *next = policy_pick(rq, now);
@@ -209,9 +212,8 @@ void sched_run(void)
         rq->curr = next;
         set_state(prev, waiting_state(prev), now);
         set_state(next, RUNSTATE_running, now);
-        uint64_t tsc = arch_rdtsc();
         account_leave(&prev->system, tsc);
-        account_enter(&next->system, tsc);
+        account_enter(&next->system, arch_rdtsc());
     }
     spin_unlock(&rq->lock);
 

@@ -27,6 +27,7 @@ struct host_flush {
 struct host_machine {
     unsigned cpus;                    /* pcpus online, 1 by default */
     ns_t now;                         /* arch_now_ns(); moves only when told */
+    void (*on_clock)(void);           /* it has been read, what came of it not used yet */
     uint64_t wallclock_sec;           /* battery clock */
     ns_t timer_deadline[MAX_PCPUS];   /* last arch_timer_set() of each pcpu */
     unsigned kicks[MAX_PCPUS];        /* arch_kick_cpu() calls */

@@ -95,7 +95,11 @@ void arch_timer_set(ns_t deadline)
 
 ns_t arch_now_ns(void)
 {
-    return __atomic_load_n(&host.now, __ATOMIC_RELAXED);
+    ns_t now = __atomic_load_n(&host.now, __ATOMIC_RELAXED);
+    if (host.on_clock) {
+        host.on_clock();
+    }
+    return now;
 }
 
 uint64_t arch_wallclock_sec(void)

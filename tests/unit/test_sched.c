@@ -400,6 +400,39 @@ static void test_account__hypervisor_and_guest(void)
     end(1);
 }
 
+static void held_up(void)
+{
+    host_advance(NS_PER_MS);
+}
+
+/* A pcpu that is held up in the middle of a switch: nobody's used time runs backwards. */
+static void test_account__held_up_while_switching(void)
+{
+    begin(2);
+    vcpu_runstate_info_t r;
+    ns_t used[2] = {0};
+    for (unsigned step = 0; step < 50; step++) {
+        host_advance(NS_PER_MS / 10);
+        upcall_enter();
+        struct vcpu *curr = current_vcpu();
+        if (step % 3 == 0 && !vcpu_is_idle(curr)) {
+            sched_pause(curr, PAUSE_BLOCKED);
+        }
+        host.on_clock = held_up;
+        host_exit_path();
+        host.on_clock = NULL;
+        upcall_exit();
+        for (unsigned i = 0; i < 2; i++) {
+            ns_t system = sched_get_runstate(v[i], &r);
+            CU_ASSERT((ns_t)r.time[RUNSTATE_running] - system >= used[i]);
+            used[i] = (ns_t)r.time[RUNSTATE_running] - system;
+            sched_wake(v[i]);
+        }
+    }
+    CU_ASSERT(used[0] > 0 && used[1] > 0);
+    end(2);
+}
+
 static void test_sched__clock_far_along(void)
 {
     begin(2);
@@ -455,6 +488,7 @@ int main(void)
         CASE(test_sched_get_runstate__adds_up),
         CASE(test_account__hypervisor_and_guest),
         CASE(test_sched__asleep_for_half_a_turn_of_the_clock),
+        CASE(test_account__held_up_while_switching),
         CASE(test_sched__clock_far_along),
     };
     return SUITE("scheduler, one pcpu", 1, cases);
