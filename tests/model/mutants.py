@@ -104,7 +104,7 @@ MUTANTS = [
     ("a linear address finds the entry beside", "&table[PT_INDEX(va, 1)] : NULL;",
      "&table[PT_INDEX(va, 1) ^ 1] : NULL;"),
     ("accessed and dirty bits come from nowhere",
-     "keep_ad ? X86_PTE_A | X86_PTE_D : 0, NULL};", "keep_ad ? 0 : X86_PTE_A | X86_PTE_D, NULL};"),
+     "PRESERVE_AD ? X86_PTE_A | X86_PTE_D : 0;", "PRESERVE_AD ? 0 : X86_PTE_A | X86_PTE_D;"),
     ("a guest's table gets frames of the control domain",
      "if (b->owner != b->v->domain && b->owner != b->how.foreign) {", "if (!b->v) {"),
     # races
