@@ -51,10 +51,12 @@ static inline bool sched_may_use(const struct vcpu *v, unsigned cpu)
 static inline unsigned sched_next_cpu(const cpumask_t *a, const cpumask_t *b, unsigned from)
 {
     cpumask_t both;
+    uint64_t any = 0;
     for (unsigned i = 0; i < ARRAY_SIZE(both.word); i++) {
         both.word[i] = read_once(a->word[i]) & read_once(b->word[i]);
+        any |= both.word[i];
     }
-    return find_next_bit(both.word, MAX_PCPUS, from);
+    return any ? find_next_bit(both.word, MAX_PCPUS, from) : MAX_PCPUS;
 }
 
 /* sched.c: v, which waits on rq, goes to another pcpu. Drops the lock of rq. The caller has a

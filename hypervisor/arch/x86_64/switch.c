@@ -127,6 +127,7 @@ void arch_load_user_gs(uint16_t sel)
 
 static struct window_state {
     mfn_t gdt[GUEST_GDT_FRAMES]; /* what the window maps; 0: the zero page */
+    unsigned gdt_rest;           /* how many at its end are known to map that */
     unsigned ldt_pages;          /* 1 + highest LDT page mapped */
 } window[MAX_PCPUS];
 
@@ -147,8 +148,12 @@ static void window_map(uint64_t offset, mfn_t mfn, uint64_t flags)
 void arch_load_gdt(const struct vcpu *v)
 {
     mfn_t zero_mfn = image_maddr(zero_page) >> PAGE_SHIFT;
-    mfn_t *mapped = window[arch_cpu_id()].gdt;
-    for (unsigned i = 0; i < GUEST_GDT_FRAMES; i++) {
+    struct window_state *w = &window[arch_cpu_id()];
+    mfn_t *mapped = w->gdt;
+    unsigned count = DIV_ROUND_UP(v->pv.gdt_entries, 512);
+    unsigned end = MAX(count, GUEST_GDT_FRAMES - w->gdt_rest);
+    w->gdt_rest = GUEST_GDT_FRAMES - count;
+    for (unsigned i = 0; i < end; i++) {
         mfn_t want = v->pv.gdt[i] ? frame_to_mfn(v->pv.gdt[i]) : zero_mfn;
         if (mapped[i] != want) {
             mapped[i] = want;
