@@ -44,11 +44,20 @@ static int open_suite(void)
     return xs != NULL ? 0 : 1;
 }
 
+/* Once it is said to be gone, so are all of its sockets. */
+static void end_daemon(void)
+{
+    if (daemon_pid > 0) {
+        kill(daemon_pid, SIGKILL);
+        waitpid(daemon_pid, NULL, 0);
+        daemon_pid = 0;
+    }
+}
+
 static int close_suite(void)
 {
     xs_close(xs);
-    kill(daemon_pid, SIGKILL);
-    waitpid(daemon_pid, NULL, 0);
+    end_daemon();
     unlink(path_socket);
     rmdir(folder);
     return 0;
@@ -184,7 +193,7 @@ static void test_client__end_of_daemon(void)
 {
     unsigned int bytes;
 
-    kill(daemon_pid, SIGKILL);
+    end_daemon();
     CU_ASSERT_TRUE(readable(PATIENCE_MS));
     CU_ASSERT_TRUE(xs_check_watch(xs) == NULL && errno != EAGAIN);
     CU_ASSERT_TRUE(xs_read(xs, XBT_NULL, "/", &bytes) == NULL && errno == ENOTCONN);
