@@ -13,9 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "dom0-tools/base/file.h"
 #include "dom0-tools/base/progress.h"
+#include "dom0-tools/builder/kernel_cache.h"
 #include "dom0-tools/builder/layout.h"
 #include "dom0-tools/builder/window.h"
 #include "dom0-tools/unpack/unpack.h"
@@ -47,23 +49,41 @@ struct build {
     uint64_t shared_info_frame;
 };
 
-int builder_image_load(const char *kernel, const char *ramdisk, struct builder_image *image,
-                       struct err *err)
+/* Reads a kernel that has not been unpacked before, and unpacks it. */
+static int load_kernel(const char *kernel, struct builder_image *image, struct err *err)
 {
-    void *file = NULL;
-    size_t file_bytes = 0;
-    int rc;
+    void *file;
+    size_t file_bytes;
+    int rc = file_read(kernel, BUILDER_MAX_KERNEL_BYTES, &file, &file_bytes, err);
 
-    memset(image, 0, sizeof(*image));
-    rc = file_read(kernel, BUILDER_MAX_KERNEL_BYTES, &file, &file_bytes, err);
     if (rc != 0) {
         return err_prefix(err, "kernel");
     }
-    rc = kernel_unpack(file, file_bytes, &image->elf, &image->elf_bytes, err);
-    free(file);
-    if (rc == 0) {
-        rc = elf_info_parse(image->elf, image->elf_bytes, &image->info, err);
+    if (kernel_is_elf(file, file_bytes)) {
+        image->elf = file;
+        image->elf_bytes = file_bytes;
+        return 0;
     }
+    rc = kernel_unpack(file, file_bytes, &image->elf, &image->elf_bytes, err);
+    if (rc == 0) {
+        kernel_cache_put(KERNEL_CACHE_FOLDER, file, file_bytes, image->elf, image->elf_bytes);
+    }
+    free(file);
+    return rc == 0 ? 0 : err_prefix(err, "kernel %s", kernel);
+}
+
+int builder_image_load(const char *kernel, const char *ramdisk, struct builder_image *image,
+                       struct err *err)
+{
+    int rc;
+
+    memset(image, 0, sizeof(*image));
+    image->cache_fd = kernel_cache_get(KERNEL_CACHE_FOLDER, kernel, &image->elf, &image->elf_bytes);
+    rc = image->cache_fd >= 0 ? 0 : load_kernel(kernel, image, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = elf_info_parse(image->elf, image->elf_bytes, &image->info, err);
     if (rc != 0) {
         rc = err_prefix(err, "kernel %s", kernel);
         goto undo;
@@ -85,7 +105,12 @@ undo:
 
 void builder_image_free(struct builder_image *image)
 {
-    free(image->elf);
+    if (image->elf != NULL && image->cache_fd >= 0) {
+        munmap(image->elf, image->elf_bytes);
+        close(image->cache_fd);
+    } else {
+        free(image->elf);
+    }
     free(image->ramdisk);
     memset(image, 0, sizeof(*image));
 }
@@ -198,20 +223,38 @@ static int populate(struct build *b)
     return 0;
 }
 
-/* Copies the kernel's segments, their zero parts and the ramdisk. */
+/* Copies one segment, of a kernel in the cache what there is in its file. */
+static int load_segment(struct build *b, const struct elf_segment *s)
+{
+    const struct builder_image *image = b->image;
+    off_t end = (off_t)(s->offset + s->filesz);
+    int rc = 0;
+
+    for (off_t at = (off_t)s->offset, stop; rc == 0 && at < end; at = stop) {
+        stop = end;
+        if (image->cache_fd >= 0) {
+            at = lseek(image->cache_fd, at, SEEK_DATA);
+            stop = at >= 0 && at < end ? lseek(image->cache_fd, at, SEEK_HOLE) : -1;
+            if (stop < 0) {
+                break; /* nothing more */
+            }
+            stop = stop < end ? stop : end;
+        }
+        rc = window_write(&b->windows, s->load_pa + (uint64_t)at - s->offset,
+                          (const uint8_t *)image->elf + at, (uint64_t)(stop - at));
+    }
+    return rc;
+}
+
+/* Copies the kernel's segments and the ramdisk. What is zero in them is so already: no domain gets
+ * memory that the hypervisor has not cleared. */
 static int load_image(struct build *b)
 {
     const struct elf_info *info = &b->image->info;
-    const uint8_t *elf = b->image->elf;
     int rc = 0;
 
     for (unsigned int i = 0; i < info->segment_count && rc == 0; i++) {
-        const struct elf_segment *s = &info->segments[i];
-
-        rc = window_write(&b->windows, s->load_pa, elf + s->offset, s->filesz);
-        if (rc == 0) {
-            rc = window_write(&b->windows, s->load_pa + s->filesz, NULL, s->memsz - s->filesz);
-        }
+        rc = load_segment(b, &info->segments[i]);
     }
     if (rc == 0 && b->image->ramdisk_bytes != 0) {
         rc = window_write(&b->windows, b->layout.ramdisk.pfn << HV_PAGE_SHIFT, b->image->ramdisk,
@@ -243,7 +286,6 @@ static int load_start_info(struct build *b)
     uint64_t at = layout->start_info.pfn << HV_PAGE_SHIFT;
     struct start_info info = {0};
     size_t cmdline_bytes = strlen(guest->cmdline);
-    int rc;
 
     if (cmdline_bytes >= sizeof(info.cmd_line)) {
         return -E2BIG;
@@ -273,10 +315,7 @@ static int load_start_info(struct build *b)
         }
     }
     memcpy(info.cmd_line, guest->cmdline, cmdline_bytes);
-    rc = window_write(&b->windows, at, &info, sizeof(info));
-    return rc != 0
-               ? rc
-               : window_write(&b->windows, at + sizeof(info), NULL, HV_PAGE_BYTES - sizeof(info));
+    return window_write(&b->windows, at, &info, sizeof(info));
 }
 
 /* Everything else the builder writes into the guest. */
@@ -291,15 +330,6 @@ static int load_tables(struct build *b)
     }
     if (rc == 0) {
         rc = load_start_info(b);
-    }
-    if (rc == 0) {
-        rc = window_write(&b->windows, layout->store.pfn << HV_PAGE_SHIFT, NULL, HV_PAGE_BYTES);
-    }
-    if (rc == 0) {
-        rc = window_write(&b->windows, layout->console.pfn << HV_PAGE_SHIFT, NULL, HV_PAGE_BYTES);
-    }
-    if (rc == 0) {
-        rc = window_write(&b->windows, layout->stack.pfn << HV_PAGE_SHIFT, NULL, HV_PAGE_BYTES);
     }
     return rc != 0 ? err_set_errno(b->err, -rc, "cannot write page tables into the domain") : 0;
 }

@@ -26,6 +26,7 @@
 struct builder_image {
     void *elf; /* unpacked kernel */
     size_t elf_bytes;
+    int cache_fd;         /* where elf is mapped from, with holes that are zero; -1: allocated */
     struct elf_info info; /* what its headers and notes say */
     void *ramdisk;        /* NULL for none */
     size_t ramdisk_bytes;

@@ -72,27 +72,26 @@ void *window_page(void *context, uint64_t pfn)
 
 int window_write(struct windows *windows, uint64_t offset, const void *data, uint64_t bytes)
 {
+    static const uint8_t zeros[HV_PAGE_BYTES];
     const uint8_t *from = data;
 
     while (bytes != 0) {
-        struct window_run *run = run_get(windows, offset >> HV_PAGE_SHIFT);
-        uint64_t inside;
-        uint64_t part;
+        uint64_t inside = offset % HV_PAGE_BYTES;
+        uint64_t part = HV_PAGE_BYTES - inside < bytes ? HV_PAGE_BYTES - inside : bytes;
+        uint8_t *page;
 
-        if (run == NULL) {
-            return windows->error;
+        if (memcmp(from, zeros, part) != 0) {
+            page = window_page(windows, offset >> HV_PAGE_SHIFT);
+            if (page == NULL) {
+                return windows->error;
+            }
+            if (part == HV_PAGE_BYTES) {
+                memcpy(page, from, HV_PAGE_BYTES); /* a known size is copied in line */
+            } else {
+                memcpy(page + inside, from, part);
+            }
         }
-        inside = offset - run->pfn * HV_PAGE_BYTES;
-        part = run->count * HV_PAGE_BYTES - inside;
-        if (part > bytes) {
-            part = bytes;
-        }
-        if (from != NULL) {
-            memcpy(run->base + inside, from, part);
-            from += part;
-        } else {
-            memset(run->base + inside, 0, part);
-        }
+        from += part;
         offset += part;
         bytes -= part;
     }

@@ -13,7 +13,7 @@
 
 #include "dom0-tools/libhv/hv.h"
 
-#define WINDOW_FRAMES 1024u
+#define WINDOW_FRAMES 128u
 #define WINDOW_COUNT 4u
 
 struct window_run {
@@ -37,7 +37,8 @@ struct windows {
  * signature is that of struct builder_pages. */
 void *window_page(void *windows, uint64_t pfn);
 
-/* Copies bytes to an offset into the guest's pseudo-physical memory; data NULL writes zeroes. */
+/* Copies bytes to an offset into the guest's pseudo-physical memory, which is known to be zero:
+ * pages of zeros are left out, and so are not even mapped. */
 int window_write(struct windows *windows, uint64_t offset, const void *data, uint64_t bytes);
 
 /* Unmaps everything. Returns: 0 or the errno of an unmapping that failed. */

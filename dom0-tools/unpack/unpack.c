@@ -13,7 +13,6 @@
 
 #include <elf.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,9 +58,9 @@ static uint32_t le32(const uint8_t *at)
     return le16(at) | le16(at + 2) << 16;
 }
 
-static bool is_elf(const uint8_t *data, size_t len)
+bool kernel_is_elf(const void *image, size_t len)
 {
-    return len >= SELFMAG && memcmp(data, ELFMAG, SELFMAG) == 0;
+    return len >= SELFMAG && memcmp(image, ELFMAG, SELFMAG) == 0;
 }
 
 /* Adds `bytes` zeros to a running sum. */
@@ -167,7 +166,7 @@ static int unpack_payload(const struct payload *payload, void **elf, size_t *elf
     } else if (done != size) {
         rc = err_set(err, ENOEXEC, "%s: kernel unpacks to %s bytes than the %u announced",
                      codec->name, done > size ? "more" : "fewer", size);
-    } else if (!is_elf(out, size)) {
+    } else if (!kernel_is_elf(out, size)) {
         rc = err_set(err, ENOEXEC, "%s: what the boot image holds is no ELF file", codec->name);
     }
     if (rc != 0) {
@@ -183,7 +182,7 @@ int kernel_unpack(const void *image, size_t len, void **elf, size_t *elf_len, st
 {
     struct payload payload = {0};
 
-    if (is_elf(image, len)) {
+    if (kernel_is_elf(image, len)) {
         void *copy = malloc(len);
 
         if (copy == NULL) {

@@ -10,11 +10,15 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "dom0-tools/base/err.h"
 
 #define KERNEL_UNPACK_MAX_BYTES ((size_t)1 << 30)
+
+/* Whether that is an ELF file already. */
+bool kernel_is_elf(const void *image, size_t len);
 
 /* Gives the ELF kernel of a bzImage; an ELF file comes back as a copy of itself.
  * Returns: 0 with new memory in *elf (free() it).

@@ -71,7 +71,7 @@ static int create_from(const struct vane_args *args, struct life *life, struct v
     life_signals_hold(&before);
     rc = dry ? life_check(life, config, &image, err)
              : life_create(life, config, &image, &domid, err);
-    /* Before the monitor is forked, which would keep a copy of it for the guest's whole life. */
+    /* Before the monitor is forked, which would keep a copy of it for ever. */
     builder_image_free(&image);
     if (rc == 0 && !dry) {
         rc = start(life, config, vane_option(args, 'p') != NULL, domid, err);
@@ -358,8 +358,9 @@ const struct vane_command vane_commands_life[] = {
         .details = "The file is libvirt's domain XML for type xen. Kernel, memory, disks, bridges "
                    "and the name are tested first; when anything fails, nothing of the guest "
                    "remains.\n\n"
-                   "A background process acts when the guest stops, as on_poweroff, on_reboot and "
-                   "on_crash say; its log is /var/log/paravane/NAME.monitor.",
+                   "A background process, one for all guests, acts when a guest stops, as "
+                   "on_poweroff, on_reboot and on_crash say; its log is "
+                   "/var/log/paravane/NAME.monitor.",
         .min_operands = 1,
         .max_operands = 1,
         .options = create_options,

@@ -2,8 +2,8 @@
 /*
  * A guest's life: from a configuration to a running domain, and back to nothing.
  *
- * What exists of a guest: the domain in the hypervisor, its nodes in the store, its devices, a
- * process that watches it (the monitor). life_create() makes all but the monitor, or nothing;
+ * What exists of a guest: the domain in the hypervisor, its nodes in the store, its devices, a file
+ * that tells the monitor of it. life_create() makes all but the monitor, or nothing;
  * life_teardown() removes whatever is left of a domain, works from the store alone and may be
  * called by anybody any number of times, so `vane destroy`, the monitor and a later `vane create`
  * can all clean up after each other. Called by the commands in life.c.
@@ -77,9 +77,12 @@ void life_nodes_remove(struct life *life, uint32_t domid);
 
 /* --- life_monitor.c ------------------------------------------------------------------------ */
 
-/* Starts the process that watches the domain and acts when it stops. It takes a copy of the
- * configuration by being a copy of the caller. Errors: those of fork. */
+/* Has the monitor watch the domain and act when it stops; starts the monitor if there is none.
+ * Errors: those of writing to LIFE_RUN_DIR, EIO when no monitor can be started. */
 int life_monitor_start(struct vane_config *config, uint32_t domid, struct err *err);
+
+/* Where a watched domain's configuration stands. */
+void life_monitor_path(uint32_t domid, char path[64]);
 
 /* --- life_console.c ------------------------------------------------------------------------ */
 

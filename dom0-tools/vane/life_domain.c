@@ -428,6 +428,8 @@ int life_teardown(struct life *life, uint32_t domid, struct err *err)
     }
     life_nodes_remove(life, domid);
     unlink(path);
+    life_monitor_path(domid, path);
+    unlink(path);
     close(lock);
     return rc;
 }

@@ -78,7 +78,7 @@ what_exists()
     echo "store nodes: $(xenstore-ls -f / | wc -l)"
     echo "loops: $(losetup -a | wc -l)"
     echo "interfaces: $(ls /sys/class/net | tr '\n' ' ')"
-    echo "monitors: $(ps | grep -c '[v]ane create')"
+    echo "watched: $(ls /run/paravane | grep -c '^dom')"
 }
 
 remember()
