@@ -87,7 +87,7 @@ def applets():
 
 def userland(archive):
     """busybox under all of its names, and the folders programs expect."""
-    for folder in "proc sys dev dev/pts run tmp mnt root var/log var/lib etc".split():
+    for folder in "proc sys dev dev/pts run tmp mnt root var/log var/lib var/cache etc".split():
         archive.folder(folder)
     archive.char_device("dev/console", 5, 1)
     archive.file("bin/busybox", BUSYBOX, 0o755)

@@ -137,6 +137,8 @@ uint64_t arch_get_dr6(void);
 void arch_xsetbv(uint64_t xcr0);
 /* Write the reset state into an FPU save area, a page. */
 void arch_fpu_init(void *area);
+/* Clear one page. */
+void arch_page_clear(void *page);
 /* swapgs: the vCPU changes between kernel and user mode. */
 void arch_swap_gs(void);
 

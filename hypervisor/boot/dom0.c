@@ -104,7 +104,7 @@ static void populate(struct build *b)
             b->frames[pfn] = mfn + i;
             m2p_set(mfn + i, pfn);
             if (pfn < b->used) {
-                page_clear(mfn_to_virt(mfn + i));
+                arch_page_clear(mfn_to_virt(mfn + i));
             }
         }
     }

@@ -119,6 +119,13 @@ struct domain *domain_get_next(domid_t id)
 {
     struct domain *found = NULL;
     SPIN_GUARD(&domlist_lock);
+    /* Ids are mostly dense. */
+    for (unsigned near = id; near < id + 8u; near++) {
+        found = lookup_locked(near);
+        if (found) {
+            return domain_get_held(found);
+        }
+    }
     for (unsigned i = 0; i < BUCKETS; i++) {
         for (struct domain *d = buckets[i].first; d; d = d->bucket_next) {
             if (d->id >= id && (!found || d->id < found->id)) {

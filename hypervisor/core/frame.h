@@ -227,11 +227,9 @@ void *hyp_alloc(size_t bytes);
 void hyp_free(void *object); /* or NULL */
 
 /* Frames of the control domain while it is built, as frame_assign() gives them, with whatever
- * start-up and firmware left in them: it clears what matters to it (page_clear). Scrubbing all of
+ * start-up and firmware left in them: it clears what matters to it (arch_page_clear). Scrubbing all of
  * its memory would be most of the time the hypervisor needs to start. */
 struct frame *frame_alloc_control(struct domain *d, unsigned order);
-/* Clear one page. */
-void page_clear(void *page);
 /* Remove a frame from its owner's page list without freeing it (exchange); it must have only the
  * ALLOCATED reference. False, with nothing changed, otherwise. */
 must_check bool frame_steal(struct domain *d, struct frame *f);

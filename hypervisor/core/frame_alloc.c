@@ -125,18 +125,6 @@ static mfn_t heap_take(unsigned order, unsigned addr_bits)
 
 /* ---- what a frame goes through on its way out of the heap ---- */
 
-/* Plain stores: under emulation they are several times faster than a string instruction, and on
- * hardware not slower. */
-void page_clear(void *page)
-{
-    uint64_t *word = page;
-#pragma GCC unroll 8
-    for (unsigned i = 0; i < PAGE_SIZE / sizeof(*word); i++) {
-        word[i] = 0;
-        barrier(); /* keeps the compiler from making a memset() of this */
-    }
-}
-
 static struct frame *take_block(unsigned order, unsigned addr_bits, bool clear)
 {
     mfn_t mfn = heap_take(order, addr_bits);
@@ -150,7 +138,7 @@ static struct frame *take_block(unsigned order, unsigned addr_bits, bool clear)
     for (uint64_t i = 0; i < 1UL << order; i++) {
         block[i] = fresh;
         if (clear) {
-            page_clear(mfn_to_virt(mfn + i));
+            arch_page_clear(mfn_to_virt(mfn + i));
         }
         if (i % 128 == 127) {
             irq_window(false); /* nobody allocates this much with a lock held */

@@ -63,6 +63,9 @@ static bool relinquish_frame(struct domain *d, struct frame *f, unsigned pass)
         (void)!frame_drop_allocation(f);
         return true;
     }
+    if (!(read_once(f->type) & (TYPE_PARTIAL | TYPE_PINNED))) {
+        return true;
+    }
     SPIN_GUARD(&d->mmu_lock);
     if (read_once(f->type) & TYPE_PARTIAL) {
         return page_type_dismantle(f);
@@ -75,6 +78,9 @@ static bool relinquish_frame(struct domain *d, struct frame *f, unsigned pass)
 
 long pv_domain_relinquish(struct domain *d)
 {
+    /* Who was pinning a table when the domain died is through with it. */
+    spin_lock(&d->mmu_lock);
+    spin_unlock(&d->mmu_lock);
     for (; d->pv.relinquish_pass < 2; d->pv.relinquish_pass++) {
         struct frame *f = d->pv.relinquish_cursor ?: frame_list_next(d, NULL);
         while (f) {

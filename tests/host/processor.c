@@ -98,6 +98,11 @@ void arch_xsetbv(uint64_t xcr0)
     host.xcr0 = xcr0;
 }
 
+void arch_page_clear(void *page)
+{
+    memset(page, 0, PAGE_SIZE);
+}
+
 void arch_fpu_init(void *area)
 {
     memset(area, 0, FPU_BYTES);

@@ -338,7 +338,7 @@ static void test_frame_alloc_control__as_it_was(void)
     CU_ASSERT_PTR_EQUAL_FATAL(f, before);
     const uint8_t *byte = frame_to_virt(f);
     CU_ASSERT(byte[0] == 0xc3 && byte[(PAGE_SIZE << 3) - 1] == 0xc3);
-    page_clear(frame_to_virt(f));
+    arch_page_clear(frame_to_virt(f));
     CU_ASSERT(is_clear(f, 0));
     CU_ASSERT_EQUAL(byte[PAGE_SIZE], 0xc3);
     CU_ASSERT_EQUAL(control->page_count, pages + 8);

@@ -195,6 +195,30 @@ void arch_set_ts(bool on)
     }
 }
 
+/* By a register of the vCPU that was interrupted, which gets it back: half as many instructions as
+ * with a general one. No interrupt comes in between, and what does not wait for that uses none. */
+void arch_page_clear(void *page)
+{
+    uint64_t kept[2];
+    bool ts = READ_CR(0) & X86_CR0_TS;
+    arch_set_ts(false);
+    __asm__ volatile("movups %%xmm0, (%[kept])\n"
+                     "xorps %%xmm0, %%xmm0\n"
+                     "1: .irp at, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n"
+                     "movaps %%xmm0, 16 * \\at(%[page])\n"
+                     ".endr\n"
+                     "add $256, %[page]\n"
+                     "test $4095, %[page]\n"
+                     "jnz 1b\n"
+                     "movups (%[kept]), %%xmm0"
+                     : [page] "+r"(page)
+                     : [kept] "r"(kept)
+                     : "memory");
+    if (ts) {
+        arch_set_ts(true);
+    }
+}
+
 void arch_xsetbv(uint64_t xcr0)
 {
     __asm__ volatile("xsetbv" ::"c"(0), "a"((uint32_t)xcr0), "d"((uint32_t)(xcr0 >> 32)));
