@@ -75,6 +75,18 @@ int life_nodes_connect(struct life *life, const struct builder_guest *guest, str
 /* Removes a domain's nodes, its /vm entry too. */
 void life_nodes_remove(struct life *life, uint32_t domid);
 
+/* --- life_names.c -------------------------------------------------------------------------- */
+
+/* Finds a domain by its name. */
+bool life_name_find(struct xs_handle *xs, const char *name, uint32_t *domid);
+
+/* Whether a name is not free; *domid has it. Without a look at all domains where all are ours. */
+bool life_name_taken(struct xs_handle *xs, const char *name, uint32_t *domid);
+
+/* Notes that a domain has a name, or has it no more. */
+void life_name_claim(const char *name, uint32_t domid);
+void life_name_drop(const char *name, uint32_t domid);
+
 /* --- life_monitor.c ------------------------------------------------------------------------ */
 
 /* Has the monitor watch the domain and act when it stops; starts the monitor if there is none.

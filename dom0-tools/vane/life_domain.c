@@ -127,27 +127,16 @@ bool life_interrupted(void)
 int life_find(struct life *life, const char *who, uint32_t *domid, struct err *err)
 {
     struct xen_domctl_getdomaininfo info;
-    struct node root = node_at(life->xs, XBT_NULL, "/local/domain");
-    unsigned int count = 0;
-    char **ids;
     char *end;
     unsigned long number = strtoul(who, &end, 10);
-    bool found = false;
+    bool found;
 
     if (who[0] >= '0' && who[0] <= '9' && *end == '\0') {
         found =
             number < DOMID_FIRST_RESERVED && hv_domain_info(life->hv, (uint32_t)number, &info) == 0;
         *domid = (uint32_t)number;
     } else {
-        ids = node_list(&root, &count);
-        for (unsigned int i = 0; ids != NULL && i < count && !found; i++) {
-            struct node domain = node_at(life->xs, XBT_NULL, "/local/domain/%s", ids[i]);
-            char name[CONFIG_MAX_NAME_BYTES + 1];
-
-            *domid = (uint32_t)strtoul(ids[i], NULL, 10);
-            found = node_read(&domain, "name", name, sizeof(name)) == 0 && strcmp(name, who) == 0;
-        }
-        free(ids);
+        found = life_name_find(life->xs, who, domid);
     }
     if (!found) {
         return err_set(err, ESRCH, "there is no domain %s", who);
@@ -263,16 +252,13 @@ static int check_memory(struct life *life, const struct vane_config *config, str
 static int check_name(struct life *life, const char *name, struct err *err)
 {
     struct xen_domctl_getdomaininfo info;
-    struct err why = {0};
     uint32_t domid = 0;
-    int rc = life_find(life, name, &domid, &why);
 
-    if (rc == -ESRCH) {
+    if (!life_name_taken(life->xs, name, &domid)) {
         return 0;
     }
-    if (rc != 0) {
-        *err = why;
-        return rc;
+    if (domid == CONTROL_DOMID) {
+        return err_set(err, EPERM, "%s is the control domain", name);
     }
     if (hv_domain_info(life->hv, domid, &info) == -ESRCH) {
         return life_teardown(life, domid, err);

@@ -44,7 +44,7 @@
 /* A store that has gone is looked for this often. */
 #define STORE_STEP_MS 200
 
-#define LIST_STEP 256
+#define LIST_STEP 64
 
 /* A guest, by ascending number. Its configuration stays in its file. */
 struct watched {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "dom0-tools/device/node.h"
 #include "dom0-tools/vane/life.h"
@@ -48,24 +49,14 @@ static void vm_path(const struct vane_config *config, char path[64])
 }
 
 /* Refuses a name that a domain has. */
-static int check_name(struct xs_handle *xs, xs_transaction_t transaction, const char *wanted,
-                      struct err *err)
+static int check_name(struct xs_handle *xs, const char *wanted, struct err *err)
 {
-    struct node root = node_at(xs, transaction, "/local/domain");
-    unsigned int count;
-    char **ids = node_list(&root, &count);
-    int rc = 0;
+    uint32_t domid;
 
-    for (unsigned int i = 0; ids != NULL && i < count && rc == 0; i++) {
-        struct node domain = node_at(xs, transaction, "/local/domain/%s", ids[i]);
-        char name[CONFIG_MAX_NAME_BYTES + 1];
-
-        if (node_read(&domain, "name", name, sizeof(name)) == 0 && strcmp(name, wanted) == 0) {
-            rc = err_set(err, EEXIST, "the name %s is in use by domain %s", name, ids[i]);
-        }
+    if (life_name_taken(xs, wanted, &domid)) {
+        return err_set(err, EEXIST, "the name %s is in use by domain %u", wanted, domid);
     }
-    free(ids);
-    return rc;
+    return 0;
 }
 
 /* Refuses a name or uuid another domain has. */
@@ -74,7 +65,7 @@ static int check_unique(const struct create *create, xs_transaction_t transactio
     struct xs_handle *xs = create->life->xs;
     struct node vm;
     char path[64];
-    int rc = check_name(xs, transaction, create->config->name, create->err);
+    int rc = check_name(xs, create->config->name, create->err);
 
     if (rc != 0) {
         return rc;
@@ -167,6 +158,9 @@ int life_nodes_create(struct life *life, uint32_t domid, const struct vane_confi
 
     err->number = 0;
     rc = node_transaction(life->xs, create_body, &create);
+    if (rc == 0) {
+        life_name_claim(config->name, domid);
+    }
     if (rc != 0 && err->number == 0) {
         rc = err_set_errno(err, -rc, "cannot write store nodes");
     }
@@ -187,7 +181,7 @@ static int rename_body(xs_transaction_t transaction, void *context)
     struct xs_handle *xs = to->life->xs;
     struct node home = node_at(xs, transaction, "/local/domain/%u", to->domid);
     char path[64];
-    int rc = check_name(xs, transaction, to->name, to->err);
+    int rc = check_name(xs, to->name, to->err);
 
     if (rc != 0) {
         return rc;
@@ -206,13 +200,25 @@ static int rename_body(xs_transaction_t transaction, void *context)
 int life_nodes_rename(struct life *life, uint32_t domid, const char *name, struct err *err)
 {
     struct rename to = {.life = life, .domid = domid, .name = name, .err = err};
+    struct node home = node_at(life->xs, XBT_NULL, "/local/domain/%u", domid);
+    char old[CONFIG_MAX_NAME_BYTES + 1] = "";
+    int lock = life_lock(err);
     int rc;
 
+    if (lock < 0) {
+        return lock;
+    }
     err->number = 0;
+    node_read(&home, "name", old, sizeof(old));
     rc = node_transaction(life->xs, rename_body, &to);
+    if (rc == 0) {
+        life_name_drop(old, domid);
+        life_name_claim(name, domid);
+    }
     if (rc != 0 && err->number == 0) {
         rc = err_set_errno(err, -rc, "cannot write store nodes");
     }
+    close(lock);
     return rc;
 }
 
@@ -255,12 +261,16 @@ int life_nodes_connect(struct life *life, const struct builder_guest *guest, str
 void life_nodes_remove(struct life *life, uint32_t domid)
 {
     struct node home = node_at(life->xs, XBT_NULL, "/local/domain/%u", domid);
+    char name[CONFIG_MAX_NAME_BYTES + 1];
     char path[64];
 
     if (node_read(&home, "vm", path, sizeof(path)) == 0 && strncmp(path, "/vm/", 4) == 0) {
         struct node vm = node_at(life->xs, XBT_NULL, "%s", path);
 
         node_prune(&vm, "");
+    }
+    if (node_read(&home, "name", name, sizeof(name)) == 0) {
+        life_name_drop(name, domid);
     }
     node_remove(&home);
 }
