@@ -314,12 +314,33 @@ class Overcommit(Test):
 
 
 class Fifty(Test):
-    """Many small guests at once; GUESTS=n for another number than fifty."""
+    """Many small guests at once; GUESTS=n for another number than the usual."""
+
+    usual = 50
+    memory = 8192
 
     def prepare(self, setup):
         super().prepare(setup)
-        setup.memory, setup.sparse = 8192, True
-        setup.dom0_args = "pv.guests=%d" % int(os.environ.get("GUESTS") or 50)
+        setup.memory, setup.sparse = self.memory, True
+        setup.dom0_args = "pv.guests=%d" % int(os.environ.get("GUESTS") or self.usual)
+
+
+class Hundred(Fifty):
+    """The same with a hundred."""
+
+    usual = 100
+    memory = 12288
+
+
+class Small(Fifty):
+    """As many domains of 32 MiB as 4 GiB hold beside a control domain of 512 MiB."""
+
+    usual = 110
+    memory = 4096
+
+    def prepare(self, setup):
+        super().prepare(setup)
+        setup.dom0_memory = "512M"
 
 
 class Clock(Test):
@@ -504,6 +525,8 @@ def all_tests():
         Clock("clock"),
         Test("wide", "wide", weight=5, memory=4096, limit=3600),
         Fifty("fifty", "fifty", weight=9, limit=3600),
+        Hundred("hundred", "fifty", weight=9, limit=7200),
+        Small("small", "small", **one, weight=5),
         Overcommit("overcommit", "overcommit", weight=2),
         Test("abuse", "abuse", weight=7),
         InBochs("bochs-all"),
