@@ -38,6 +38,8 @@ struct daemon {
     int lifeline; /* to the store, for nothing but its end, or -1 */
 };
 
+#define LIST_STEP 64
+
 static volatile sig_atomic_t stop;
 
 static void on_signal(int number)
@@ -107,15 +109,37 @@ static void find_new(struct daemon *daemon)
     free(ids);
 }
 
+/* Notes which domains live, a bit each: one call for many instead of one for each guest. */
+static bool find_living(struct daemon *daemon, uint8_t living[DOMID_FIRST_RESERVED / 8])
+{
+    static struct xen_domctl_getdomaininfo infos[LIST_STEP];
+    uint32_t first = 0;
+    int got;
+
+    memset(living, 0, DOMID_FIRST_RESERVED / 8);
+    do {
+        got = hv_domain_info_list(daemon->hv, first, infos, LIST_STEP);
+        for (int i = 0; i < got; i++) {
+            if ((infos[i].flags & XEN_DOMINF_dying) == 0) {
+                living[infos[i].domain / 8] |= (uint8_t)(1u << infos[i].domain % 8);
+            }
+            first = infos[i].domain + 1u;
+        }
+    } while (got == LIST_STEP);
+    return got >= 0;
+}
+
 /* Lets go of domains that have died; closes terminals that have been read to the end. */
 static void drop_dead(struct daemon *daemon, bool look)
 {
+    static uint8_t living[DOMID_FIRST_RESERVED / 8];
     struct guest **link = &daemon->loop.guests;
+    bool known = look && find_living(daemon, living);
 
     while (*link != NULL) {
         struct guest *guest = *link;
 
-        if (look && !guest->dead && !domain_lives(daemon, guest->domid)) {
+        if (known && !guest->dead && (living[guest->domid / 8] >> guest->domid % 8 & 1) == 0) {
             guest_died(guest, loop_now_us());
         }
         if (guest_finished(guest, loop_now_us())) {
@@ -172,14 +196,18 @@ static bool open_store(struct daemon *daemon)
  * domains meanwhile is found out. */
 static void handle_store(struct daemon *daemon)
 {
+    bool fresh = daemon->loop.services.xs == NULL;
+    bool came = fresh, went = fresh;
     char **event;
 
-    if (daemon->loop.services.xs == NULL && !open_store(daemon)) {
+    if (fresh && !open_store(daemon)) {
         return;
     }
     while ((event = xs_check_watch(daemon->loop.services.xs)) != NULL) {
         uint32_t domid;
 
+        went |= strcmp(event[XS_WATCH_PATH], "@releaseDomain") == 0;
+        came |= strcmp(event[XS_WATCH_PATH], "@releaseDomain") != 0;
         if (strcmp(event[XS_WATCH_TOKEN], CONSOLE_TOKEN) == 0 &&
             sscanf(event[XS_WATCH_PATH], "/local/domain/%u/", &domid) == 1 &&
             !domain_lives(daemon, domid)) {
@@ -191,8 +219,12 @@ static void handle_store(struct daemon *daemon)
         close_store(daemon);
         return;
     }
-    drop_dead(daemon, true);
-    find_new(daemon);
+    if (went) {
+        drop_dead(daemon, true);
+    }
+    if (came) {
+        find_new(daemon);
+    }
 }
 
 static void run(struct daemon *daemon)

@@ -135,8 +135,8 @@ void arch_set_cr4(const struct vcpu *v);
 void arch_set_debugreg(unsigned reg, uint64_t value);
 uint64_t arch_get_dr6(void);
 void arch_xsetbv(uint64_t xcr0);
-/* Write the reset state into an FPU save area, a page. */
-void arch_fpu_init(void *area);
+/* Write the reset state into an FPU save area of that size. */
+void arch_fpu_init(void *area, size_t bytes);
 /* Clear one page. */
 void arch_page_clear(void *page);
 /* swapgs: the vCPU changes between kernel and user mode. */

@@ -13,13 +13,28 @@
 #include "pv/page_type.h"
 #include "pv/trap.h"
 
+#define FPU_ALIGN 64u
+
+/* What a vCPU has left of its own pages is mostly enough for the FPU's save area. */
+static void *fpu_place(struct vcpu *v)
+{
+    size_t at = ROUND_UP(sizeof(*v), FPU_ALIGN);
+    bool fits = at + cpuid_xsave_bytes(arch_facts.xcr0_mask) <= ROUND_UP(sizeof(*v), PAGE_SIZE);
+    return fits ? (uint8_t *)v + at : NULL;
+}
+
+static void fpu_reset(struct vcpu *v)
+{
+    arch_fpu_init(v->pv.fpu, cpuid_xsave_bytes(arch_facts.xcr0_mask));
+}
+
 int pv_vcpu_init(struct vcpu *v)
 {
-    v->pv.fpu = hyp_alloc(PAGE_SIZE);
+    v->pv.fpu = fpu_place(v) ?: hyp_alloc(PAGE_SIZE);
     if (!v->pv.fpu) {
         return -ENOMEM;
     }
-    arch_fpu_init(v->pv.fpu);
+    fpu_reset(v);
     v->pv.xcr0 = arch_facts.xcr0_mask ? 1 : 0;
     v->pv.debugreg[6] = 0xffff0ff0;
     v->pv.debugreg[7] = 0x400;
@@ -28,7 +43,9 @@ int pv_vcpu_init(struct vcpu *v)
 
 void pv_vcpu_free(struct vcpu *v)
 {
-    hyp_free(v->pv.fpu);
+    if (v->pv.fpu != fpu_place(v)) {
+        hyp_free(v->pv.fpu);
+    }
     v->pv.fpu = NULL;
 }
 
@@ -152,7 +169,7 @@ static void load_registers(struct vcpu *v, const struct vcpu_guest_context *c)
     pv->gs_base_user = c->gs_base_user;
     pv->ldt_base = c->ldt_base;
     pv->ldt_entries = c->ldt_ents;
-    arch_fpu_init(pv->fpu);
+    fpu_reset(v);
     if (c->flags & VGCF_i387_valid) {
         memcpy(pv->fpu, &c->fpu_ctxt, sizeof(c->fpu_ctxt));
         /* MXCSR bits the processor does not know would make loading it fault. */

@@ -103,8 +103,7 @@ uint64_t cpuid_guest_xcr0(void)
     return zmm ? mask : mask & ~(uint64_t)XCR0_AVX512;
 }
 
-/* Bytes an XSAVE area takes with these components. */
-static uint32_t xsave_bytes(uint64_t xcr0)
+uint32_t cpuid_xsave_bytes(uint64_t xcr0)
 {
     uint32_t bytes = XSAVE_LEGACY_BYTES;
     for (unsigned i = 2; i < 63; i++) {
@@ -120,7 +119,7 @@ static uint32_t xsave_bytes(uint64_t xcr0)
 static struct cpuid_regs leaf_xsave(uint64_t xcr0, uint32_t subleaf, struct cpuid_regs r)
 {
     if (subleaf == 0 && xcr0) {
-        uint32_t bytes = xsave_bytes(xcr0);
+        uint32_t bytes = cpuid_xsave_bytes(xcr0);
         return (struct cpuid_regs){(uint32_t)xcr0, bytes, bytes, (uint32_t)(xcr0 >> 32)};
     }
     if (subleaf == 1 && xcr0) {
@@ -215,7 +214,7 @@ struct cpuid_regs cpuid_guest(const struct vcpu *v, uint32_t nr, uint32_t sublea
     } else if (nr == 0xb) {
         r = (struct cpuid_regs){0, 0, subleaf & 0xff, apic_id};
     } else if (nr == LEAF_XSAVE && subleaf == 0 && r.eax) {
-        r.ebx = xsave_bytes(v->pv.xcr0);
+        r.ebx = cpuid_xsave_bytes(v->pv.xcr0);
     } else if (nr == LEAF_EXT && arch_facts.null_clears) {
         r.eax = LEAF_EXT2;
     }

@@ -45,6 +45,8 @@ extern const struct cpuid_word cpuid_words[CPUID_WORDS];
 /* CPUID as any v sees it: the processor's features less those a paravirtual guest must not use,
  * plus the hypervisor's own leaves at 0x40000000. */
 struct cpuid_regs cpuid_guest(const struct vcpu *v, uint32_t leaf, uint32_t subleaf);
+/* Bytes an XSAVE area takes with these components. */
+uint32_t cpuid_xsave_bytes(uint64_t xcr0);
 /* XCR0 bits a guest may set; 0: XSAVE is not offered. */
 uint64_t cpuid_guest_xcr0(void);
 

@@ -10,7 +10,6 @@
 #include "host.h"
 
 #define VECTOR_SYSCALL 0x100 /* entry_vector of SYSCALL, as in arch/x86_64 */
-#define FPU_BYTES 832
 #define XSAVE_HEADER 512
 
 static void refuse(bool bad, const char *what)
@@ -103,9 +102,9 @@ void arch_page_clear(void *page)
     memset(page, 0, PAGE_SIZE);
 }
 
-void arch_fpu_init(void *area)
+void arch_fpu_init(void *area, size_t bytes)
 {
-    memset(area, 0, FPU_BYTES);
+    memset(area, 0, bytes);
 }
 
 static void check_fpu(const uint8_t *area)

@@ -252,9 +252,9 @@ static void fpu_load(const struct vcpu *v)
     }
 }
 
-void arch_fpu_init(void *area)
+void arch_fpu_init(void *area, size_t bytes)
 {
-    uint16_t *p = memset(area, 0, PAGE_SIZE);
+    uint16_t *p = memset(area, 0, bytes);
     p[0] = 0x037f;                         /* FCW: all x87 exceptions masked */
     p[12] = 0x1f80;                        /* MXCSR: all SSE exceptions masked */
     p[256] = arch_facts.xcr0_mask ? 3 : 0; /* XSTATE_BV: x87 and SSE parts are meaningful */
