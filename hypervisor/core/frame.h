@@ -227,8 +227,8 @@ void *hyp_alloc(size_t bytes);
 void hyp_free(void *object); /* or NULL */
 
 /* Frames of the control domain while it is built, as frame_assign() gives them, with whatever
- * start-up and firmware left in them: it clears what matters to it (arch_page_clear). Scrubbing all of
- * its memory would be most of the time the hypervisor needs to start. */
+ * start-up and firmware left in them: it clears what matters to it (arch_page_clear). Scrubbing all
+ * of its memory would be most of the time the hypervisor needs to start. */
 struct frame *frame_alloc_control(struct domain *d, unsigned order);
 /* Remove a frame from its owner's page list without freeing it (exchange); it must have only the
  * ALLOCATED reference. False, with nothing changed, otherwise. */
