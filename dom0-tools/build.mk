@@ -70,8 +70,6 @@ $(DT_B)/tests/test_console_flood: DT_LIBS += -Wl,--allow-multiple-definition
 # Xen's own library for xl's files judges beside ours.
 $(DT_B)/tests/test_config_xlcfg: DT_LIBS += -lxlutil -lxenlight
 
-# It stands in for the store itself.
-$(DT_B)/tests/test_console_flood: DT_LIBS += -Wl,--allow-multiple-definition
 # Against the daemon itself.
 $(DT_B)/tests/test_storeclient_client: | $(B)/xenstore-lite/xenstored
 # These tests run the whole program.
