@@ -15,17 +15,22 @@
 
 #define FPU_ALIGN 64u
 
+static size_t fpu_bytes(void)
+{
+    return MIN(cpuid_xsave_bytes(arch_facts.xcr0_mask), PAGE_SIZE);
+}
+
 /* What a vCPU has left of its own pages is mostly enough for the FPU's save area. */
 static void *fpu_place(struct vcpu *v)
 {
     size_t at = ROUND_UP(sizeof(*v), FPU_ALIGN);
-    bool fits = at + cpuid_xsave_bytes(arch_facts.xcr0_mask) <= ROUND_UP(sizeof(*v), PAGE_SIZE);
+    bool fits = at + fpu_bytes() <= ROUND_UP(sizeof(*v), PAGE_SIZE);
     return fits ? (uint8_t *)v + at : NULL;
 }
 
 static void fpu_reset(struct vcpu *v)
 {
-    arch_fpu_init(v->pv.fpu, cpuid_xsave_bytes(arch_facts.xcr0_mask));
+    arch_fpu_init(v->pv.fpu, fpu_bytes());
 }
 
 int pv_vcpu_init(struct vcpu *v)
