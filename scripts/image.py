@@ -33,11 +33,13 @@ IMAGE = os.path.join(OUT, "image")
 BUSYBOX = "/bin/busybox"
 
 DOM0_MODULES = """
-xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs xen-blkback xen-netback xen-acpi-processor
+xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs xen-blkback xen-netback xen-pciback
+xen-acpi-processor
 bridge tun loop nbd ext4 crc32c_generic sd_mod
 virtio_pci virtio_blk virtio_net ahci ata_piix nvme e1000e e1000
 """.split()
-GUEST_MODULES = "xen-blkfront xen-netfront ext4 crc32c_generic".split()
+GUEST_MODULES = ("xen-blkfront xen-netfront xen-pcifront virtio_pci virtio_net ext4 "
+                 "crc32c_generic").split()
 
 # Our programs: file under build/, where it goes. Then the stock clients of the store.
 TOOLS = [

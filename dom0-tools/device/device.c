@@ -18,7 +18,7 @@
 #include "dom0-tools/device/device_internal.h"
 #include "dom0-tools/device/nbd.h"
 
-static const char *const kinds[] = {"vbd", "vif"};
+static const char *const kinds[] = {"vbd", "vif", "pci"};
 
 #define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
 

@@ -69,7 +69,7 @@ int device_remove(struct xs_handle *xs, uint32_t domid);
 
 /* --- hotplug.c: one device of a running guest ---------------------------------------------- */
 
-/* A device: "vbd" and its virtual device number, or "vif" and its index. */
+/* A device: "vbd" and its virtual device number, "vif" and its index, or "pci" and 0. */
 struct device_name {
     struct xs_handle *xs;
     uint32_t domid;
@@ -87,6 +87,10 @@ bool device_exists(const struct device_name *name);
  */
 int device_plug(const struct device_name *name, const struct vane_config *config, int lock,
                 bool answer, const struct device_patience *patience, struct err *err);
+
+/* Waits until a guest has connected to a device whose nodes are there. Errors: as device_plug(). */
+int device_wait_connected(const struct device_name *name, const struct device_patience *patience,
+                          struct err *err);
 
 /*
  * Takes a device from a guest, with its consent; by force it is gone whether the guest agrees or

@@ -131,6 +131,14 @@ static int wait_connected(const struct device_name *name, const struct device_pa
                    wait.front_state, wait.back_state);
 }
 
+int device_wait_connected(const struct device_name *name, const struct device_patience *patience,
+                          struct err *err)
+{
+    int rc = wait_connected(name, patience, patience->timeout_ms, err);
+
+    return rc == -EAGAIN ? -err->number : rc;
+}
+
 /* One offer of the device to the guest. */
 static int offer(struct device_set *set, const struct device_name *name, int *lock, bool answer,
                  unsigned int ms, struct err *err)

@@ -268,6 +268,26 @@ int hv_domain_native_tsc(struct hv *hv, uint32_t domid)
     return hv_domctl(hv, &op);
 }
 
+int hv_device_memory(struct hv *hv, uint32_t domid, uint64_t first, uint64_t count, bool allow)
+{
+    struct xen_domctl op = {.cmd = XEN_DOMCTL_iomem_permission, .domain = (domid_t)domid};
+
+    op.u.iomem_permission.first_mfn = first;
+    op.u.iomem_permission.nr_mfns = count;
+    op.u.iomem_permission.allow_access = allow;
+    return hv_domctl(hv, &op);
+}
+
+int hv_device_ports(struct hv *hv, uint32_t domid, uint64_t first, uint64_t count, bool allow)
+{
+    struct xen_domctl op = {.cmd = XEN_DOMCTL_ioport_permission, .domain = (domid_t)domid};
+
+    op.u.ioport_permission.first_port = (uint32_t)first;
+    op.u.ioport_permission.nr_ports = (uint32_t)count;
+    op.u.ioport_permission.allow_access = allow;
+    return hv_domctl(hv, &op);
+}
+
 int hv_domain_hypercall_page(struct hv *hv, uint32_t domid, uint64_t frame)
 {
     struct xen_domctl op = {.cmd = XEN_DOMCTL_hypercall_init, .domain = (domid_t)domid};

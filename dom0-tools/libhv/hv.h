@@ -125,6 +125,13 @@ int hv_accounting(struct hv *hv, struct hv_vcpu_time **times, size_t *count, uin
 /* Time all pcpus together have been idle. */
 int hv_idle_time(struct hv *hv, uint64_t *idle_ns);
 
+/* --- devices of the machine in a guest's hands -------------------------------------------- */
+
+/* Lets a domain map frames of device memory, or use ports, or no more. A range is taken as it was
+ * given. Errors: ENOSPC too many ranges. */
+int hv_device_memory(struct hv *hv, uint32_t domid, uint64_t first, uint64_t count, bool allow);
+int hv_device_ports(struct hv *hv, uint32_t domid, uint64_t first, uint64_t count, bool allow);
+
 /* --- the machine ------------------------------------------------------------------------- */
 
 int hv_physinfo(struct hv *hv, struct xen_sysctl_physinfo *info);

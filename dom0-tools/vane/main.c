@@ -23,6 +23,7 @@ static const struct vane_command *const groups[] = {
     vane_commands_cpu,  vane_commands_top,     vane_commands_image,  vane_commands_convert,
     vane_commands_disk, vane_commands_net,     vane_commands_store,  vane_commands_host,
     vane_commands_core, vane_commands_balloon, vane_commands_events, vane_commands_stats,
+    vane_commands_pci,
 };
 #define GROUP_COUNT (sizeof(groups) / sizeof(groups[0]))
 

@@ -73,6 +73,7 @@ extern const struct vane_command vane_commands_image[];   /* image.c */
 extern const struct vane_command vane_commands_convert[]; /* convert.c */
 extern const struct vane_command vane_commands_disk[];    /* disk.c */
 extern const struct vane_command vane_commands_net[];     /* net.c */
+extern const struct vane_command vane_commands_pci[];     /* pci.c */
 extern const struct vane_command vane_commands_store[];   /* store.c */
 extern const struct vane_command vane_commands_host[];    /* host.c */
 extern const struct vane_command vane_commands_core[];    /* core.c */

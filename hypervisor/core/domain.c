@@ -21,6 +21,7 @@
 #include "core/grant_table.h"
 #include "core/hooks.h"
 #include "core/hypercall.h"
+#include "core/pirq.h"
 #include "core/span.h"
 #include "core/time.h"
 
@@ -454,7 +455,7 @@ static long kill_table(struct domain *d)
 
 /* Each returns 0 when it is through. */
 static long (*const kill_steps[])(struct domain *) = {
-    kill_stop,  evtchn_close_all,     grant_table_release_mappings,
+    kill_stop,  evtchn_close_all,     pirq_release, grant_table_release_mappings,
     kill_vcpus, pv_domain_relinquish, kill_table,
 };
 

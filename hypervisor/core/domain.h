@@ -127,6 +127,10 @@ extern struct domain *dom_idle; /* of the idle vCPUs */
 extern struct domain *dom_control; /* domain 0 */
 extern unsigned domain_count;      /* without the system's; under domlist_lock */
 
+/* Whether the control domain has let d reach these frames (d->pv.mmio) or ports (d->pv.ports). */
+bool domain_may_reach(struct domain *d, const struct device_range *ranges, uint64_t first,
+                      uint64_t count);
+
 /* Called once, when the allocator and the clock are there: system domains, idle domain. */
 void domain_init(void);
 /* Create with max_vcpus vCPUs (all down) and a pause count of 1. *out is borrowed from the table:

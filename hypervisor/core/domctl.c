@@ -160,6 +160,57 @@ long domctl_device_permission(struct domain *d, uint8_t *allow)
     return *allow && !d->privileged ? -EOPNOTSUPP : 0;
 }
 
+/* The control domain has everything as it is. What a domain has mapped stays mapped when the right
+ * to it goes: it is the toolstack's to have the device let go of first. */
+static long device_permission(struct domain *d, struct device_range *ranges, uint64_t limit,
+                              const struct device_range *want, bool allow)
+{
+    if (want->count == 0 || want->first >= limit || want->count > limit - want->first) {
+        return -EINVAL;
+    }
+    if (d->privileged) {
+        return 0;
+    }
+    struct device_range *free = NULL;
+    SPIN_GUARD(&d->pages_lock);
+    for (unsigned i = 0; i < DEVICE_RANGES; i++) {
+        if (ranges[i].first == want->first && ranges[i].count == want->count) {
+            ranges[i].count = allow ? want->count : 0;
+            return 0;
+        }
+        free = ranges[i].count == 0 ? &ranges[i] : free;
+    }
+    if (allow && free) {
+        *free = *want;
+    }
+    return allow && !free ? -ENOSPC : 0;
+}
+
+long domctl_iomem_permission(struct domain *d, struct xen_domctl_iomem_permission *arg)
+{
+    const struct device_range want = {arg->first_mfn, arg->nr_mfns};
+    return device_permission(d, d->pv.mmio, 1UL << (52 - PAGE_SHIFT), &want, arg->allow_access);
+}
+
+long domctl_ioport_permission(struct domain *d, struct xen_domctl_ioport_permission *arg)
+{
+    const struct device_range want = {arg->first_port, arg->nr_ports};
+    return device_permission(d, d->pv.ports, 0x10000, &want, arg->allow_access);
+}
+
+bool domain_may_reach(struct domain *d, const struct device_range *ranges, uint64_t first,
+                      uint64_t count)
+{
+    SPIN_GUARD(&d->pages_lock);
+    for (unsigned i = 0; i < DEVICE_RANGES; i++) {
+        uint64_t at = first - ranges[i].first; /* too large when it is below */
+        if (at < ranges[i].count && count <= ranges[i].count - at) {
+            return true;
+        }
+    }
+    return false;
+}
+
 long domctl_hypercall_init(struct domain *d, struct xen_domctl_hypercall_init *arg)
 {
     return hypercall_page_write(d, arg->gmfn) ? 0 : -EACCES;

@@ -146,6 +146,9 @@ static int map_msi(struct domain *d, struct physdev_map_pirq *arg)
     }
     uint16_t bdf = PCI_BDF(arg->bus & 0xff, arg->devfn);
     SPIN_GUARD(&irq_lock);
+    if (read_once(d->state) != DOM_ALIVE) {
+        return -ESRCH; /* or it would come after pirq_release() */
+    }
     int rc = pci_msi_find(bdf, arg->table_base != 0, (unsigned)arg->entry_nr, &msi);
     int nr = rc ?: choose_locked(d, arg->pirq);
     struct irq_line *l = nr < 0 ? NULL : msi_line_locked(&msi);
@@ -191,6 +194,14 @@ static void unmap_locked(struct irq_line *l)
     }
     l->d->pv.pirq[l->pirq] = PIRQ_FREE;
     l->d = NULL;
+}
+
+long pirq_release(struct domain *d)
+{
+    for (unsigned i = 0; i < MAX_PIRQS; i++) {
+        (void)!pirq_unmap(d, i);
+    }
+    return 0;
 }
 
 int pirq_unmap(struct domain *d, unsigned pirq)
@@ -268,9 +279,13 @@ void upcall_irq(unsigned token)
     uint32_t port = l->port;
     l->needs_eoi = port && is_level(l);
     l->taken += l->cpu == arch_cpu_id();
+    if (port) {
+        domain_get_held(d);
+    }
     spin_unlock(&irq_lock);
     if (port) {
         evtchn_send_pirq(d, port);
+        domain_put(d);
     }
 }
 
@@ -309,30 +324,25 @@ long physdevop_alloc_irq_vector(struct hypercall *hc unused, struct physdev_irq 
     return arg->irq < arch_facts.gsi_count ? 0 : -EINVAL;
 }
 
-/* Interrupts go to the control domain only: it is the one that drives devices. */
-static int check_owner(const struct hypercall *hc)
-{
-    return !hc->d->privileged ? -EPERM : hc->target == hc->d ? 0 : -EOPNOTSUPP;
-}
-
 long physdevop_map_pirq(struct hypercall *hc, struct physdev_map_pirq *arg)
 {
-    long rc = check_owner(hc);
-    if (rc) {
-        return rc;
+    struct domain *d = hc->target;
+    if (!hc->d->privileged) {
+        return -EPERM;
     }
     switch (arg->type) {
     case MAP_PIRQ_TYPE_GSI:
-        return pirq_map_gsi(hc->d, arg->index, &arg->pirq);
+        /* A line can be shared, and who drives the other devices on it is the control domain. */
+        return d == hc->d ? pirq_map_gsi(d, arg->index, &arg->pirq) : -EOPNOTSUPP;
     case MAP_PIRQ_TYPE_MULTI_MSI:
         /* Several messages of one capability need neighbouring vectors; drivers take one then. */
         if (arg->entry_nr != 1 || arg->table_base) {
             return -EOPNOTSUPP;
         }
-        return map_msi(hc->d, arg);
+        return map_msi(d, arg);
     case MAP_PIRQ_TYPE_MSI:
     case MAP_PIRQ_TYPE_MSI_SEG:
-        return map_msi(hc->d, arg);
+        return map_msi(d, arg);
     default:
         return -EINVAL;
     }
@@ -340,7 +350,7 @@ long physdevop_map_pirq(struct hypercall *hc, struct physdev_map_pirq *arg)
 
 long physdevop_unmap_pirq(struct hypercall *hc, struct physdev_unmap_pirq *arg)
 {
-    return check_owner(hc) ?: pirq_unmap(hc->d, (unsigned)arg->pirq);
+    return hc->d->privileged ? pirq_unmap(hc->target, (unsigned)arg->pirq) : -EPERM;
 }
 
 long physdevop_get_free_pirq(struct hypercall *hc, struct physdev_get_free_pirq *arg)

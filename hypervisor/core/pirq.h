@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Physical interrupts as a domain sees them: pirq numbers for I/O APIC inputs (GSIs) and message
- * interrupts, bound to event channels. Only the control domain has any today.
+ * interrupts, bound to event channels. The control domain has them all; to another domain it maps
+ * the message interrupts of a device it has given to it.
  */
 #pragma once
 
@@ -14,6 +15,9 @@ struct domain;
 must_check int pirq_map_gsi(struct domain *d, int gsi, int *pirq);
 /* Undo a mapping or reservation, unbinding it if necessary. -EINVAL when there is none. */
 must_check int pirq_unmap(struct domain *d, unsigned pirq);
+
+/* Undo all, when d ends. Returns 0. */
+long pirq_release(struct domain *d);
 
 /* Have port of d raised by pirq. -EINVAL not mapped, -EEXIST bound already, or the machine's error.
  * Called under d's evtchn_lock, as is pirq_unbind. */

@@ -76,11 +76,17 @@ static void byte_out(struct domain *d, uint32_t port, uint8_t value)
     }
 }
 
+/* A domain with a device of its own: the device's ports, and none with a rule. */
+static bool may_use(struct domain *d, uint16_t port, unsigned bytes)
+{
+    return rule_of(port, bytes) == RULE_FREE && domain_may_reach(d, d->pv.ports, port, bytes);
+}
+
 uint32_t ioport_in(struct domain *d, uint16_t port, unsigned bytes)
 {
     uint32_t value = 0;
     if (!d->privileged) {
-        return ~0U;
+        return may_use(d, port, bytes) ? arch_in(port, bytes) : ~0U;
     }
     if (is_pci(port, bytes)) {
         return pci_guest_in(d, port, bytes);
@@ -97,6 +103,9 @@ uint32_t ioport_in(struct domain *d, uint16_t port, unsigned bytes)
 void ioport_out(struct domain *d, uint16_t port, unsigned bytes, uint32_t value)
 {
     if (!d->privileged) {
+        if (may_use(d, port, bytes)) {
+            arch_out(port, bytes, value);
+        }
         return;
     }
     if (is_pci(port, bytes)) {

@@ -74,7 +74,7 @@ static inline bool pte_slot_reserved(unsigned level, unsigned index)
 }
 
 /* The entry's bits are allowed at this level for a table of d. */
-static inline bool pte_bits_ok(unsigned level, uint64_t pte, const struct domain *d)
+static inline bool pte_bits_ok(unsigned level, uint64_t pte, struct domain *d)
 {
     const uint64_t cache = X86_PTE_PWT | X86_PTE_PCD | X86_PTE_PAT; /* above L1: PSE */
     /* Address bits beyond what the processor implements would be reserved-bit faults. */
@@ -83,7 +83,8 @@ static inline bool pte_bits_ok(unsigned level, uint64_t pte, const struct domain
     if (!(pte & X86_PTE_P)) {
         return !pte || pte_absent_ok(level, pte);
     }
-    return !refused || (level == 1 && d->privileged && !(refused & ~cache));
+    return !refused || (level == 1 && !(refused & ~cache) &&
+                        (d->privileged || domain_may_reach(d, d->pv.mmio, PTE_MFN(pte), 1)));
 }
 
 /* What is really stored for a guest's wish: the guest kernel runs at CPL 3, so user access is
@@ -109,14 +110,15 @@ static inline bool pte_same_references(uint64_t a, uint64_t b)
 /* ---- level-1 entries: inline, since every change of one comes by here ---- */
 
 /* A present entry names device memory that a table of d may map: it holds no references. */
-static inline bool page_type_device_ok(uint64_t pte, const struct domain *d)
+static inline bool page_type_device_ok(uint64_t pte, struct domain *d)
 {
     mfn_t mfn = PTE_MFN(pte);
-    return !arch_mfn_is_ram(mfn) && d->privileged && !arch_mmio_denied(mfn);
+    return !arch_mfn_is_ram(mfn) && !arch_mmio_denied(mfn) &&
+           (d->privileged || domain_may_reach(d, d->pv.mmio, mfn, 1));
 }
 
 /* References of a present entry of a table of d that maps frames of `foreign`; false: none may. */
-static inline_always must_check bool page_type_leaf_get(uint64_t pte, const struct domain *d,
+static inline_always must_check bool page_type_leaf_get(uint64_t pte, struct domain *d,
                                                         const struct domain *foreign)
 {
     struct frame *f = frame_get_from_mfn(PTE_MFN(pte), foreign);

@@ -58,8 +58,15 @@ struct pv_vcpu {
 /* Words of features that CPUID shows: pv/emul.h. */
 #define CPUID_WORDS 10
 
+/* What the control domain lets a domain reach of the devices it is given. */
+#define DEVICE_RANGES 8
+struct device_range {
+    uint64_t first, count; /* frames, or ports; count 0: unused */
+};
+
 struct pv_domain {
-    uint32_t vm_assist; /* atomic bits VMASST_TYPE_* */
+    struct device_range mmio[DEVICE_RANGES], ports[DEVICE_RANGES]; /* under pages_lock */
+    uint32_t vm_assist;                                            /* atomic bits VMASST_TYPE_* */
     /* set by the builder through XENMEM_set_memory_map; under pages_lock */
     struct arch_e820 e820[PV_E820_MAX];
     unsigned e820_count;

@@ -44,7 +44,7 @@ bench-store: $(BENCH_B)/store $(BENCH_B)/no_xen.so $(B)/xenstore-lite/xenstored
 .PHONY: bench-console
 $(BENCH_B)/console: tests/unit/test_console_flood.c $(DT_B)/libtools.a tests/bench/build.mk
 	@mkdir -p $(@D)
-	@$(CC) $(DT_CFLAGS) -o $@ $< $(DT_B)/libtools.a $(DT_LIBS) -lcunit
+	@$(CC) $(DT_CFLAGS) -o $@ $< $(DT_B)/libtools.a $(DT_LIBS) $(DT_FLOOD_WRAP) -lcunit
 bench-console: $(BENCH_B)/console
 	@CONSOLE_BENCH=1 $<
 export ROWS SYSTEMS PAIRS NODES STORES

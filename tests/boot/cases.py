@@ -467,6 +467,16 @@ class Interrupts(Test):
         self.disk.close()
 
 
+class Pci(Test):
+    """A network card of the machine's for a guest."""
+
+    def prepare(self, setup):
+        super().prepare(setup)
+        setup.initrd = "plug-initrd"
+        setup.devices = ["-netdev", "user,id=n9,net=10.0.9.0/24", "-device",
+                         "virtio-net-pci,netdev=n9,mac=52:54:00:00:00:09,disable-legacy=on"]
+
+
 class Grub(Test):
     """Started by GRUB from a CD image, as an installed machine is from its disk."""
 
@@ -514,6 +524,7 @@ def all_tests():
         Test("console", "console", weight=2),
         Test("ask", "ask", **one, weight=3),
         Hotplug("hotplug", "hotplug", **one, weight=3),
+        Pci("pci", "pci", **one, weight=2),
         Xl("xl", weight=5),
         Test("store-killed", "store-killed", **one, weight=4),
         Test("fair", "fair", weight=3),

@@ -181,6 +181,30 @@ static void test_pin__bad_entries_refused(void)
     tree_end(&t);
 }
 
+/* Device memory that the control domain has let a domain have, uncached as its driver wants it. */
+static void test_entry__device_memory_given(void)
+{
+    const mfn_t bar = 0xfebd0;
+    struct tree t = tree_make(1);
+    const uint64_t entry = bar << PAGE_SHIFT | TABLE | X86_PTE_PCD;
+    CU_ASSERT_EQUAL(pin(&t, t.l4, 4), 0);
+    CU_ASSERT_EQUAL(set(&t, t.l1, 9, entry), -EINVAL);
+    t.d->pv.mmio[3] = (struct device_range){bar, 2};
+    CU_ASSERT_EQUAL(set(&t, t.l1, 9, entry), 0);
+    CU_ASSERT_EQUAL(set(&t, t.l1, 10, entry + PAGE_SIZE), 0);
+    CU_ASSERT_EQUAL(set(&t, t.l1, 11, entry + 2 * PAGE_SIZE), -EINVAL);
+    CU_ASSERT_EQUAL(set(&t, t.l2, 9, entry), -EINVAL); /* as a table of all things */
+    /* What it was given does not make its own memory uncached, nor the APIC a device. */
+    CU_ASSERT_EQUAL(set(&t, t.l1, 11, entry_of(t.data, TABLE | X86_PTE_PCD)), -EINVAL);
+    t.d->pv.mmio[4] = (struct device_range){0xfee00, 1};
+    CU_ASSERT_EQUAL(set(&t, t.l1, 11, 0xfee00UL << PAGE_SHIFT | TABLE), -EINVAL);
+    CU_ASSERT_EQUAL(set(&t, t.l1, 10, 0), 0);
+    CU_ASSERT_EQUAL(unpin(&t, t.l4), 0);
+    assert_untyped(&t);
+    entries(t.l1)[9] = 0;
+    tree_end(&t);
+}
+
 static void test_entry__hypervisor_slots_untouchable(void)
 {
     struct tree t = tree_make(1);
@@ -599,6 +623,7 @@ int main(void)
         CASE(test_pin__whole_tree),
         CASE(test_pin__writable_mapping_of_a_table_refused),
         CASE(test_pin__bad_entries_refused),
+        CASE(test_entry__device_memory_given),
         CASE(test_entry__hypervisor_slots_untouchable),
         CASE(test_entry__references_follow),
         CASE(test_entry__absent_names_no_ram),

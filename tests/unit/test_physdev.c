@@ -402,7 +402,10 @@ static void test_map_pirq__refused_forms(void)
     m.devfn = 0x100;
     CU_ASSERT_EQUAL(PHYSDEV(map_pirq, &m), -EINVAL);
     m.domid = 1;
-    CU_ASSERT_EQUAL(PHYSDEV(map_pirq, &m), -EOPNOTSUPP);
+    CU_ASSERT_EQUAL(PHYSDEV(map_pirq, &m), -EINVAL);
+    m.type = MAP_PIRQ_TYPE_GSI;
+    m.index = 11;
+    CU_ASSERT_EQUAL(PHYSDEV(map_pirq, &m), -EOPNOTSUPP); /* lines stay the control domain's */
     m.domid = 99;
     CU_ASSERT_EQUAL(PHYSDEV(map_pirq, &m), -ESRCH);
     finish();
@@ -544,6 +547,47 @@ static void test_route__is_shown(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(host.console, "line to pcpu 0, taken there 2 times"));
     CU_ASSERT_PTR_NOT_NULL(strstr(host.console, "message to pcpu 0, taken there 0 times"));
     CU_ASSERT_PTR_NOT_NULL(strstr(host.console, "message to pcpu 1, taken there 1 times"));
+    finish();
+}
+
+/* A message of a device for a guest: only the control domain maps it, the guest binds it and gets
+ * the events, and with the guest it goes. */
+static void test_map_pirq__for_a_guest(void)
+{
+    struct physdev_map_pirq m = {.domid = 1,
+                                 .type = MAP_PIRQ_TYPE_MSI_SEG,
+                                 .pirq = -1,
+                                 .bus = DEV_BUS,
+                                 .devfn = DEV_DEVFN,
+                                 .entry_nr = 1,
+                                 .table_base = TABLE_BAR};
+    struct physdev_unmap_pirq u = {.domid = 1};
+    uint32_t port, none;
+    start();
+    suite_enter(guest->vcpu[0]);
+    CU_ASSERT_EQUAL(PHYSDEV(map_pirq, &m), -EPERM);
+    m.domid = DOMID_SELF;
+    CU_ASSERT_EQUAL(PHYSDEV(map_pirq, &m), -EPERM);
+    suite_enter(control->vcpu[0]);
+    m.domid = 1;
+    CU_ASSERT_EQUAL(PHYSDEV(map_pirq, &m), 0);
+    CU_ASSERT_EQUAL(bind((unsigned)m.pirq, &none), -EINVAL); /* not the control domain's */
+    suite_enter(guest->vcpu[0]);
+    CU_ASSERT_EQUAL(bind((unsigned)m.pirq, &port), 0);
+    u.pirq = m.pirq;
+    CU_ASSERT_EQUAL(PHYSDEV(unmap_pirq, &u), -EPERM);
+    suite_enter(control->vcpu[0]);
+    upcall_irq(MAX_GSIS);
+    CU_ASSERT(test_and_clear_bit(port, (uint64_t *)guest->shared_info->evtchn_pending));
+    CU_ASSERT_EQUAL(PHYSDEV(unmap_pirq, &u), 0);
+    upcall_irq(MAX_GSIS);
+    CU_ASSERT(!evtchn_is_pending(guest, port));
+    CU_ASSERT_EQUAL(PHYSDEV(map_pirq, &m), 0);
+    CU_ASSERT_EQUAL(host.msi_vectors, 1);
+    suite_destroy(guest);
+    CU_ASSERT_EQUAL(host.msi_vectors, 0);
+    CU_ASSERT_EQUAL(PHYSDEV(map_pirq, &m), -ESRCH);
+    guest = suite_domain(1, 1);
     finish();
 }
 
@@ -767,6 +811,7 @@ int main(void)
         CASE(test_route__follows_a_move),
         CASE(test_route__masked_and_bound_anew),
         CASE(test_route__is_shown),
+        CASE(test_map_pirq__for_a_guest),
         CASE(test_device__restore_and_remove),
         CASE(test_sysctl_pcitopoinfo),
         CASE(test_device__add),
