@@ -124,24 +124,27 @@ static void append_snapshot(void *ctx, const void *record, size_t len)
     out->failed = out->failed || !write_all(out->fd, record, len);
 }
 
-/* Writes snapshot.`number` of the state as it is. Returns: 0 or a negative errno. */
+/* Writes snapshot.`number` of the state as it is. Returns: 0 or a negative errno.
+ * Until it is whole its name is of this number alone: the child of a predecessor that was killed
+ * may still be writing one. */
 static int write_snapshot(const struct journal_file *f, uint64_t number)
 {
     struct journal to_file = {.sink = append_snapshot};
     struct snapshot_file out;
-    char name[64];
+    char name[64], unfinished[64];
     int rc;
 
     to_file.ctx = &out;
     out.failed = false;
-    out.fd = openat(f->folder_fd, "snapshot.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    name_file(unfinished, "unfinished", number);
+    out.fd = openat(f->folder_fd, unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (out.fd < 0) {
-        return complain(f, "cannot be made", "snapshot.new");
+        return complain(f, "cannot be made", unfinished);
     }
     journal_snapshot(&to_file, f->server);
     buf_free(&to_file.pending);
     name_file(name, "snapshot", number);
-    rc = out.failed || renameat(f->folder_fd, "snapshot.new", f->folder_fd, name) < 0
+    rc = out.failed || renameat(f->folder_fd, unfinished, f->folder_fd, name) < 0
              ? complain(f, "cannot be written", name)
              : 0;
     close(out.fd);
@@ -212,6 +215,7 @@ static void snapshot_done(struct journal_file *f, uint64_t number)
 
     each_file(f, "log", remove_older, &number);
     each_file(f, "snapshot", remove_older, &number);
+    each_file(f, "unfinished", remove_older, &number);
     name_file(name, "snapshot", number);
     if (fstatat(f->folder_fd, name, &st, 0) == 0) {
         f->snapshot_bytes = (size_t)st.st_size;

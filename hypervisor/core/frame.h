@@ -171,8 +171,8 @@ static inline must_check int frame_get_writable(struct frame *f)
 static inline void frame_put_writable(struct frame *f)
 {
     uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
-    bool one_less = old - (TYPE_WRITABLE + 2) < TYPE_COUNT_MASK - 1 &&
-                    frame_cas(&f->type, &old, old - 1);
+    bool one_less =
+        old - (TYPE_WRITABLE + 2) < TYPE_COUNT_MASK - 1 && frame_cas(&f->type, &old, old - 1);
     if (!one_less) {
         frame_put_writable_slow(f);
     }

@@ -158,7 +158,8 @@ static bool drop_entries(struct frame *f, unsigned level, unsigned left)
             i -= 8;
             continue;
         }
-        uint64_t pte = read_once(table[--i]);
+        i--;
+        uint64_t pte = read_once(table[i]);
         if (pte_slot_reserved(level, i) || !(pte & X86_PTE_P)) {
             continue;
         }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -376,6 +377,23 @@ static unsigned int any(unsigned int below)
     return (random_state >> 8) % below;
 }
 
+/* A child that writes a snapshot stops before its first byte, if it is to. */
+static struct {
+    pid_t stop_all_but; /* a daemon; 0: nobody stops */
+    pid_t stopped;
+} * shared;
+
+ssize_t __real_write(int fd, const void *data, size_t len);
+ssize_t __wrap_write(int fd, const void *data, size_t len);
+ssize_t __wrap_write(int fd, const void *data, size_t len)
+{
+    if (shared && shared->stop_all_but == getppid() && !shared->stopped) {
+        shared->stopped = getpid();
+        raise(SIGSTOP);
+    }
+    return __real_write(fd, data, len);
+}
+
 /* Nobody spins: a test shares its machine. */
 static const struct timespec moment = {.tv_nsec = 20000};
 
@@ -597,6 +615,11 @@ static int open_killed(void)
         }
         workers[i - 1].domid = i;
     }
+    shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    /* Children of daemons that are gone are ours. */
+    if (shared == MAP_FAILED || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
+        return 1;
+    }
     /* New snapshots come often, so that kills hit them as well. */
     journal_log_bytes = 8192;
     return mkdtemp(folder) ? 0 : 1;
@@ -611,6 +634,17 @@ static int close_killed(void)
     }
     snprintf(command, sizeof(command), "rm -rf %s", folder);
     return system(command);
+}
+
+/* All guests go on for a while. */
+static void work_all(unsigned int rounds, bool more)
+{
+    for (unsigned int i = 0; i < rounds; i++) {
+        for (int g = 0; g < GUESTS; g++) {
+            work(&workers[g], more);
+        }
+        nanosleep(&moment, NULL);
+    }
 }
 
 static bool all_idle(void)
@@ -630,14 +664,7 @@ static void test_killed__nobody_notices(void)
     pid_t pid = start();
 
     for (int kills = 0; kills < KILLS || !all_idle();) {
-        unsigned int rounds = 1 + any(60);
-
-        for (unsigned int i = 0; i < rounds; i++) {
-            for (int g = 0; g < GUESTS; g++) {
-                work(&workers[g], kills < KILLS);
-            }
-            nanosleep(&moment, NULL);
-        }
+        work_all(1 + any(60), kills < KILLS);
         CU_ASSERT_FATAL(time(NULL) < limit);
         if (kills < KILLS) {
             int status;
@@ -660,6 +687,34 @@ static void test_killed__nobody_notices(void)
     }
     printf("  %d kills: %lu transactions went through, %lu were to be repeated\n", KILLS, done,
            again);
+}
+
+/* The child of a daemon that is killed goes on writing its snapshot when the next one has made a
+ * newer. */
+static void test_killed__child_is_late(void)
+{
+    const time_t limit = time(NULL) + 600;
+    pid_t pid = start();
+
+    shared->stop_all_but = pid;
+    while (!shared->stopped) {
+        work_all(10, true);
+        CU_ASSERT_FATAL(time(NULL) < limit);
+    }
+    shared->stop_all_but = 0;
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    journal_log_bytes = 1 << 30; /* one snapshot, no others */
+    pid = start();
+    work_all(500, true);
+    kill(shared->stopped, SIGCONT);
+    CU_ASSERT_EQUAL(waitpid(shared->stopped, NULL, 0), shared->stopped);
+    while (!all_idle()) {
+        work_all(10, false);
+        CU_ASSERT_FATAL(time(NULL) < limit);
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
 }
 
 static void test_killed__all_is_there(void)
@@ -713,6 +768,8 @@ static void add_suites(void)
     suite = CU_add_suite("killed", open_killed, close_killed);
     CU_ADD_TEST(suite, test_killed__nobody_notices);
     CU_ADD_TEST(suite, test_killed__all_is_there);
+    CU_ADD_TEST(suite, test_killed__child_is_late);
+    CU_add_test(suite, "test_killed__all_is_still_there", test_killed__all_is_there);
     CU_ADD_TEST(suite, test_killed__one_store_a_folder);
 }
 
