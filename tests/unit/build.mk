@@ -58,13 +58,16 @@ $(HVU)/test_real_entry: HVU_WRAP += -no-pie $(HVR_OBJ) $(HVR_HOST_OBJ) \
     -Wl,--defsym=__ex_table_start=__start___ex_table,--defsym=__ex_table_end=__stop___ex_table
 
 # Others of it, each alone.
-HVR_ALONE := $(HVU)/test_real_uaccess $(HVU)/test_real_tlb
+HVR_ALONE := $(addprefix $(HVU)/test_real_,uaccess tlb switch)
 UNIT_TESTS += $(HVR_ALONE)
 HVR_ALONE_OBJ := $(HVR_ALONE:$(HVU)/%=$(HVU)/tests/unit/%.o)
 $(HVR_ALONE_OBJ): $(HVU)/%.o: %.c tests/unit/build.mk
 	@mkdir -p $(@D)
 	$(CC) $(HVU_CFLAGS) -c -o $@ $<
 $(HVU)/test_real_uaccess: $(HVR)/uaccess.o
+$(HVU)/test_real_switch: $(HVR)/switch.o
+# It needs the struct of the real arch_inline.h.
+$(HVU)/tests/unit/test_real_switch.o: HVU_CFLAGS := -Ihypervisor/arch/x86_64 $(HVU_CFLAGS)
 $(HVR_ALONE): $(HVU)/%: $(HVU)/tests/unit/%.o $(HVU)/tests/unit/real_code.o
 	$(CC) $(HVU_CFLAGS) -no-pie -o $@ $^ -lcunit
 

@@ -8,12 +8,14 @@
 #include "real_code.h"
 
 #include <CUnit/Basic.h>
+#include <asm/prctl.h>
 #include <sanitizer/asan_interface.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 
 #include "arch/layout.h"
@@ -114,6 +116,18 @@ static void end(greg_t *gregs, enum real_end how)
 
 /* ---- instructions that need privilege ---- */
 
+static uint64_t own_fs_base;
+
+/* Without errno, which is thread-local. */
+static void syscall_raw(long number, long first, uint64_t second)
+{
+    long rc;
+    __asm__ volatile("syscall"
+                     : "=a"(rc)
+                     : "a"(number), "D"(first), "S"(second)
+                     : "rcx", "r11", "memory");
+}
+
 static greg_t *operand(greg_t *gregs, uint8_t rex, uint8_t modrm)
 {
     static const int by_number[] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
@@ -122,24 +136,48 @@ static greg_t *operand(greg_t *gregs, uint8_t rex, uint8_t modrm)
     return &gregs[by_number[(modrm & 7) | (rex & 1) << 3]];
 }
 
-static bool control_register(greg_t *gregs, uint8_t rex, const uint8_t *insn)
+/* Control and debug registers. */
+static bool special_register(greg_t *gregs, uint8_t rex, const uint8_t *insn)
 {
-    bool write = insn[1] == 0x22;
+    bool write = insn[1] & 2, debug = insn[1] & 1;
     unsigned number = insn[2] >> 3 & 7;
-    if ((insn[1] != 0x20 && !write) || (number != 2 && number != 3)) {
+    uint64_t *const control[8] = {&real_run.cr0, NULL, &real_run.cr2, &real_run.cr3, &real_run.cr4};
+    uint64_t *value = debug ? &real_run.debugreg[number] : control[number];
+    if ((insn[1] & ~3) != 0x20 || !value) {
         return false;
     }
-    uint64_t *cr = number == 2 ? &real_run.cr2 : &real_run.cr3;
     greg_t *reg = operand(gregs, rex, insn[2]);
-    if (write) {
-        CU_ASSERT_EQUAL(number, 3);
+    if (!write) {
+        *reg = (greg_t)*value;
+        return true;
+    }
+    if (value == &real_run.cr3) {
         real_run.loads++;
         if (real_run.on_cr3) {
             real_run.on_cr3();
         }
-        *cr = (uint64_t)*reg;
+    }
+    *value = (uint64_t)*reg;
+    return true;
+}
+
+/* RDMSR, WRMSR: those of segment bases. */
+static bool segment_base(greg_t *gregs, bool write)
+{
+    uint64_t *const bases[] = {&real_run.fs_base, &real_run.gs_base, &real_run.other_gs_base};
+    uint64_t number = (uint64_t)gregs[REG_RCX] - MSR_FS_BASE;
+    if (number >= 3) {
+        return false;
+    }
+    if (write) {
+        *bases[number] = (uint32_t)gregs[REG_RAX] | (uint64_t)gregs[REG_RDX] << 32;
+        /* A selector may have been loaded, and the program has something there itself. */
+        if (number == 0) {
+            syscall_raw(SYS_arch_prctl, ARCH_SET_FS, own_fs_base);
+        }
     } else {
-        *reg = (greg_t)*cr;
+        gregs[REG_RAX] = (greg_t)(uint32_t)*bases[number];
+        gregs[REG_RDX] = (greg_t)(*bases[number] >> 32);
     }
     return true;
 }
@@ -160,7 +198,16 @@ static bool privileged(greg_t *gregs)
         end(gregs, REAL_SYSRET);
         return true;
     }
-    if (insn[1] == 0x01 && (insn[2] == 0xca || insn[2] == 0xcb)) {
+    bool two_bytes = insn[1] == 0x09 || insn[1] == 0x06 || insn[1] == 0x30 || insn[1] == 0x32;
+    if (insn[1] == 0x30 || insn[1] == 0x32) {
+        if (!segment_base(gregs, insn[1] == 0x30)) {
+            return false;
+        }
+    } else if (insn[1] == 0x06) {
+        real_run.cr0 &= ~8UL; /* TS */
+    } else if (insn[1] == 0x01 && insn[2] == 0xd1) {
+        real_run.xcr0 = (uint32_t)gregs[REG_RAX] | (uint64_t)gregs[REG_RDX] << 32;
+    } else if (insn[1] == 0x01 && (insn[2] == 0xca || insn[2] == 0xcb)) {
         window_open = insn[2] == 0xcb;
         real_run.windows += window_open;
     } else if (insn[1] == 0x01 && insn[2] == 0xf8) {
@@ -173,11 +220,10 @@ static bool privileged(greg_t *gregs)
         }
     } else if (insn[1] == 0x09) {
         real_run.caches++;
-        insn--; /* it is shorter than the others */
-    } else if (!control_register(gregs, rex, insn)) {
+    } else if (!special_register(gregs, rex, insn)) {
         return false;
     }
-    gregs[REG_RIP] = (greg_t)(insn + 3);
+    gregs[REG_RIP] = (greg_t)(insn + (two_bytes ? 2 : 3));
     return true;
 }
 
@@ -246,8 +292,11 @@ static void on_signal(int number, siginfo_t *info, void *context)
         }
         gregs[REG_RIP] = (greg_t)start_ip;
         gregs[REG_RSP] = (greg_t)start_sp;
-        gregs[REG_EFL] = (greg_t)((real_run.regs.rflags & 0xcd5) | 0x202 | FLAG_TF);
-        step(gregs);
+        gregs[REG_EFL] = (greg_t)((real_run.regs.rflags & 0xcd5) | 0x202);
+        if (in_code(start_ip)) { /* else it is C */
+            gregs[REG_EFL] |= (greg_t)FLAG_TF;
+            step(gregs);
+        }
     } else if (number == SIGUSR2) {
         gregs[REG_EFL] |= (greg_t)FLAG_TF;
     } else if (number == SIGTRAP) {
@@ -297,6 +346,7 @@ static void make_writable(vaddr_t at)
 void real_init(void)
 {
     static uint8_t stack[1 << 16];
+    syscall_raw(SYS_arch_prctl, ARCH_GET_FS, (uint64_t)&own_fs_base);
     void *block = mmap((void *)REAL_BLOCK, PERCPU_STRIDE, PROT_READ | PROT_WRITE | PROT_EXEC,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     stack_t alternative = {.ss_sp = stack, .ss_size = sizeof(stack)};

@@ -26,7 +26,9 @@ enum real_end { REAL_IRET, REAL_SYSRET, REAL_STOPPED };
 struct real_run {
     /* in */
     struct cpu_user_regs regs; /* of the guest, as they are when it is left */
-    uint64_t cr2, cr3;
+    uint64_t cr2, cr3, cr0, cr4;
+    uint64_t fs_base, gs_base, other_gs_base; /* model-specific registers */
+    uint64_t debugreg[8], xcr0;
     bool access_flag;        /* RFLAGS.AC, of which alignment checks would come here */
     bool any_stack;          /* not from a guest: C may run where the stack pointer is */
     void (*on_cr3)(void);    /* page tables are about to be loaded */
@@ -52,6 +54,8 @@ void real_init(void);
 void real_patch(uint8_t feature);
 void real_unpatch(void);
 bool real_window_open(void);
+/* A debug register, WRMSR, RDMSR, XSETBV and CLTS change these fields too. Code that loads FS must
+ * not touch thread-local variables before it has written the base. */
 /* Run from `ip` on `sp`, with the general registers and flags of real_run. */
 void real_go(vaddr_t ip, vaddr_t sp);
 /* From C that was called: there is nothing to come back for. Does not return. */
