@@ -78,7 +78,8 @@ what_exists()
     echo "store nodes: $(xenstore-ls -f / | wc -l)"
     echo "loops: $(losetup -a | wc -l)"
     echo "interfaces: $(ls /sys/class/net | tr '\n' ' ')"
-    echo "watched: $(ls /run/paravane | grep -c '^dom')"
+    # A guest that has been changed while it ran has a lock beside its configuration.
+    echo "watched: $(ls /run/paravane | sed -n 's/^dom\([0-9]*\)\..*/\1/p' | sort -u | wc -l)"
 }
 
 remember()
