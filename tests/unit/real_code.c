@@ -7,7 +7,6 @@
  */
 #include "real_code.h"
 
-#include <CUnit/Basic.h>
 #include <asm/prctl.h>
 #include <sanitizer/asan_interface.h>
 #include <signal.h>
@@ -410,4 +409,17 @@ void real_stop(void)
 void real_resume(void)
 {
     raise(SIGUSR2);
+}
+
+int real_main(const char *suite, CU_TestInfo *tests)
+{
+    CU_SuiteInfo suites[] = {{suite, NULL, NULL, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
+    real_init();
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
+        return 1;
+    }
+    CU_basic_run_tests();
+    unsigned failed = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failed != 0;
 }

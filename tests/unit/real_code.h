@@ -11,6 +11,8 @@
  */
 #pragma once
 
+#include <CUnit/Basic.h>
+
 #include "base/types.h"
 #include "pv-abi/abi.h"
 
@@ -62,3 +64,5 @@ void real_go(vaddr_t ip, vaddr_t sp);
 void real_stop(void);
 /* At the end of C that was called: go on in steps. */
 void real_resume(void);
+/* main() of a program that has nothing but these, whose last is CU_TEST_INFO_NULL. */
+int real_main(const char *suite, CU_TestInfo *tests);

@@ -3,7 +3,6 @@
  * arch/x86_64/switch.c as it is: what is loaded when another vCPU gets the processor is that vCPU's
  * and nothing of the one before, whatever selectors and tables their kernels have chosen.
  */
-#include <CUnit/Basic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -320,21 +319,14 @@ static void test_cr4__only_what_a_guest_may_have(void)
 
 int main(void)
 {
-    real_init();
-    if (CU_initialize_registry() != CUE_SUCCESS) {
-        return 1;
-    }
-    CU_pSuite suite = CU_add_suite("real_switch", NULL, NULL);
-    if (!CU_add_test(suite, "switch__loads_what_is_its", test_switch__loads_what_is_its) ||
-        !CU_add_test(suite, "switch__keeps_changes", test_switch__keeps_what_was_changed) ||
-        !CU_add_test(suite, "selectors__bad_ones", test_selectors__bad_ones) ||
-        !CU_add_test(suite, "windows__nothing_is_left", test_windows__nothing_is_left) ||
-        !CU_add_test(suite, "debugregs", test_debugregs__of_one_that_has_some) ||
-        !CU_add_test(suite, "cr4", test_cr4__only_what_a_guest_may_have)) {
-        return 1;
-    }
-    CU_basic_run_tests();
-    unsigned failed = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failed != 0;
+    CU_TestInfo tests[] = {
+        {"switch__loads_what_is_its", test_switch__loads_what_is_its},
+        {"switch__keeps_changes", test_switch__keeps_what_was_changed},
+        {"selectors__bad_ones", test_selectors__bad_ones},
+        {"windows__nothing_is_left", test_windows__nothing_is_left},
+        {"debugregs", test_debugregs__of_one_that_has_some},
+        {"cr4", test_cr4__only_what_a_guest_may_have},
+        CU_TEST_INFO_NULL,
+    };
+    return real_main("real_switch", tests);
 }

@@ -3,7 +3,6 @@
  * arch/x86_64/tlb.c as it is, one thread playing all pcpus: which of them a stamp still concerns,
  * who is asked to flush what, and the flush clock when it wraps.
  */
-#include <CUnit/Basic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -194,20 +193,13 @@ static void test_flush__is_noted(void)
 
 int main(void)
 {
-    real_init();
-    if (CU_initialize_registry() != CUE_SUCCESS) {
-        return 1;
-    }
-    CU_pSuite suite = CU_add_suite("real_tlb", NULL, NULL);
-    if (!CU_add_test(suite, "filter__who_may_have_it", test_filter__who_may_have_it) ||
-        !CU_add_test(suite, "clock__wraps", test_clock__wraps) ||
-        !CU_add_test(suite, "flush__on_those_asked", test_flush__on_those_asked) ||
-        !CU_add_test(suite, "flush__both_at_once", test_flush__both_at_once) ||
-        !CU_add_test(suite, "flush__is_noted", test_flush__is_noted)) {
-        return 1;
-    }
-    CU_basic_run_tests();
-    unsigned failed = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failed != 0;
+    CU_TestInfo tests[] = {
+        {"filter__who_may_have_it", test_filter__who_may_have_it},
+        {"clock__wraps", test_clock__wraps},
+        {"flush__on_those_asked", test_flush__on_those_asked},
+        {"flush__both_at_once", test_flush__both_at_once},
+        {"flush__is_noted", test_flush__is_noted},
+        CU_TEST_INFO_NULL,
+    };
+    return real_main("real_tlb", tests);
 }

@@ -3,7 +3,6 @@
  * arch/x86_64/uaccess.c as it is, on addresses of this program: how much is copied up to a page
  * that is not there, and what is refused without being touched.
  */
-#include <CUnit/Basic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -101,17 +100,14 @@ static void test_range__refused_untouched(void)
 
 int main(void)
 {
-    real_init();
-    bool bad = mmap((void *)GUEST, PAGE_SIZE, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != (void *)GUEST ||
-               CU_initialize_registry() != CUE_SUCCESS;
-    CU_pSuite suite = CU_add_suite("real_uaccess", NULL, NULL);
-    if (bad || !CU_add_test(suite, "copy__up_to_a_fault", test_copy__up_to_a_fault) ||
-        !CU_add_test(suite, "range__refused_untouched", test_range__refused_untouched)) {
+    CU_TestInfo tests[] = {
+        {"copy__up_to_a_fault", test_copy__up_to_a_fault},
+        {"range__refused_untouched", test_range__refused_untouched},
+        CU_TEST_INFO_NULL,
+    };
+    if (mmap((void *)GUEST, PAGE_SIZE, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != (void *)GUEST) {
         return 1;
     }
-    CU_basic_run_tests();
-    unsigned failed = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failed != 0;
+    return real_main("real_uaccess", tests);
 }
