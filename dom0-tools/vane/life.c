@@ -50,7 +50,7 @@ static int start(struct life *life, struct vane_config *config, bool paused, uin
         }
     }
     if (rc != 0) {
-        life_teardown(life, domid, &ignored);
+        life_teardown(life, domid, NULL, &ignored);
     }
     return rc;
 }
@@ -118,11 +118,16 @@ static int run_destroy(const struct vane_args *args)
     struct life life;
     sigset_t before;
     uint32_t domid;
+    bool found = false;
     int rc = open_domain(args, &life, &domid, &err);
 
     if (rc == 0) {
         life_signals_hold(&before);
-        rc = life_teardown(&life, domid, &err);
+        rc = life_teardown(&life, domid, &found, &err);
+        if (rc == 0 && !found) {
+            rc = err_set(&err, ESRCH, "'%s' has just been taken down; it may be about to restart",
+                         args->operands[0]);
+        }
         life_signals_release(&before);
         life_close(&life);
     }

@@ -57,8 +57,9 @@ int life_check(struct life *life, const struct vane_config *config,
 int life_create(struct life *life, const struct vane_config *config,
                 const struct builder_image *image, uint32_t *domid, struct err *err);
 
-/* Removes all that is left of a domain and waits until its memory is free. */
-int life_teardown(struct life *life, uint32_t domid, struct err *err);
+/* Removes all that is left of a domain and waits until its memory is free. Of several who do so at
+ * once one comes first: for the others there is nothing, and *found, if asked for, is false. */
+int life_teardown(struct life *life, uint32_t domid, bool *found, struct err *err);
 
 /* --- life_nodes.c -------------------------------------------------------------------------- */
 

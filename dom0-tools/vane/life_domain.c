@@ -261,7 +261,7 @@ static int check_name(struct life *life, const char *name, struct err *err)
         return err_set(err, EPERM, "%s is the control domain", name);
     }
     if (hv_domain_info(life->hv, domid, &info) == -ESRCH) {
-        return life_teardown(life, domid, err);
+        return life_teardown(life, domid, NULL, err);
     }
     return err_set(err, EEXIST, "the name %s is in use by domain %u", name, domid);
 }
@@ -364,7 +364,7 @@ int life_create(struct life *life, const struct vane_config *config,
     device_set_end(&devices);
     if (rc != 0) {
         if (created != DOMID_INVALID) {
-            life_teardown(life, created, &ignored);
+            life_teardown(life, created, NULL, &ignored);
         }
         return rc;
     }
@@ -386,7 +386,18 @@ static bool is_gone(void *context)
     return hv_domain_info(wait->life->hv, wait->domid, &info) == -ESRCH;
 }
 
-int life_teardown(struct life *life, uint32_t domid, struct err *err)
+/* Something of it is there, in the hypervisor or the store. */
+static bool exists(struct life *life, uint32_t domid)
+{
+    struct node home = node_at(life->xs, XBT_NULL, "/local/domain/%u", domid);
+    char name[CONFIG_MAX_NAME_BYTES + 1];
+    struct xen_domctl_getdomaininfo info;
+
+    return hv_domain_info(life->hv, domid, &info) == 0 ||
+           node_read(&home, "name", name, sizeof(name)) == 0;
+}
+
+int life_teardown(struct life *life, uint32_t domid, bool *found, struct err *err)
 {
     struct gone_wait wait = {.life = life, .domid = domid};
     char path[64];
@@ -398,6 +409,9 @@ int life_teardown(struct life *life, uint32_t domid, struct err *err)
     lock = lock_take(path, err);
     if (lock < 0) {
         return lock;
+    }
+    if (found != NULL) {
+        *found = exists(life, domid);
     }
     hv_domain_pause(life->hv, domid); /* fails when it is gone, which is as good */
     devices = device_remove(life->xs, domid);

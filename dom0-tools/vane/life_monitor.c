@@ -274,7 +274,7 @@ static int restart(struct life *life, struct vane_config *config, time_t started
     if (rc != 0) {
         struct err ignored = {0};
 
-        life_teardown(life, domid, &ignored);
+        life_teardown(life, domid, NULL, &ignored);
         return rc;
     }
     say(config->name, "restarted as domain %u", domid);
@@ -303,6 +303,7 @@ static void act(const struct watched *guest, enum verdict verdict)
     struct err err = {0};
     struct stat status;
     struct life life;
+    bool found = false;
     char path[64];
     int rc;
 
@@ -316,9 +317,10 @@ static void act(const struct watched *guest, enum verdict verdict)
         }
     }
     if (rc == 0) {
-        rc = life_teardown(&life, guest->domid, &err);
+        rc = life_teardown(&life, guest->domid, &found, &err);
     }
-    if (rc == 0 && verdict == VERDICT_RESTART) {
+    /* Who destroyed it meanwhile has the last word. */
+    if (rc == 0 && verdict == VERDICT_RESTART && found) {
         rc = restart(&life, config, status.st_mtime, &err);
         rc = rc == 0 ? 0 : err_prefix(&err, "cannot restart");
     }
