@@ -39,6 +39,7 @@ class Tally:
         self.passed = 0
         self.failed = 0
         self.skipped = []
+        self.problems = []
 
     def report(self, verdict, name, seconds, passed, problems):
         with self.lock:
@@ -48,8 +49,8 @@ class Tally:
             print("%-8s %-24s %s  %d cases" % (verdict, name, took, passed + len(problems)))
             for problem in problems:
                 print("         " + problem)
+            self.problems += ["%s: %s" % (name, problem) for problem in problems]
             sys.stdout.flush()
-
 
     def skip(self, name, why):
         """Something optional is not there: said here and again at the end, and no failure."""
@@ -155,7 +156,9 @@ def run_units(programs, tally):
         summary = re.search(r"^\s*tests\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)", text, re.MULTILINE)
         passed = int(summary.group(3)) if summary else int(done.returncode == 0)
         failed = int(summary.group(4)) if summary else int(done.returncode != 0)
-        problems = ["case failed, see " + os.path.relpath(log)] * failed
+        cases = re.findall(r"^Suite .*, Test (.+) had failures:", text, re.MULTILINE)
+        problems = ["%s failed, see %s" % (case, os.path.relpath(log)) for case in cases]
+        problems += ["case failed, see " + os.path.relpath(log)] * (failed - len(cases))
         if done.returncode != 0 and failed == 0:
             problems = ["exit status %d, see %s" % (done.returncode, os.path.relpath(log))]
         if passed + failed == 0:
@@ -179,6 +182,9 @@ def main():
         thread.start()
     for thread in threads:
         thread.join()
+    # All once more, where one who sees only the end of a long log finds them.
+    for problem in tally.problems:
+        print("FAILED: " + problem)
     for skipped in tally.skipped:
         print("NOT RUN: " + skipped)
     print("%d passed, %d failed" % (tally.passed, tally.failed))
