@@ -19,7 +19,7 @@
 
 #define CONFIG_MAX_FILE_BYTES (1u << 20)
 #define CONFIG_MAX_DEPTH 16
-#define CONFIG_MAX_VCPUS 128
+#define CONFIG_MAX_VCPUS 64 /* as many as the hypervisor gives a domain */
 #define CONFIG_MAX_WEIGHT 65535
 #define CONFIG_MAX_MEMORY_KIB (16ull << 30) /* 16 TiB */
 #define CONFIG_MIN_MEMORY_KIB (4ull << 10)  /* 4 MiB: less holds no kernel */

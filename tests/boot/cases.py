@@ -544,6 +544,7 @@ def all_tests():
         FewInBochs("bochs"),
         Torture("torture", "torture", weight=4),
         Smp("smp", "smp", weight=8, cpus=4, limit=1800),
+        Test("many", "many", weight=3, limit=1800, cpus=64, hv_args="dom0_max_vcpus=2"),
         Watchdog("watchdog"),
         Interrupts("irqs", weight=2),
         # Counted, so that it makes no difference how busy the machine below is.

@@ -248,7 +248,7 @@ static void test_xlcfg__bad_values(void)
     refused("memory = 99999999999999999999",
             "g.cfg:1: memory: '99999999999999999999' is not a number");
     refused(HEAD "maxmem = 63", "g.cfg:4: maxmem: is less than memory");
-    refused(HEAD "vcpus = 0", "g.cfg:4: vcpus: 0 is not between 1 and 128");
+    refused(HEAD "vcpus = 0", "g.cfg:4: vcpus: 0 is not between 1 and 64");
     refused(HEAD "vcpus = 4\nmaxvcpus = 3", "g.cfg:5: maxvcpus: is less than vcpus");
     refused(HEAD "cpus = 'nodes:0'", "g.cfg:4: cpus: 'nodes:0' is no list such as \"0-3,^2\"");
     refused(HEAD "cpus = ['0',\n'1']", "g.cfg:4: cpus: there are 2 sets for 1 vCPUs");

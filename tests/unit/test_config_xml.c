@@ -206,7 +206,7 @@ static void test_config_parse__defaults(void)
     CU_ASSERT_EQUAL_FATAL(parse(HEAD TAIL), 0);
     CU_ASSERT_NOT_EQUAL(memcmp(uuid, config->uuid, sizeof(uuid)), 0);
     config_free(config);
-    accepted(HEAD "<vcpu>128</vcpu>" TAIL);
+    accepted(HEAD "<vcpu>64</vcpu>" TAIL);
     accepted(DEVICES("<disk><source file='/a'/><target dev='xvda'/></disk>"));
     accepted(DEVICES("<console/>"));
 }
@@ -287,7 +287,7 @@ static void test_config_parse__bad_processors(void)
     refused(CPUTUNE("<vcpupin cpuset='0'/>"), "t.xml:6: <vcpupin>: attribute 'vcpu' is missing");
     refused(CPUTUNE("<vcpupin vcpu='0'/>"), "t.xml:6: <vcpupin>: attribute 'cpuset' is missing");
     refused(CPUTUNE("<vcpupin vcpu='x' cpuset='0'/>"), "t.xml:6: <vcpupin>: vcpu='x' is not");
-    refused(CPUTUNE("<vcpupin vcpu='128' cpuset='0'/>"), "t.xml:6: <vcpupin>: vcpu='128' is not");
+    refused(CPUTUNE("<vcpupin vcpu='64' cpuset='0'/>"), "t.xml:6: <vcpupin>: vcpu='64' is not");
     refused(CPUTUNE("<vcpupin vcpu='0' cpuset='a'/>"), "t.xml:6: <vcpupin>: cpuset='a' is no");
     refused(CPUTUNE("<vcpupin vcpu='0' cpuset='0'/>\n<vcpupin vcpu='0' cpuset='1'/>"),
             "t.xml:7: <vcpupin>: vCPU 0 is pinned for the second time");
@@ -299,7 +299,7 @@ static void test_config_parse__bad_values(void)
 {
     refused(HEAD "<vcpu>0</vcpu>" TAIL, "t.xml:5: <vcpu>: '0' is not a number");
     refused(HEAD "<vcpu>-1</vcpu>" TAIL, "t.xml:5: <vcpu>: '-1' is not a number");
-    refused(HEAD "<vcpu>129</vcpu>" TAIL, "t.xml:5: <vcpu>: '129' is not a number");
+    refused(HEAD "<vcpu>65</vcpu>" TAIL, "t.xml:5: <vcpu>: '65' is not a number");
     refused(HEAD "<vcpu>4294967297</vcpu>" TAIL, "t.xml:5: <vcpu>: '4294967297' is not");
     refused(HEAD "<vcpu current='3'>2</vcpu>" TAIL, "t.xml:5: <vcpu>: current='3' is more");
     refused(HEAD "<vcpu current='0'>2</vcpu>" TAIL, "t.xml:5: <vcpu>: '0' is not a number");
