@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "dom0-tools/base/progress.h"
+#include "tests/unit/runner.h"
 
 static char said[8192];
 
@@ -86,17 +87,5 @@ int main(void)
         {"pipe", test_progress__pipe},
         CU_TEST_INFO_NULL,
     };
-    static CU_SuiteInfo suites[] = {{"progress bar", NULL, NULL, NULL, NULL, tests},
-                                    CU_SUITE_INFO_NULL};
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return 1;
-    }
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-
-    unsigned int failed = CU_get_number_of_failures();
-
-    CU_cleanup_registry();
-    return failed != 0;
+    return run_tests("progress bar", tests);
 }

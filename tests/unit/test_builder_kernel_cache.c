@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "dom0-tools/builder/kernel_cache.h"
+#include "tests/unit/runner.h"
 
 #define IMAGE_BYTES 200000u
 #define ELF_BYTES 3000001u
@@ -180,14 +181,5 @@ int main(void)
         {"kernel cache", open_suite, close_suite, NULL, NULL, tests},
         CU_SUITE_INFO_NULL,
     };
-    unsigned int failures;
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return EXIT_FAILURE;
-    }
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suites(suites);
 }

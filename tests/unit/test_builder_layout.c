@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "dom0-tools/builder/layout.h"
+#include "tests/unit/runner.h"
 
 #define PAGE 4096ull
 #define MFN_TOP 0x123456789ull
@@ -318,23 +319,15 @@ static void test_page_tables__unreachable_page(void)
 
 int main(void)
 {
-    CU_pSuite suite;
-    unsigned int failed;
-
-    if (CU_initialize_registry() != CUE_SUCCESS) {
-        return 1;
-    }
-    suite = CU_add_suite("builder layout", NULL, NULL);
-    CU_add_test(suite, "Debian's kernel", test_layout__debian_kernel);
-    CU_add_test(suite, "list and ramdisk inside the mapping", test_layout__inline_list_and_ramdisk);
-    CU_add_test(suite, "unaligned base", test_layout__unaligned_base_two_middle_tables);
-    CU_add_test(suite, "smallest memory", test_layout__smallest_memory);
-    CU_add_test(suite, "impossible sizes", test_layout__impossible_sizes);
-    CU_add_test(suite, "impossible addresses", test_layout__impossible_addresses);
-    CU_add_test(suite, "unreachable page", test_page_tables__unreachable_page);
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-    failed = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failed != 0;
+    static CU_TestInfo tests[] = {
+        {"Debian's kernel", test_layout__debian_kernel},
+        {"list and ramdisk inside the mapping", test_layout__inline_list_and_ramdisk},
+        {"unaligned base", test_layout__unaligned_base_two_middle_tables},
+        {"smallest memory", test_layout__smallest_memory},
+        {"impossible sizes", test_layout__impossible_sizes},
+        {"impossible addresses", test_layout__impossible_addresses},
+        {"unreachable page", test_page_tables__unreachable_page},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests("builder layout", tests);
 }

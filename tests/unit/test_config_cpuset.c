@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "dom0-tools/config/cpuset.h"
+#include "tests/unit/runner.h"
 
 /* What a text means on a machine with `count` processors, or why it means nothing. */
 static const char *meaning(const char *text, unsigned int count)
@@ -102,16 +103,5 @@ int main(void)
         {"written out", test_cpuset_format__any_set},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{"cpuset", NULL, NULL, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return 2;
-    }
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-
-    unsigned int failed = CU_get_number_of_failures() + CU_get_number_of_tests_failed();
-
-    CU_cleanup_registry();
-    return failed != 0;
+    return run_tests("cpuset", tests);
 }

@@ -17,6 +17,7 @@
 
 #include "dom0-tools/base/file.h"
 #include "dom0-tools/config/config.h"
+#include "tests/unit/runner.h"
 
 #define CORPUS "tests/corpus/domain-xml"
 #define OURS "dom0-tools/schema/domain.rng"
@@ -227,8 +228,6 @@ int main(void)
         {"the example", test_example},
         CU_TEST_INFO_NULL,
     };
-    static CU_SuiteInfo suites[] = {{"config schema", NULL, NULL, NULL, NULL, tests},
-                                    CU_SUITE_INFO_NULL};
     struct err err = {0};
     void *text;
     size_t bytes;
@@ -237,20 +236,15 @@ int main(void)
     xmlSetStructuredErrorFunc(NULL, silent);
     ours = load(OURS);
     find_libvirts();
-    if (ours == NULL || file_read(CORPUS "/expected", 1 << 20, &text, &bytes, &err) != 0 ||
-        CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
+    if (ours == NULL || file_read(CORPUS "/expected", 1 << 20, &text, &bytes, &err) != 0) {
         return 1;
     }
     expected = text;
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
+    int status = run_tests("config schema", tests);
 
-    unsigned int failed = CU_get_number_of_failures();
-
-    CU_cleanup_registry();
     xmlRelaxNGFree(ours);
     xmlRelaxNGFree(libvirts);
     free(expected);
     xmlCleanupParser();
-    return failed != 0;
+    return status;
 }

@@ -10,6 +10,7 @@
 
 #include "dom0-tools/config/config.h"
 #include "dom0-tools/config/values.h"
+#include "tests/unit/runner.h"
 
 static void test_value_number__range(void)
 {
@@ -222,17 +223,5 @@ int main(void)
         {"virtual device numbers", test_vdev},
         CU_TEST_INFO_NULL,
     };
-    static CU_SuiteInfo suites[] = {{"config values", NULL, NULL, NULL, NULL, tests},
-                                    CU_SUITE_INFO_NULL};
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return 1;
-    }
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-
-    unsigned int failed = CU_get_number_of_failures();
-
-    CU_cleanup_registry();
-    return failed != 0;
+    return run_tests("config values", tests);
 }

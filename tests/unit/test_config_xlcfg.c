@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "dom0-tools/config/xlcfg.h"
+#include "tests/unit/runner.h"
 
 /* Lines 1 to 3; what is put in begins at line 4. */
 #define HEAD "name = 'g'\nmemory = 64\nkernel = '/k'\n"
@@ -472,17 +473,5 @@ int main(void)
         {"too much", test_xlcfg__too_much},
         CU_TEST_INFO_NULL,
     };
-    static CU_SuiteInfo suites[] = {{"config xlcfg", NULL, NULL, NULL, NULL, tests},
-                                    CU_SUITE_INFO_NULL};
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return 1;
-    }
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-
-    unsigned int failed = CU_get_number_of_failures();
-
-    CU_cleanup_registry();
-    return failed != 0;
+    return run_tests("config xlcfg", tests);
 }

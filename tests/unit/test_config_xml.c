@@ -14,6 +14,7 @@
 
 #include "dom0-tools/base/file.h"
 #include "dom0-tools/config/config.h"
+#include "tests/unit/runner.h"
 
 #define EXAMPLE "examples/first.xml"
 
@@ -526,17 +527,5 @@ int main(void)
         {"clean reports", test_config_parse__report_is_clean},
         CU_TEST_INFO_NULL,
     };
-    static CU_SuiteInfo suites[] = {{"config xml", NULL, NULL, NULL, NULL, tests},
-                                    CU_SUITE_INFO_NULL};
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return 1;
-    }
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-
-    unsigned int failed = CU_get_number_of_failures();
-
-    CU_cleanup_registry();
-    return failed != 0;
+    return run_tests("config xml", tests);
 }

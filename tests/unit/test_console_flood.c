@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "dom0-tools/console/loop.h"
+#include "tests/unit/runner.h"
 
 #define GUESTS_MAX 10u /* numbered from 1; a guest's port is its number */
 #define LINE_BYTES 64u
@@ -543,20 +544,14 @@ static int clean_up(void)
 
 int main(void)
 {
-    CU_pSuite suite;
-    unsigned int failed;
-
-    if (CU_initialize_registry() != CUE_SUCCESS) {
-        return 1;
-    }
-    suite = CU_add_suite("console flood", set_up, clean_up);
-    CU_add_test(suite, "nothing is lost", test_nothing_is_lost);
-    CU_add_test(suite, "who stops is left", test_who_stops_is_left);
-    CU_add_test(suite, "a flood is bounded", test_flood_is_bounded);
-    CU_add_test(suite, "floods are equal", test_floods_are_equal);
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-    failed = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failed != 0;
+    static CU_TestInfo tests[] = {
+        {"nothing is lost", test_nothing_is_lost},
+        {"who stops is left", test_who_stops_is_left},
+        {"a flood is bounded", test_flood_is_bounded},
+        {"floods are equal", test_floods_are_equal},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {{"console flood", set_up, clean_up, NULL, NULL, tests},
+                             CU_SUITE_INFO_NULL};
+    return run_suites(suites);
 }

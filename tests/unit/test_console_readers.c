@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "dom0-tools/console/readers.h"
+#include "tests/unit/runner.h"
 
 static char folder[] = "/tmp/test_readers.XXXXXX";
 static char path[96];
@@ -316,25 +317,14 @@ static void test_socket(void)
 
 int main(void)
 {
-    CU_pSuite suite;
-    unsigned int failed;
-
-    if (CU_initialize_registry() != CUE_SUCCESS) {
-        return 1;
-    }
-    suite = CU_add_suite("console readers", open_it, close_it);
-    CU_add_test(suite, "the socket", test_socket);
-    CU_add_test(suite, "each gets all", test_each_gets_all);
-    CU_add_test(suite, "each may type", test_each_may_type);
-    CU_add_test(suite, "type and leave", test_type_and_leave);
-    CU_add_test(suite, "no room for typing", test_no_room);
-    CU_add_test(suite, "unread output is kept", test_unread_is_kept);
-    CU_add_test(suite, "a slow reader", test_slow_reader);
-    CU_add_test(suite, "too many", test_too_many);
-    CU_add_test(suite, "last words", test_finish);
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-    failed = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failed != 0;
+    static CU_TestInfo tests[] = {
+        {"the socket", test_socket},           {"each gets all", test_each_gets_all},
+        {"each may type", test_each_may_type}, {"type and leave", test_type_and_leave},
+        {"no room for typing", test_no_room},  {"unread output is kept", test_unread_is_kept},
+        {"a slow reader", test_slow_reader},   {"too many", test_too_many},
+        {"last words", test_finish},           CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {{"console readers", open_it, close_it, NULL, NULL, tests},
+                             CU_SUITE_INFO_NULL};
+    return run_suites(suites);
 }

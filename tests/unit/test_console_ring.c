@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "dom0-tools/console/ring.h"
+#include "tests/unit/runner.h"
 
 static struct xencons_interface page;
 static struct console_ring ring;
@@ -111,22 +112,14 @@ static void test_write__impossible_consumer_means_full(void)
 
 int main(void)
 {
-    CU_pSuite suite;
-    unsigned int failed;
-
-    if (CU_initialize_registry() != CUE_SUCCESS) {
-        return 1;
-    }
-    suite = CU_add_suite("console ring", NULL, NULL);
-    CU_add_test(suite, "read across wraps", test_read__across_wrap_of_ring_and_counter);
-    CU_add_test(suite, "full ring", test_read__full_ring_is_honest);
-    CU_add_test(suite, "impossible producer", test_read__impossible_producer_is_skipped);
-    CU_add_test(suite, "scribbled consumer", test_read__consumer_scribbled_over);
-    CU_add_test(suite, "write until full", test_write__until_full);
-    CU_add_test(suite, "impossible consumer", test_write__impossible_consumer_means_full);
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-    failed = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failed != 0;
+    static CU_TestInfo tests[] = {
+        {"read across wraps", test_read__across_wrap_of_ring_and_counter},
+        {"full ring", test_read__full_ring_is_honest},
+        {"impossible producer", test_read__impossible_producer_is_skipped},
+        {"scribbled consumer", test_read__consumer_scribbled_over},
+        {"write until full", test_write__until_full},
+        {"impossible consumer", test_write__impossible_consumer_means_full},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests("console ring", tests);
 }

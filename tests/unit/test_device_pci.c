@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "dom0-tools/device/pci.h"
+#include "tests/unit/runner.h"
 
 #define CARD "0000:00:05.0"
 
@@ -185,21 +186,12 @@ static void test_each(void)
 
 int main(void)
 {
-    CU_pSuite suite;
-    unsigned int failed;
-
-    if (CU_initialize_registry() != CUE_SUCCESS) {
-        return 1;
-    }
-    suite = CU_add_suite("PCI functions", set_up, clean_up);
-    CU_add_test(suite, "names", test_names);
-    CU_add_test(suite, "ranges", test_ranges);
-    CU_add_test(suite, "messages", test_messages);
-    CU_add_test(suite, "taking and giving back", test_take_and_give_back);
-    CU_add_test(suite, "all of them", test_each);
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-    failed = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failed != 0;
+    static CU_TestInfo tests[] = {
+        {"names", test_names},       {"ranges", test_ranges},
+        {"messages", test_messages}, {"taking and giving back", test_take_and_give_back},
+        {"all of them", test_each},  CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {{"PCI functions", set_up, clean_up, NULL, NULL, tests},
+                             CU_SUITE_INFO_NULL};
+    return run_suites(suites);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "dom0-tools/dump/p2m.h"
+#include "tests/unit/runner.h"
 
 #define FRAMES 32u
 #define ENTRIES 512u
@@ -141,17 +142,5 @@ int main(void)
         {"nonsense", test_p2m_read__nonsense},
         CU_TEST_INFO_NULL,
     };
-    static CU_SuiteInfo suites[] = {{"a guest's list of frames", NULL, NULL, NULL, NULL, tests},
-                                    CU_SUITE_INFO_NULL};
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return 1;
-    }
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-
-    unsigned int failed = CU_get_number_of_failures();
-
-    CU_cleanup_registry();
-    return failed != 0;
+    return run_tests("a guest's list of frames", tests);
 }

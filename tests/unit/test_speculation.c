@@ -16,6 +16,7 @@
 #include "base/cmdline.h"
 #include "base/log.h"
 #include "base/protection.h"
+#include "tests/unit/runner.h"
 
 #define INTEL 0x756e6547u
 #define AMD 0x68747541u
@@ -257,13 +258,5 @@ int main(void)
         {"asking the processor", test_speculation_init},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{"speculation", NULL, NULL, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return 1;
-    }
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned failed = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failed ? 1 : 0;
+    return run_tests("speculation", tests);
 }

@@ -16,6 +16,7 @@
 #include "base/format.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "tests/unit/runner.h"
 
 #define RAM_BYTES (4UL << 20)
 #define GIB (1UL << 30)
@@ -597,7 +598,7 @@ static void test_acpi__damaged(void)
 
 int main(void)
 {
-    static const CU_TestInfo cases[] = {
+    static CU_TestInfo tests[] = {
         {"format: like libc", test_format__like_libc},
         {"format: bounded", test_format__bounded},
         {"parse_u64", test_parse_u64},
@@ -616,22 +617,11 @@ int main(void)
         {"acpi: tables", test_acpi__tables},
         {"acpi: none", test_acpi__none},
         {"acpi: damaged", test_acpi__damaged},
+        CU_TEST_INFO_NULL,
     };
+    CU_SuiteInfo suites[] = {{"start", NULL, NULL, setup, NULL, tests}, CU_SUITE_INFO_NULL};
     host_ram = calloc(1, RAM_BYTES);
-    if (!host_ram || CU_initialize_registry() != CUE_SUCCESS) {
-        return 1;
-    }
-    CU_pSuite suite = CU_add_suite_with_setup_and_teardown("start", NULL, NULL, setup, NULL);
-    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-        if (!CU_add_test(suite, cases[i].pName, cases[i].pTestFunc)) {
-            return 1;
-        }
-    }
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-    unsigned failed = CU_get_number_of_failures();
-    unsigned run = CU_get_number_of_tests_run();
-    CU_cleanup_registry();
+    int status = host_ram ? run_suites(suites) : 1;
     free(host_ram);
-    return failed || run != ARRAY_SIZE(cases);
+    return status;
 }

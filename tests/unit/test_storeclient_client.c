@@ -14,6 +14,8 @@
 #include <unistd.h>
 #include <xenstore.h>
 
+#include "tests/unit/runner.h"
+
 #define PATIENCE_MS 60000
 
 static char here[512]; /* folder of this program */
@@ -216,16 +218,7 @@ int main(int argc, char **argv)
         {"store client", open_suite, close_suite, NULL, NULL, tests},
         CU_SUITE_INFO_NULL,
     };
-    unsigned int failures;
-
     (void)argc;
     snprintf(here, sizeof(here), "%s", dirname(argv[0]));
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return EXIT_FAILURE;
-    }
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suites(suites);
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "dom0-tools/top/exporter.h"
+#include "tests/unit/runner.h"
 
 #define S 1000000000ull
 
@@ -262,16 +263,5 @@ int main(void)
         {"port in use", test_exporter_listen__port_in_use},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{"exporter", NULL, NULL, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return 2;
-    }
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-
-    unsigned int failed = CU_get_number_of_failures();
-
-    CU_cleanup_registry();
-    return failed != 0;
+    return run_tests("exporter", tests);
 }

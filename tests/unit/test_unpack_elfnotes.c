@@ -15,6 +15,7 @@
 #include <xen/elfnote.h>
 
 #include "dom0-tools/unpack/elfnotes.h"
+#include "tests/unit/runner.h"
 
 #define BASE 0xffffffff80000000ull
 #define FILE_BYTES 8192u
@@ -487,17 +488,5 @@ int main(void)
         {"cut and changed", test_elf_info__cut_and_changed},
         CU_TEST_INFO_NULL,
     };
-    static CU_SuiteInfo suites[] = {{"elf notes", NULL, NULL, NULL, NULL, tests},
-                                    CU_SUITE_INFO_NULL};
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return 1;
-    }
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-
-    unsigned int failed = CU_get_number_of_failures();
-
-    CU_cleanup_registry();
-    return failed != 0;
+    return run_tests("elf notes", tests);
 }

@@ -18,6 +18,7 @@
 #include <zstd.h>
 
 #include "dom0-tools/unpack/unpack.h"
+#include "tests/unit/runner.h"
 
 #define CODE 1024u         /* boot sector and one setup sector */
 #define PAYLOAD_OFFSET 48u /* behind some protected-mode code */
@@ -582,19 +583,9 @@ int main(void)
         {"absurd dictionary", test_kernel_unpack__absurd_dictionary},
         CU_TEST_INFO_NULL,
     };
-    static CU_SuiteInfo suites[] = {{"unpack kernel", NULL, NULL, NULL, NULL, tests},
-                                    CU_SUITE_INFO_NULL};
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return 1;
-    }
     kernel = make_kernel(KERNEL_BYTES);
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-
-    unsigned int failed = CU_get_number_of_failures();
+    int status = run_tests("unpack kernel", tests);
 
     free(kernel.data);
-    CU_cleanup_registry();
-    return failed != 0;
+    return status;
 }

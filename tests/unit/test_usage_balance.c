@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "dom0-tools/usage/balance.h"
+#include "tests/unit/runner.h"
 
 #define MIB 1024u
 #define GUESTS_MAX 8
@@ -105,17 +106,5 @@ int main(void)
         {"always", test_balance__always},
         CU_TEST_INFO_NULL,
     };
-    static CU_SuiteInfo suites[] = {{"memory between guests", NULL, NULL, NULL, NULL, tests},
-                                    CU_SUITE_INFO_NULL};
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return 1;
-    }
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-
-    unsigned int failed = CU_get_number_of_failures();
-
-    CU_cleanup_registry();
-    return failed != 0;
+    return run_tests("memory between guests", tests);
 }

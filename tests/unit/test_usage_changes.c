@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "dom0-tools/usage/changes.h"
+#include "tests/unit/runner.h"
 
 static char told[512];
 
@@ -110,17 +111,5 @@ int main(void)
         {"compare", test_changes_compare},
         CU_TEST_INFO_NULL,
     };
-    static CU_SuiteInfo suites[] = {{"what happened to the guests", NULL, NULL, NULL, NULL, tests},
-                                    CU_SUITE_INFO_NULL};
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return 1;
-    }
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-
-    unsigned int failed = CU_get_number_of_failures();
-
-    CU_cleanup_registry();
-    return failed != 0;
+    return run_tests("what happened to the guests", tests);
 }

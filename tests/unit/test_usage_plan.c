@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "dom0-tools/usage/plan.h"
+#include "tests/unit/runner.h"
 
 #define MAX_HOSTS 8
 #define MAX_GUESTS 64
@@ -538,16 +539,5 @@ int main(void)
         {"bad hosts.json", test_plan_read__refused},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{"plan", NULL, NULL, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return 2;
-    }
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-
-    unsigned int failed = CU_get_number_of_failures();
-
-    CU_cleanup_registry();
-    return failed != 0;
+    return run_tests("plan", tests);
 }

@@ -12,6 +12,7 @@
 
 #include "dom0-tools/usage/columns.h"
 #include "dom0-tools/usage/usage.h"
+#include "tests/unit/runner.h"
 
 #define MS 1000000ull
 #define S 1000000000ull
@@ -447,16 +448,5 @@ int main(void)
         {"JSON", test_usage_json__document},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{"usage report", NULL, NULL, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return 2;
-    }
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
-
-    unsigned int failed = CU_get_number_of_failures();
-
-    CU_cleanup_registry();
-    return failed != 0;
+    return run_tests("usage report", tests);
 }

@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/runner.h"
+
 static char program[4096]; /* the sanitized vane */
 static char folder[] = "/tmp/test_vane.XXXXXX";
 
@@ -654,24 +656,17 @@ int main(int argc, char **argv)
         {"doctor", test_vane__doctor},
         CU_TEST_INFO_NULL,
     };
-    static CU_SuiteInfo suites[] = {{"vane command line", NULL, NULL, NULL, NULL, tests},
-                                    CU_SUITE_INFO_NULL};
     char *self = argc > 0 ? realpath(argv[0], NULL) : NULL;
 
-    if (self == NULL || mkdtemp(folder) == NULL || CU_initialize_registry() != CUE_SUCCESS ||
-        CU_register_suites(suites) != CUE_SUCCESS) {
+    if (self == NULL || mkdtemp(folder) == NULL) {
         return 1;
     }
     snprintf(program, sizeof(program), "%s/vane", dirname(self));
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
 
-    unsigned int failed = CU_get_number_of_failures();
+    int status = run_tests("vane command line", tests);
     char command[64];
 
     snprintf(command, sizeof(command), "rm -r %s", folder);
-    failed += system(command) != 0;
     free(self);
-    CU_cleanup_registry();
-    return failed != 0;
+    return system(command) != 0 ? 1 : status;
 }

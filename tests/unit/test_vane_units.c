@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/runner.h"
+
 #define UNITS "dom0-tools/systemd"
 
 static char folder[] = "/tmp/test_units.XXXXXX";
@@ -74,19 +76,11 @@ int main(void)
         {"stopping guests", test_stop_guests},
         CU_TEST_INFO_NULL,
     };
-    static CU_SuiteInfo suites[] = {{"systemd units", NULL, NULL, NULL, NULL, tests},
-                                    CU_SUITE_INFO_NULL};
 
-    if (mkdtemp(folder) == NULL || CU_initialize_registry() != CUE_SUCCESS ||
-        CU_register_suites(suites) != CUE_SUCCESS) {
+    if (mkdtemp(folder) == NULL) {
         return 1;
     }
-    CU_basic_set_mode(CU_BRM_NORMAL);
-    CU_basic_run_tests();
+    int status = run_tests("systemd units", tests);
 
-    unsigned int failed = CU_get_number_of_failures();
-
-    failed += shell("rm -r $D") != 0;
-    CU_cleanup_registry();
-    return failed != 0;
+    return shell("rm -r $D") != 0 ? 1 : status;
 }

@@ -14,6 +14,7 @@
 #define __entry_start ((const char *)ENTRY_START)
 #define __entry_end ((const char *)ENTRY_END)
 #include "arch/x86_64/xpti.c"
+#include "tests/unit/runner.h"
 
 #define IDT (HYP_IMAGE_START + 0x31000)
 #define FRAMES 64
@@ -200,13 +201,5 @@ int main(void)
         {"off", test_xpti__off},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{"xpti", NULL, NULL, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS) {
-        return 1;
-    }
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned failed = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failed ? 1 : 0;
+    return run_tests("xpti", tests);
 }
