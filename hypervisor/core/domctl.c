@@ -160,8 +160,7 @@ long domctl_device_permission(struct domain *d, uint8_t *allow)
     return *allow && !d->privileged ? -EOPNOTSUPP : 0;
 }
 
-/* The control domain has everything as it is. What a domain has mapped stays mapped when the right
- * to it goes: it is the toolstack's to have the device let go of first. */
+/* The control domain has everything as it is. */
 static long device_permission(struct domain *d, struct device_range *ranges, uint64_t limit,
                               const struct device_range *want, bool allow)
 {
@@ -189,7 +188,9 @@ static long device_permission(struct domain *d, struct device_range *ranges, uin
 long domctl_iomem_permission(struct domain *d, struct xen_domctl_iomem_permission *arg)
 {
     const struct device_range want = {arg->first_mfn, arg->nr_mfns};
-    return device_permission(d, d->pv.mmio, 1UL << (52 - PAGE_SHIFT), &want, arg->allow_access);
+    long rc = device_permission(d, d->pv.mmio, 1UL << (52 - PAGE_SHIFT), &want, arg->allow_access);
+    /* ABI: Xen leaves mapped what had been mapped. */
+    return rc || arg->allow_access || d->privileged ? rc : pv_device_unmap(d);
 }
 
 long domctl_ioport_permission(struct domain *d, struct xen_domctl_ioport_permission *arg)

@@ -36,6 +36,9 @@ must_check long pv_vcpu_release(struct vcpu *v);
  * time: -ERESTART until done. */
 must_check long pv_domain_relinquish(struct domain *d);
 
+/* Have no table of d map device memory that it may not reach. -ERESTART until done. */
+must_check long pv_device_unmap(struct domain *d);
+
 /* Check a guest context and load it into v, which is not running: VCPUOP_initialise,
  * setvcpucontext. All or nothing. -ERESTART while page tables are being validated. */
 must_check long pv_context_set(struct vcpu *v, const struct vcpu_guest_context *c);

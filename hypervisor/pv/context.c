@@ -10,7 +10,7 @@
 #include "core/hypercall.h"
 #include "pv/descriptor.h"
 #include "pv/emul.h"
-#include "pv/page_type.h"
+#include "pv/mmu_update.h"
 #include "pv/trap.h"
 
 #define FPU_ALIGN 64u
@@ -117,6 +117,45 @@ long pv_domain_relinquish(struct domain *d)
         d->pv.relinquish_cursor = NULL;
     }
     return 0;
+}
+
+/* ---- devices taken away ---- */
+
+/* Clear what f, if it is a level-1 table in use, maps of devices that d may not reach. */
+static void clear_device_entries(struct domain *d, struct frame *f)
+{
+    SPIN_GUARD(&d->mmu_lock);
+    for (unsigned i = 0; i < PT_ENTRIES && mmu_is_l1(f) && f->owner == d; i++) {
+        uint64_t *slot = (uint64_t *)frame_to_virt(f) + i, pte = read_once(*slot);
+        if ((pte & X86_PTE_P) && !page_type_leaf_frame(pte) && !page_type_device_ok(pte, d)) {
+            (void)!mmu_leaf_set(slot, 0, d, d);
+        }
+    }
+}
+
+/* SAFETY: the right has gone, and tables change under mmu_lock only: once we have had that, whoever
+ * asked for the right before has written what we find. Of calls that overlap, none continues from
+ * where another was: it starts again. */
+long pv_device_unmap(struct domain *d)
+{
+    spin_lock(&d->mmu_lock);
+    mfn_t start = d->pv.unmap_cursor, mfn = start;
+    spin_unlock(&d->mmu_lock);
+    for (; mfn < arch_facts.max_mfn; mfn++) {
+        struct frame *f = mfn_to_frame(mfn);
+        if (read_once(f->owner) == d && mmu_is_l1(f)) {
+            clear_device_entries(d, f);
+            hypercall_preempt_soon();
+        }
+        if (mfn % 16 == 15 && mfn != start && hypercall_preempt_check()) {
+            break;
+        }
+    }
+    arch_tlb_flush_mask(&d->dirty_cpus, FLUSH_TLB, 0);
+    bool done = mfn >= arch_facts.max_mfn;
+    SPIN_GUARD(&d->mmu_lock);
+    d->pv.unmap_cursor = done || d->pv.unmap_cursor != start ? 0 : mfn;
+    return done ? 0 : -ERESTART;
 }
 
 /* ---- guest contexts ---- */

@@ -7,6 +7,7 @@
 
 #include "core/deferred.h"
 #include "core/frame.h"
+#include "core/hooks.h"
 #include "pv/mmu_update.h"
 #include "pv/page_type.h"
 #include "suite.h"
@@ -399,6 +400,47 @@ static void test_preemption__validation_and_dismantling(void)
     tree_end(&t);
 }
 
+/* What is mapped of a device goes with the right to it, and nothing else. */
+static void test_device_unmap(void)
+{
+    const mfn_t bar = 0xfebd0;
+    struct tree t = tree_make(1);
+    const uint64_t entry = bar << PAGE_SHIFT | TABLE | X86_PTE_PCD;
+    const uint64_t ram = entry_of(t.data, TABLE);
+    CU_ASSERT_EQUAL(pin(&t, t.l4, 4), 0);
+    t.d->pv.mmio[0] = (struct device_range){bar, 2};
+    t.d->pv.mmio[1] = (struct device_range){bar + 8, 1};
+    CU_ASSERT_EQUAL(set(&t, t.l1, 9, entry), 0);
+    CU_ASSERT_EQUAL(set(&t, t.l1, 511, entry + PAGE_SIZE), 0);
+    CU_ASSERT_EQUAL(set(&t, t.l1, 10, entry + 8 * PAGE_SIZE), 0);
+    CU_ASSERT_EQUAL(set(&t, t.l1, 11, ram), 0);
+    CU_ASSERT_EQUAL(pv_device_unmap(t.d), 0); /* it may have all of them */
+    CU_ASSERT_EQUAL(entries(t.l1)[9], entry | X86_PTE_US);
+    t.d->pv.mmio[0].count = 0;
+    CU_ASSERT_EQUAL(pv_device_unmap(t.d), 0);
+    CU_ASSERT_EQUAL(entries(t.l1)[9], 0);
+    CU_ASSERT_EQUAL(entries(t.l1)[511], 0);
+    CU_ASSERT_EQUAL(entries(t.l1)[10], (entry + 8 * PAGE_SIZE) | X86_PTE_US);
+    CU_ASSERT_EQUAL(entries(t.l1)[11], ram);
+    /* As often as it is interrupted, in the end all is gone. */
+    t.d->pv.mmio[0].count = 2;
+    CU_ASSERT_EQUAL(set(&t, t.l1, 9, entry), 0);
+    t.d->pv.mmio[0].count = t.d->pv.mmio[1].count = 0;
+    unsigned calls = 1;
+    host.on_window = always_busy;
+    while (pv_device_unmap(t.d) == -ERESTART && calls < 1000000) {
+        calls++;
+    }
+    host.on_window = NULL;
+    (void)deferred_take();
+    CU_ASSERT(calls > 3);
+    CU_ASSERT_EQUAL(entries(t.l1)[9] | entries(t.l1)[10], 0);
+    CU_ASSERT_EQUAL(entries(t.l1)[11], ram);
+    CU_ASSERT_EQUAL(unpin(&t, t.l4), 0);
+    assert_untyped(&t);
+    tree_end(&t);
+}
+
 static void test_preemption__given_up_half_way(void)
 {
     struct tree t = tree_make(1);
@@ -624,6 +666,7 @@ int main(void)
         CASE(test_pin__writable_mapping_of_a_table_refused),
         CASE(test_pin__bad_entries_refused),
         CASE(test_entry__device_memory_given),
+        CASE(test_device_unmap),
         CASE(test_entry__hypervisor_slots_untouchable),
         CASE(test_entry__references_follow),
         CASE(test_entry__absent_names_no_ram),
