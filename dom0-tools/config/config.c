@@ -360,7 +360,7 @@ static int read_domain(struct xml_reader *reader, xmlNodePtr root)
         {"uuid", NULL, false, read_uuid},
         {"title", NULL, false, read_title},
         {"description", NULL, false, read_description},
-        {"metadata", NULL, false, xml_read_foreign},
+        {"metadata", NULL, false, config_read_metadata},
         {"memory", unit, false, read_memory},
         {"currentMemory", unit, false, read_current_memory},
         {"vcpu", vcpu, false, config_read_vcpu},
@@ -401,7 +401,8 @@ int config_parse(const char *name, const void *data, size_t bytes, struct vane_c
     struct loading loading = {.config = config, .cpuset = cpuset_all()};
     struct xml_reader reader = {.target = &loading};
 
-    if (config == NULL) {
+    if (config == NULL || (config->file = strdup(name)) == NULL) {
+        free(config);
         return err_set(err, ENOMEM, "%s: no memory", name);
     }
     config->vcpus = 1;
@@ -455,6 +456,8 @@ void config_free(struct vane_config *config)
     }
     free(config->disks);
     free(config->nets);
+    free(config->hostdevs);
+    free(config->file);
     free(config->name);
     free(config->title);
     free(config->description);

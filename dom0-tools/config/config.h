@@ -25,8 +25,11 @@
 #define CONFIG_MIN_MEMORY_KIB (4ull << 10)  /* 4 MiB: less holds no kernel */
 #define CONFIG_MAX_DISKS 64
 #define CONFIG_MAX_NETS 32
+#define CONFIG_MAX_HOSTDEVS 8
 #define CONFIG_MAX_NAME_BYTES 64
-#define CONFIG_MAX_CMDLINE_BYTES 1023 /* start_info has 1024 with the NUL */
+#define CONFIG_PCI_NAME_BYTES 13        /* 0000:00:1f.7 */
+#define CONFIG_NAMESPACE "urn:paravane" /* of our own elements in <metadata> */
+#define CONFIG_MAX_CMDLINE_BYTES 1023   /* start_info has 1024 with the NUL */
 
 /* What to do when a guest stops; libvirt's words. */
 enum vane_action {
@@ -63,7 +66,15 @@ struct vane_net {
     bool filter;       /* frames from another hardware address than its own are dropped */
 };
 
+/* A PCI device of the machine for the guest. */
+struct vane_hostdev {
+    char address[CONFIG_PCI_NAME_BYTES]; /* in its full form; unique in the file */
+    bool managed;      /* taken from the control domain's driver, and given back in the end */
+    unsigned int line; /* where it stands in the file; 0: not from XML */
+};
+
 struct vane_config {
+    char *file;        /* name the configuration was read under, for reports; NULL: not from XML */
     char *name;        /* [A-Za-z0-9_.+:@-]+, at most CONFIG_MAX_NAME_BYTES, not all digits */
     uint8_t uuid[16];  /* given, or made up */
     bool uuid_given;   /* the file named the uuid */
@@ -90,6 +101,9 @@ struct vane_config {
     size_t disk_count;
     struct vane_net *nets;
     size_t net_count;
+    struct vane_hostdev *hostdevs;
+    size_t hostdev_count;
+    bool unsafe; /* the devices may reach all memory */
 };
 
 /* Reads a configuration file. Returns: 0 with a new configuration (config_free() it).
@@ -120,6 +134,10 @@ void config_uuid_format(const uint8_t uuid[16], char text[37]);
 
 /* Writes a hardware address as "00:16:3e:00:00:01" with a NUL. */
 void config_mac_format(const uint8_t mac[6], char text[18]);
+
+/* Reads the name of a PCI function, [SSSS:]BB:DD.F, into its full form. Returns: whether it is one.
+ */
+bool config_pci_name(const char *text, char name[CONFIG_PCI_NAME_BYTES]);
 
 /* Virtual device number of a target such as "xvda" or "xvdb3". Returns: 0 or -EINVAL. */
 int config_vdev_from_target(const char *target, uint32_t *vdev);

@@ -17,6 +17,7 @@ struct loading {
     uint64_t period_us;            /* of the domain's bandwidth limit */
     uint64_t quota_us;             /* 0: no limit */
     bool pinned[CONFIG_MAX_VCPUS]; /* there is a <vcpupin> for it */
+    bool has_passthrough;          /* <metadata> has our element of that name */
     unsigned int console_count;    /* consoles described; the guest gets one in any case */
 };
 
@@ -27,6 +28,14 @@ static inline struct loading *loading_of(struct xml_reader *reader)
 
 /* devices.c: takes <devices>. */
 int config_read_devices(struct xml_reader *reader, xmlNodePtr node);
+
+/* devices.c: makes room for one more element, zeroed. Errors: ENOMEM, EBADMSG above `max`. */
+int config_grow(struct xml_reader *reader, xmlNodePtr node, void **array, size_t *count,
+                size_t element_bytes, size_t max);
+
+/* hostdev.c: take <hostdev> and <metadata>. */
+int config_read_hostdev(struct xml_reader *reader, xmlNodePtr node);
+int config_read_metadata(struct xml_reader *reader, xmlNodePtr node);
 
 /* devices.c: makes up addresses for the interfaces without one. */
 int config_finish_devices(struct xml_reader *reader);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The devices of a configuration: disks, network interfaces, the console.
+ * The devices of a configuration: disks, network interfaces, the console; hostdev.c has the
+ * machine's own.
  *
  * A device is appended to its array before its children are read, so that config_free() finds
  * everything whatever goes wrong; the rules fill in the last one. Conflicts between devices are
@@ -30,8 +31,7 @@ static struct vane_net *last_net(struct xml_reader *reader)
     return &config->nets[config->net_count - 1];
 }
 
-/* Makes room for one more element, zeroed. */
-static int grow(struct xml_reader *reader, xmlNodePtr node, void **array, size_t *count,
+int config_grow(struct xml_reader *reader, xmlNodePtr node, void **array, size_t *count,
                 size_t element_bytes, size_t max)
 {
     if (*count == max) {
@@ -178,8 +178,8 @@ static int read_disk(struct xml_reader *reader, xmlNodePtr node)
         {.name = NULL},
     };
     struct vane_config *config = loading_of(reader)->config;
-    int rc = grow(reader, node, (void **)&config->disks, &config->disk_count,
-                  sizeof(*config->disks), CONFIG_MAX_DISKS);
+    int rc = config_grow(reader, node, (void **)&config->disks, &config->disk_count,
+                         sizeof(*config->disks), CONFIG_MAX_DISKS);
 
     if (rc == 0) {
         rc = read_disk_attributes(reader, node, last_disk(reader));
@@ -354,8 +354,8 @@ static int read_interface(struct xml_reader *reader, xmlNodePtr node)
         rc = xml_attribute_choice(reader, node, "type", types, NULL);
     }
     if (rc == 0) {
-        rc = grow(reader, node, (void **)&config->nets, &config->net_count, sizeof(*config->nets),
-                  CONFIG_MAX_NETS);
+        rc = config_grow(reader, node, (void **)&config->nets, &config->net_count,
+                         sizeof(*config->nets), CONFIG_MAX_NETS);
     }
     if (rc == 0) {
         rc = xml_read_children(reader, node, rules);
@@ -424,10 +424,12 @@ int config_read_devices(struct xml_reader *reader, xmlNodePtr node)
 {
     static const char *const disk[] = {"type", "device", NULL};
     static const char *const type[] = {"type", NULL};
+    static const char *const hostdev[] = {"mode", "type", "managed", NULL};
     static const char *const model[] = {"model", NULL};
     static const struct xml_rule rules[] = {
         {"disk", disk, true, read_disk},
         {"interface", type, true, read_interface},
+        {"hostdev", hostdev, true, config_read_hostdev},
         {"console", type, true, read_console},
         {"emulator", NULL, false, read_emulator},
         {"memballoon", model, false, read_memballoon},

@@ -195,6 +195,14 @@ static int put_devices(FILE *to, const struct vane_config *config, struct err *e
         }
         fputs("]\n", to);
     }
+    if (rc == 0 && config->hostdev_count > 0) {
+        fputs("pci = [\n", to);
+        for (size_t i = 0; i < config->hostdev_count; i++) {
+            fprintf(to, "    \"%s%s\",\n", config->hostdevs[i].address,
+                    config->hostdevs[i].managed ? ",seize=1" : "");
+        }
+        fputs("]\n", to);
+    }
     return rc;
 }
 

@@ -167,6 +167,26 @@ static void add_net(xmlNodePtr devices, const struct vane_net *net)
     }
 }
 
+static void add_hostdev(xmlNodePtr devices, const struct vane_hostdev *hostdev)
+{
+    static const char *const names[] = {"domain", "bus", "slot", "function"};
+    xmlNodePtr node = add(devices, "hostdev", NULL);
+    const char *at = hostdev->address;
+
+    set(node, "mode", "subsystem");
+    set(node, "type", "pci");
+    set(node, "managed", hostdev->managed ? "yes" : "no");
+    node = add(add(node, "source", NULL), "address", NULL);
+    for (size_t i = 0; i < 4; i++) {
+        size_t bytes = strcspn(at, ":.");
+        char text[8];
+
+        snprintf(text, sizeof(text), "0x%.*s", (int)bytes, at);
+        set(node, names[i], text);
+        at += bytes + 1;
+    }
+}
+
 static void add_devices(xmlNodePtr root, const struct vane_config *config)
 {
     xmlNodePtr devices = add(root, "devices", NULL);
@@ -176,6 +196,9 @@ static void add_devices(xmlNodePtr root, const struct vane_config *config)
     }
     for (size_t i = 0; i < config->net_count; i++) {
         add_net(devices, &config->nets[i]);
+    }
+    for (size_t i = 0; i < config->hostdev_count; i++) {
+        add_hostdev(devices, &config->hostdevs[i]);
     }
 
     xmlNodePtr console = add(devices, "console", NULL);
@@ -203,6 +226,12 @@ static void add_identity(xmlNodePtr root, const struct vane_config *config)
     }
     if (config->description != NULL && *config->description != '\0') {
         add(root, "description", config->description);
+    }
+    if (config->unsafe) {
+        xmlNodePtr ours = add(add(root, "metadata", NULL), "passthrough", NULL);
+
+        xmlSetNs(ours, xmlNewNs(ours, (const xmlChar *)CONFIG_NAMESPACE, (const xmlChar *)"pv"));
+        set(ours, "unsafe", "yes");
     }
 }
 

@@ -196,15 +196,17 @@ static int take_action(struct draft *draft, const struct xl_setting *setting)
 
 static int take_devices(struct draft *draft, const struct xl_setting *setting)
 {
-    bool disks = *setting->key == 'd';
+    int (*const read)(struct xl_file * file, const struct xl_item *item,
+                      struct vane_config *config) = *setting->key == 'd'   ? xl_read_disk
+                                                    : *setting->key == 'v' ? xl_read_vif
+                                                                           : xl_read_pci;
     int rc = 0;
 
     if (!setting->is_list) {
         return xl_error(draft->file, setting->line, "%s: must be a list in [ ]", setting->key);
     }
     for (size_t i = 0; rc == 0 && i < setting->count; i++) {
-        rc = disks ? xl_read_disk(draft->file, &setting->items[i], draft->config)
-                   : xl_read_vif(draft->file, &setting->items[i], draft->config);
+        rc = read(draft->file, &setting->items[i], draft->config);
     }
     return rc;
 }
@@ -222,7 +224,7 @@ static const struct key keys[] = {
     {"cpu_weight", false, take_weight},  {"cap", false, take_cap},
     {"on_poweroff", false, take_action}, {"on_reboot", false, take_action},
     {"on_crash", false, take_action},    {"disk", true, take_devices},
-    {"vif", true, take_devices},
+    {"vif", true, take_devices},         {"pci", true, take_devices},
 };
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
 
@@ -244,11 +246,11 @@ static const struct {
     {"this kind of device is not done",
      " vfb vkb vtpm vdispl vsnd p9 pvcalls channel usbctrl usbdev usb_controllers rdm argo "
      "virtio "},
-    {"nothing of the machine's is given to guests",
-     " pci pci_msitranslate pci_permissive pci_power_mgmt pci_seize ioports iomem irqs dtdev "
-     "passthrough "},
+    {"nothing of the machine's is given to guests", " ioports iomem irqs dtdev "
+                                                    "passthrough "},
     {"not done",
-     " pool cpus_soft vnuma numa_placement seclabel device_model_user nomigrate driver_domain "
+     " pci_msitranslate pci_permissive pci_power_mgmt pci_seize pool cpus_soft vnuma "
+     "numa_placement seclabel device_model_user nomigrate driver_domain "
      "max_grant_frames max_maptrack_frames max_grant_version max_event_channels "
      "event_channels e820_host claim_mode tsc_mode rtc_timeoffset on_watchdog on_soft_reset "
      "latency cpuid cpuid_policy suspend_cancel init_seclabel vmtrace_buf_kb vpmu "

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Disks and network cards of xl's files.
+ * Disks, network cards and PCI devices of xl's files.
  *
  * A disk is a string of parts with commas between: TARGET,FORMAT,VDEV,ACCESS by position, each of
  * which may be given by name instead, target= last since it takes the rest of the string; or the
  * older form with phy: or file: before the target, which has no FORMAT. A network card is a string
- * of NAME=VALUE parts.
+ * of NAME=VALUE parts. A PCI device is its name and such parts.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@
 struct parts {
     struct xl_file *file;
     const struct xl_item *item;
-    const char *what; /* "disk" or "vif" */
+    const char *what; /* "disk", "vif" or "pci" */
     char *at;         /* rest of a copy; NULL behind the last part */
 };
 
@@ -330,6 +330,53 @@ int xl_read_vif(struct xl_file *file, const struct xl_item *item, struct vane_co
     free(copy);
     if (rc == 0 && net->bridge == NULL) {
         rc = set_text(&parts, &net->bridge, DEFAULT_BRIDGE);
+    }
+    return rc;
+}
+
+/* --- PCI devices ------------------------------------------------------------------------- */
+
+static int take_pci_part(struct parts *parts, void *to, char *part)
+{
+    struct vane_hostdev *hostdev = to;
+    char *value;
+
+    if (hostdev->address[0] == '\0') {
+        return config_pci_name(part, hostdev->address)
+                   ? 0
+                   : wrong(parts, "'%.64s' is no device such as 0000:01:00.0", part);
+    }
+    /* What the guest's driver makes of it in any case, and what xl does if it is not asked. */
+    if (strcmp(part, "permissive=0") == 0 || strcmp(part, "power_mgmt=0") == 0 ||
+        strcmp(part, "msitranslate=0") == 0) {
+        return 0;
+    }
+    value = value_of(part, "seize");
+    if (value == NULL || (strcmp(value, "0") != 0 && strcmp(value, "1") != 0)) {
+        return wrong(parts, "'%.64s' is not done: seize=1 is", part);
+    }
+    hostdev->managed = *value == '1';
+    return 0;
+}
+
+int xl_read_pci(struct xl_file *file, const struct xl_item *item, struct vane_config *config)
+{
+    struct parts parts = {.file = file, .item = item, .what = "pci"};
+    char *copy = strdup(item->text);
+    int rc = copy != NULL ? grow(&parts, (void **)&config->hostdevs, &config->hostdev_count,
+                                 sizeof(*config->hostdevs), CONFIG_MAX_HOSTDEVS)
+                          : xl_no_memory(file);
+
+    if (rc == 0) {
+        parts.at = copy;
+        rc = each_part(&parts, take_pci_part, &config->hostdevs[config->hostdev_count - 1]);
+    }
+    free(copy);
+    for (size_t i = 0; rc == 0 && i + 1 < config->hostdev_count; i++) {
+        if (strcmp(config->hostdevs[i].address,
+                   config->hostdevs[config->hostdev_count - 1].address) == 0) {
+            rc = wrong(&parts, "device %s stands here twice", config->hostdevs[i].address);
+        }
     }
     return rc;
 }

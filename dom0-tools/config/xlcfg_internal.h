@@ -40,6 +40,7 @@ int xl_error(struct xl_file *file, unsigned int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 int xl_no_memory(struct xl_file *file);
 
-/* xlcfg_devices.c: append what one string of disk= or vif= describes. */
+/* xlcfg_devices.c: append what one string of disk=, vif= or pci= describes. */
 int xl_read_disk(struct xl_file *file, const struct xl_item *item, struct vane_config *config);
 int xl_read_vif(struct xl_file *file, const struct xl_item *item, struct vane_config *config);
+int xl_read_pci(struct xl_file *file, const struct xl_item *item, struct vane_config *config);

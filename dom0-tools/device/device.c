@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What disks and network cards have in common: node pairs, waiting, removal. See device.h.
+ * What disks, network cards and PCI devices have in common: node pairs, waiting, removal. See
+ * device.h.
  *
  * Removal: the back end is told it is offline and closing, then the front end's nodes disappear;
  * the kernel takes that as the guest's end of the device being gone, lets go of everything and
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "dom0-tools/device/device_internal.h"
+#include "dom0-tools/device/hostdev.h"
 #include "dom0-tools/device/nbd.h"
 
 static const char *const kinds[] = {"vbd", "vif", "pci"};
@@ -88,8 +90,9 @@ static bool ready_or_failed(void *context)
     if (wait->patience->stop != NULL) {
         wait->stopped = wait->patience->stop(wait->patience->context);
     }
-    return wait->stopped != 0 ||
-           (wait->state >= NODE_STATE_INIT_WAIT && wait->ready(wait->domid, wait->id));
+    return wait->stopped != 0 || (wait->ready != NULL ? wait->state >= NODE_STATE_INIT_WAIT &&
+                                                            wait->ready(wait->domid, wait->id)
+                                                      : wait->state >= NODE_STATE_INITIALISED);
 }
 
 int device_wait_ready(struct device_set *set, const char *kind, unsigned int id,
@@ -125,7 +128,8 @@ int device_check(struct xs_handle *xs, const struct vane_config *config, struct 
 {
     int rc = disk_check(xs, config, err);
 
-    return rc != 0 ? rc : net_check(config, err);
+    rc = rc != 0 ? rc : net_check(config, err);
+    return rc != 0 ? rc : hostdev_check(xs, config, err);
 }
 
 void device_set_init(struct device_set *set, struct xs_handle *xs, const struct vane_config *config)
@@ -148,7 +152,7 @@ int device_begin(struct device_set *set, uint32_t domid, struct err *err)
     for (size_t i = 0; i < set->config->net_count && rc == 0; i++) {
         rc = net_begin(set, i, err);
     }
-    return rc;
+    return rc != 0 ? rc : hostdev_begin(set, err);
 }
 
 int device_finish(struct device_set *set, struct err *err)
@@ -161,7 +165,7 @@ int device_finish(struct device_set *set, struct err *err)
     for (size_t i = 0; i < set->config->net_count && rc == 0; i++) {
         rc = net_finish(set, i, err);
     }
-    return rc;
+    return rc != 0 ? rc : hostdev_finish(set, err);
 }
 
 void device_set_end(struct device_set *set)

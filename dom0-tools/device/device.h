@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest's disks and network cards: the control domain's half of them.
+ * A guest's disks, network cards and PCI devices: the control domain's half of them.
  *
  * The work is done by the kernel's own back ends (xen-blkback, xen-netback); this module gives them
  * block devices and store nodes, waits for them and joins the network interfaces to bridges. No

@@ -31,8 +31,9 @@ int device_backend_wait(const struct device_name *name, const struct device_pati
 /* Removes what the control domain keeps of a device whose back end has let go. */
 void device_backend_forget(struct xs_handle *xs, uint32_t domid, const char *kind, unsigned int id);
 
-/* Waits until the back end has reached InitWait and ready() says what it made can be used. A back
- * end that gives up is reported in its own words. */
+/* Waits until the back end has reached InitWait and ready() says what it made can be used, or, if
+ * ready is NULL, until it has reached Initialised. A back end that gives up is reported in its own
+ * words. */
 int device_wait_ready(struct device_set *set, const char *kind, unsigned int id,
                       bool (*ready)(uint32_t domid, unsigned int id), struct err *err);
 

@@ -155,7 +155,7 @@ enum node_state node_read_state(const struct node *node)
 {
     uint64_t state;
 
-    if (node_read_number(node, "state", &state) != 0 || state > NODE_STATE_CLOSED) {
+    if (node_read_number(node, "state", &state) != 0 || state > NODE_STATE_RECONFIGURED) {
         return NODE_STATE_UNKNOWN;
     }
     return (enum node_state)state;

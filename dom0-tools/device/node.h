@@ -26,6 +26,8 @@ enum node_state {
     NODE_STATE_CONNECTED = 4,
     NODE_STATE_CLOSING = 5,
     NODE_STATE_CLOSED = 6,
+    NODE_STATE_RECONFIGURING = 7,
+    NODE_STATE_RECONFIGURED = 8,
 };
 
 /* A node and the transaction it is read or written in (XBT_NULL: none). */

@@ -30,30 +30,6 @@
 #define CAPABILITY_MSI 0x05
 #define CAPABILITY_MSIX 0x11
 
-bool pci_name(const char *text, char name[PCI_NAME_BYTES])
-{
-    unsigned int segment = 0;
-    unsigned int bus;
-    unsigned int device;
-    unsigned int function;
-    int end = 0;
-
-    if (sscanf(text, "%4x:%2x:%2x.%1x%n", &segment, &bus, &device, &function, &end) != 4) {
-        segment = 0;
-        if (sscanf(text, "%2x:%2x.%1x%n", &bus, &device, &function, &end) != 3) {
-            return false;
-        }
-    }
-    /* scanf takes signs and blanks, a name has none. */
-    if (text[end] != '\0' || strspn(text, "0123456789abcdefABCDEF:.") != strlen(text) ||
-        device > 0x1f || function > 7) {
-        return false;
-    }
-    snprintf(name, PCI_NAME_BYTES, "%04x:%02x:%02x.%x", segment & 0xffff, bus & 0xff, device,
-             function);
-    return true;
-}
-
 static void path_of(const char *sysfs, const char *name, const char *file, char path[PATH_BYTES])
 {
     snprintf(path, PATH_BYTES, "%s/bus/pci/devices/%s/%s", sysfs, name, file);
@@ -190,9 +166,9 @@ int pci_each(const char *sysfs, int (*visit)(const struct pci_function *function
     }
     for (int i = 0; i < count; i++) {
         struct pci_function function;
-        char name[PCI_NAME_BYTES];
+        char name[CONFIG_PCI_NAME_BYTES];
 
-        if (rc == 0 && pci_name(entries[i]->d_name, name)) {
+        if (rc == 0 && config_pci_name(entries[i]->d_name, name)) {
             rc = pci_read(sysfs, name, &function, err);
             /* One that has gone meanwhile is not there. */
             rc = rc == 0 ? visit(&function, context) : rc == -ENOENT ? 0 : rc;

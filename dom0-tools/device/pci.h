@@ -4,7 +4,7 @@
  * them between its own drivers and xen-pciback, which hands them to guests.
  *
  * All functions take the directory /sys is at, so that tests may have one of their own. Used by
- * vane/pci.c.
+ * hostdev.c and vane/pci.c.
  */
 #pragma once
 
@@ -12,9 +12,9 @@
 #include <stdint.h>
 
 #include "dom0-tools/base/err.h"
+#include "dom0-tools/config/config.h"
 
 #define PCI_SYSFS "/sys"
-#define PCI_NAME_BYTES 13 /* 0000:00:1f.7 */
 #define PCI_RANGES 6
 #define PCI_BACK "pciback" /* the driver's name there */
 
@@ -26,7 +26,7 @@ struct pci_range {
 };
 
 struct pci_function {
-    char name[PCI_NAME_BYTES];
+    char name[CONFIG_PCI_NAME_BYTES];
     char driver[32]; /* "": none */
     uint16_t vendor;
     uint16_t device;
@@ -35,9 +35,6 @@ struct pci_function {
     struct pci_range ranges[PCI_RANGES];
     unsigned int range_count;
 };
-
-/* Reads [SSSS:]BB:DD.F into its full form. Returns: whether it is one. */
-bool pci_name(const char *text, char name[PCI_NAME_BYTES]);
 
 /* Errors: ENOENT no such function; EIO when it cannot be read. */
 int pci_read(const char *sysfs, const char *name, struct pci_function *function, struct err *err);

@@ -85,13 +85,14 @@ const struct vane_command vane_commands_convert[] = {
         .summary = "turn a configuration of xl into XML, or back",
         .details = "FILE is what xl create takes, or XML as create takes it. Of xl's settings are "
                    "done: name, uuid, type (pv), memory, maxmem, vcpus, maxvcpus, cpus, "
-                   "cpu_weight, cap, kernel, ramdisk, cmdline, root, extra, disk, vif, "
+                   "cpu_weight, cap, kernel, ramdisk, cmdline, root, extra, disk, vif, pci, "
                    "on_poweroff, on_reboot and on_crash. Any other is an error that names file, "
                    "line and setting, as is a value that asks for what is not done; nothing is "
                    "passed over.\n\n"
                    "A disk whose target is below /dev is a block device, any other a file; phy: "
                    "and file: before it say so explicitly. A vif without bridge= joins xenbr0, as "
-                   "with xl. To xl, title and description are written as comments and metadata is "
+                   "with xl. A PCI device with seize=1 is what XML calls managed. To xl, title and "
+                   "description are written as comments and metadata is "
                    "left out. What xl has no words for is an error.",
         .min_operands = 1,
         .max_operands = 1,

@@ -127,6 +127,25 @@ static int run_undefine(const struct vane_args *args)
     return report(rc, &err);
 }
 
+/* Where the configuration stands with which a guest was started. */
+static int find_running(const char *name, char path[PATH_BYTES])
+{
+    struct err ignored = {0};
+    struct life life;
+    uint32_t domid;
+    int rc = life_open(&life, &ignored);
+
+    if (rc == 0) {
+        rc = life_find(&life, name, &domid, &ignored);
+        life_close(&life);
+    }
+    if (rc == 0) {
+        life_monitor_path(domid, path);
+        rc = access(path, R_OK) == 0 ? 0 : -errno;
+    }
+    return rc;
+}
+
 static int run_dumpxml(const struct vane_args *args)
 {
     struct err err = {0};
@@ -135,6 +154,9 @@ static int run_dumpxml(const struct vane_args *args)
     void *text;
     int rc = find(args, args->operands[0], path, &err);
 
+    if (rc == -ESRCH && find_running(args->operands[0], path) == 0) {
+        rc = 0;
+    }
     rc = rc != 0 ? rc : file_read(path, CONFIG_MAX_FILE_BYTES, &text, &bytes, &err);
     if (rc == 0) {
         fwrite(text, 1, bytes, stdout);
@@ -325,6 +347,7 @@ static const struct vane_option start_options[] = {
     {'c', "console", NULL, "attach to the guest's console afterwards"},
     {'p', "paused", NULL, "leave the guest paused"},
     {'n', "dry-run", NULL, "test everything, create nothing"},
+    {'u', "unsafe", NULL, "give it its PCI devices although it can reach all memory with them"},
     FOLDER_OPTION,
     {0, NULL, NULL, NULL},
 };
@@ -362,6 +385,7 @@ const struct vane_command vane_commands_define[] = {
         .name = "dumpxml",
         .operands = "NAME",
         .summary = "print a guest's definition",
+        .details = "Of a guest that runs without a definition, what it was started with.",
         .min_operands = 1,
         .max_operands = 1,
         .options = folder_options,

@@ -150,6 +150,21 @@ static struct json_object *json_of_net(const struct vane_net *net)
     return out;
 }
 
+static struct json_object *json_of_hostdevs(const struct vane_config *config)
+{
+    struct json_object *all = json_object_new_array();
+
+    for (size_t i = 0; i < config->hostdev_count; i++) {
+        struct json_object *out = json_object_new_object();
+
+        add_text(out, "address", config->hostdevs[i].address);
+        json_object_object_add(out, "managed",
+                               json_object_new_boolean(config->hostdevs[i].managed));
+        json_object_array_add(all, out);
+    }
+    return all;
+}
+
 static struct json_object *json_of_config(const struct vane_config *config)
 {
     struct json_object *out = json_object_new_object();
@@ -183,6 +198,7 @@ static struct json_object *json_of_config(const struct vane_config *config)
     }
     json_object_object_add(out, "disks", disks);
     json_object_object_add(out, "interfaces", nets);
+    json_object_object_add(out, "hostdevs", json_of_hostdevs(config));
     return out;
 }
 

@@ -97,6 +97,7 @@ int life_run_create(const struct vane_args *args, const char *path)
     int rc = config_load(path, &config, &err);
 
     if (rc == 0) {
+        config->unsafe = config->unsafe || vane_option(args, 'u') != NULL;
         rc = life_open(&life, &err);
         if (rc == 0) {
             rc = create_from(args, &life, config, &err);
@@ -345,6 +346,7 @@ static const struct vane_option create_options[] = {
     {'c', "console", NULL, "attach to the guest's console afterwards"},
     {'p', "paused", NULL, "leave the guest paused"},
     {'n', "dry-run", NULL, "test everything, create nothing"},
+    {'u', "unsafe", NULL, "give it its PCI devices although it can reach all memory with them"},
     {0, NULL, NULL, NULL},
 };
 

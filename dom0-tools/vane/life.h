@@ -88,6 +88,21 @@ bool life_name_taken(struct xs_handle *xs, const char *name, uint32_t *domid);
 void life_name_claim(const char *name, uint32_t domid);
 void life_name_drop(const char *name, uint32_t domid);
 
+/* --- life_hostdev.c ------------------------------------------------------------------------ */
+
+/* Refuses to give PCI functions to guests, which reach all memory with them, unless that is wanted;
+ * `hint` says how to say so. Errors: EPERM. */
+int life_hostdev_protection(struct life *life, bool unsafe, const char *hint, struct err *err);
+
+/* Lets a guest reach a function's memory and ports, or no more. Taking goes through all. */
+int life_hostdev_permit(struct life *life, uint32_t domid, const char *name, bool allow,
+                        struct err *err);
+
+/* Both for all that a configuration names. */
+int life_hostdev_check(struct life *life, const struct vane_config *config, struct err *err);
+int life_hostdev_permit_all(struct life *life, uint32_t domid, const struct vane_config *config,
+                            struct err *err);
+
 /* --- life_monitor.c ------------------------------------------------------------------------ */
 
 /* Has the monitor watch the domain and act when it stops; starts the monitor if there is none.

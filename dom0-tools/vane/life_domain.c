@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "dom0-tools/device/device.h"
+#include "dom0-tools/device/hostdev.h"
 #include "dom0-tools/device/node.h"
 #include "dom0-tools/vane/life.h"
 
@@ -286,7 +287,7 @@ int life_check(struct life *life, const struct vane_config *config,
     if (rc == 0) {
         rc = device_check(life->xs, config, err);
     }
-    return rc;
+    return rc != 0 ? rc : life_hostdev_check(life, config, err);
 }
 
 /* The steps under the lock: domain, name and disks are claimed when this returns 0. */
@@ -333,6 +334,9 @@ static int complete(struct life *life, const struct vane_config *config,
 
     if (rc == 0) {
         rc = set_processors(life, config, domid, err);
+    }
+    if (rc == 0) {
+        rc = life_hostdev_permit_all(life, domid, config, err);
     }
     if (rc == 0) {
         rc = device_finish(devices, err);
@@ -400,6 +404,8 @@ static bool exists(struct life *life, uint32_t domid)
 int life_teardown(struct life *life, uint32_t domid, bool *found, struct err *err)
 {
     struct gone_wait wait = {.life = life, .domid = domid};
+    struct hostdev_list taken;
+    struct err later = {0};
     char path[64];
     int devices;
     int lock;
@@ -414,6 +420,7 @@ int life_teardown(struct life *life, uint32_t domid, bool *found, struct err *er
         *found = exists(life, domid);
     }
     hv_domain_pause(life->hv, domid); /* fails when it is gone, which is as good */
+    hostdev_taken(life->xs, domid, &taken);
     devices = device_remove(life->xs, domid);
     rc = hv_domain_destroy(life->hv, domid);
     xs_release_domain(life->xs, domid); /* the store may have noticed by itself */
@@ -425,6 +432,10 @@ int life_teardown(struct life *life, uint32_t domid, bool *found, struct err *er
         rc = err_set(err, ETIMEDOUT, "a back end of domain %u does not let go", domid);
     } else {
         rc = 0;
+    }
+    /* Not before it is dead: until then what it has mapped of them is within its reach. */
+    if (hostdev_return(&taken, rc == 0 ? err : &later) != 0 && rc == 0) {
+        rc = -err->number;
     }
     life_nodes_remove(life, domid);
     unlink(path);

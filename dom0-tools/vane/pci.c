@@ -4,178 +4,47 @@
  *
  * The control domain's xen-pciback gives a function to the guest's xen-pcifront. What the guest may
  * touch of it, its memory and ports, the hypervisor is told here; its message interrupts it is told
- * by the kernel. A guest has one such device: its driver takes one bus.
+ * by the kernel.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "dom0-tools/device/device_internal.h"
+#include "dom0-tools/device/hostdev.h"
 #include "dom0-tools/device/pci.h"
 #include "dom0-tools/vane/plug.h"
 
-#define CLASS_BRIDGE 0x06
-
-/* Looks for the guest that has a function, and for what a guest has. */
-struct search {
-    const char *name;
-    uint32_t domid; /* whose devices are looked at */
-    bool taken;     /* somebody has it */
-    bool has_one;   /* that guest has a device */
-    bool ours;      /* and it is this one */
-    char owner[65];
-};
-
-static int search_one(struct plug_device *device, void *context)
-{
-    struct search *search = context;
-    char name[32];
-
-    plug_text(device, "dev-0", name, sizeof(name));
-    search->has_one = search->has_one || device->domid == search->domid;
-    if (strcmp(name, search->name) == 0) {
-        search->taken = true;
-        search->ours = device->domid == search->domid;
-        snprintf(search->owner, sizeof(search->owner), "%s", device->domain);
-    }
-    return 0;
-}
-
 /* --- attach ------------------------------------------------------------------------------ */
-
-/* Whether the function may be given away at all. */
-static int check_function(const struct vane_args *args, const struct pci_function *function,
-                          struct err *err)
-{
-    if (function->class >> 16 == CLASS_BRIDGE) {
-        return err_set(err, EINVAL, "device %s: it is a bridge, others are behind it",
-                       function->name);
-    }
-    if (!function->message) {
-        return err_set(err, EOPNOTSUPP,
-                       "device %s: it interrupts by a line only, which others may share",
-                       function->name);
-    }
-    if (strcmp(function->driver, PCI_BACK) != 0 && function->driver[0] != '\0' &&
-        vane_option(args, 'k') == NULL) {
-        return err_set(err, EBUSY, "device %s: the control domain's %s drives it (--take takes it)",
-                       function->name, function->driver);
-    }
-    return 0;
-}
-
-/* A device reads and writes memory on behalf of whoever drives it. */
-static int check_protection(struct plug *plug, const struct vane_args *args, const char *name,
-                            struct err *err)
-{
-    struct xen_sysctl_physinfo info = {.capabilities = 0};
-    int rc = hv_physinfo(plug->life.hv, &info);
-
-    if (rc != 0) {
-        return err_set_errno(err, -rc, "cannot ask the hypervisor");
-    }
-    if (vane_option(args, 'u') != NULL) {
-        return 0;
-    }
-    return err_set(err, EPERM,
-                   (info.capabilities & XEN_SYSCTL_PHYSCAP_directio) != 0
-                       ? "device %s: the IOMMU is not told of it by vane, so the guest could reach "
-                         "all memory with it (--unsafe gives it nevertheless)"
-                       : "device %s: no IOMMU protects the machine's memory from it, so the guest "
-                         "could reach all of it (--unsafe gives it nevertheless)",
-                   name);
-}
-
-/* Lets the guest reach the function's memory and ports, or no more. Taking goes through all. */
-static int permit(struct plug *plug, const struct pci_function *function, bool allow,
-                  struct err *err)
-{
-    int rc = 0;
-
-    for (unsigned int i = 0; i < function->range_count && (rc == 0 || !allow); i++) {
-        const struct pci_range *range = &function->ranges[i];
-
-        rc = range->ports
-                 ? hv_device_ports(plug->life.hv, plug->domid, range->first, range->count, allow)
-                 : hv_device_memory(plug->life.hv, plug->domid, range->first, range->count, allow);
-    }
-    return rc != 0 ? err_set_errno(err, -rc, "device %s: the hypervisor refuses", function->name)
-                   : 0;
-}
-
-struct nodes {
-    struct plug *plug;
-    const struct pci_function *function;
-    bool taken; /* from a driver that gets it back */
-};
-
-static int nodes_body(xs_transaction_t transaction, void *context)
-{
-    const struct nodes *nodes = context;
-    uint32_t domid = nodes->plug->domid;
-    struct node front = device_frontend(nodes->plug->life.xs, transaction, domid, "pci", 0);
-    struct node back = device_backend(nodes->plug->life.xs, transaction, domid, "pci", 0);
-
-    device_make_pair(&front, &back, domid);
-    node_put(&back, "key-0", "%s", nodes->function->name);
-    node_put(&back, "dev-0", "%s", nodes->function->name);
-    node_put(&back, "opts-0", "msitranslate=0,power_mgmt=0,permissive=0");
-    node_put(&back, "state-0", "%d", NODE_STATE_INITIALISING);
-    node_put(&back, "num_devs", "1");
-    node_put(&back, "taken", "%d", nodes->taken);
-    return front.error != 0 ? front.error : back.error;
-}
-
-/* The device's nodes, and the guest's consent. */
-static int offer(struct plug *plug, const struct pci_function *function, bool taken,
-                 struct err *err)
-{
-    struct device_name name = {.xs = plug->life.xs, .domid = plug->domid, .kind = "pci"};
-    struct nodes nodes = {.plug = plug, .function = function, .taken = taken};
-    int rc = node_transaction(plug->life.xs, nodes_body, &nodes);
-
-    if (rc != 0) {
-        return err_set_errno(err, -rc, "cannot write store nodes");
-    }
-    rc = plug->paused ? 0 : device_wait_connected(&name, &plug->patience, err);
-    if (rc != 0) {
-        struct err ignored = {0};
-
-        device_unplug(&name, true, &plug->patience, &ignored);
-        err_prefix(err, "device %s", function->name);
-    }
-    return rc;
-}
 
 static int attach(struct plug *plug, const struct vane_args *args, const char *device,
                   struct err *err)
 {
-    struct search search = {.name = device, .domid = plug->domid};
+    const struct device_name name = {.xs = plug->life.xs, .domid = plug->domid, .kind = "pci"};
+    bool take = vane_option(args, 'k') != NULL;
     struct pci_function function;
     struct err ignored = {0};
-    bool take;
+    bool bind;
     int rc = pci_read(PCI_SYSFS, device, &function, err);
 
-    rc = rc != 0 ? rc : check_protection(plug, args, device, err);
-    rc = rc != 0 ? rc : check_function(args, &function, err);
-    rc = rc != 0 ? rc : plug_each(&plug->life, "pci", NULL, search_one, &search, err);
-    if (rc == 0 && search.taken) {
-        rc = err_set(err, EBUSY, "device %s: %s has it", device, search.owner);
-    } else if (rc == 0 && search.has_one) {
-        rc = err_set(err, EBUSY, "the guest has a device already, and its driver takes but one");
-    }
-    rc = rc != 0 ? rc : device_driver_check("xen-pciback", "xen-pciback", err);
     if (rc != 0) {
         return rc;
     }
-    take = strcmp(function.driver, PCI_BACK) != 0;
-    rc = take ? pci_take(PCI_SYSFS, &function, err) : 0;
-    rc = rc != 0 ? rc : permit(plug, &function, true, err);
-    rc = rc != 0 ? rc : offer(plug, &function, take && function.driver[0] != '\0', err);
+    rc = life_hostdev_protection(&plug->life, vane_option(args, 'u') != NULL, "--unsafe", err);
     if (rc != 0) {
-        permit(plug, &function, false, &ignored);
-        if (take) {
+        return err_prefix(err, "device %s", device);
+    }
+    rc = hostdev_usable(plug->life.xs, &function, take, "--take", err);
+    if (rc != 0) {
+        return rc;
+    }
+    bind = strcmp(function.driver, PCI_BACK) != 0;
+    rc = bind ? pci_take(PCI_SYSFS, &function, err) : 0;
+    rc = rc != 0 ? rc : life_hostdev_permit(&plug->life, plug->domid, device, true, err);
+    rc = rc != 0 ? rc : hostdev_add(&name, device, bind, !plug->paused, &plug->patience, err);
+    if (rc != 0) {
+        life_hostdev_permit(&plug->life, plug->domid, device, false, &ignored);
+        if (bind) {
             pci_give_back(PCI_SYSFS, device, &ignored);
         }
     }
@@ -183,9 +52,9 @@ static int attach(struct plug *plug, const struct vane_args *args, const char *d
 }
 
 /* The device a command names. Returns: false after a report. */
-static bool device_of(const struct vane_args *args, char name[PCI_NAME_BYTES])
+static bool device_of(const struct vane_args *args, char name[CONFIG_PCI_NAME_BYTES])
 {
-    if (pci_name(args->operands[1], name)) {
+    if (config_pci_name(args->operands[1], name)) {
         return true;
     }
     vane_error("%s: a device is named as in 00:05.0 or 0000:00:05.0, not '%s'", args->command->name,
@@ -198,7 +67,7 @@ static int run_locked(const struct vane_args *args,
                       int (*work)(struct plug *plug, const struct vane_args *args,
                                   const char *device, struct err *err))
 {
-    char device[PCI_NAME_BYTES];
+    char device[CONFIG_PCI_NAME_BYTES];
     struct err err = {0};
     struct plug plug;
     int lock;
@@ -229,25 +98,13 @@ static int run_attach(const struct vane_args *args)
 static int detach(struct plug *plug, const struct vane_args *args, const char *device,
                   struct err *err)
 {
-    struct device_name name = {.xs = plug->life.xs, .domid = plug->domid, .kind = "pci"};
-    struct node back = device_backend(plug->life.xs, XBT_NULL, plug->domid, "pci", 0);
-    struct search search = {.name = device, .domid = plug->domid};
-    struct pci_function function;
-    uint64_t taken = 0;
-    int rc = plug_each(&plug->life, "pci", NULL, search_one, &search, err);
+    const struct device_name name = {.xs = plug->life.xs, .domid = plug->domid, .kind = "pci"};
+    bool taken = false;
+    int rc =
+        hostdev_drop(&name, device, vane_option(args, 'f') != NULL, &taken, &plug->patience, err);
 
-    if (rc != 0 || !search.ours) {
-        return rc != 0 ? rc : err_set(err, ENOENT, "device %s: the guest has it not", device);
-    }
-    (void)!node_read_number(&back, "taken", &taken);
-    rc = device_unplug(&name, vane_option(args, 'f') != NULL, &plug->patience, err);
-    if (rc != 0) {
-        err_prefix(err, "device %s", device);
-        return rc;
-    }
-    rc = pci_read(PCI_SYSFS, device, &function, err);
-    rc = rc != 0 ? rc : permit(plug, &function, false, err);
-    return rc != 0 || taken == 0 ? rc : pci_give_back(PCI_SYSFS, device, err);
+    rc = rc != 0 ? rc : life_hostdev_permit(&plug->life, plug->domid, device, false, err);
+    return rc != 0 || !taken ? rc : pci_give_back(PCI_SYSFS, device, err);
 }
 
 static int run_detach(const struct vane_args *args)
@@ -257,26 +114,40 @@ static int run_detach(const struct vane_args *args)
 
 /* --- list -------------------------------------------------------------------------------- */
 
-static int list_one(struct plug_device *device, void *context)
-{
-    struct plug_list *list = context;
-    char name[32];
+/* A row for one function of a guest. */
+struct row {
+    const struct plug_device *device;
+    struct plug_list *list;
+};
 
-    plug_text(device, "dev-0", name, sizeof(name));
-    if (list->array != NULL) {
+static int list_function(unsigned int slot, const char *name, bool taken, void *context)
+{
+    const struct row *row = context;
+    const struct plug_device *device = row->device;
+
+    (void)slot;
+    if (row->list->array != NULL) {
         struct json_object *out = json_object_new_object();
 
         json_object_object_add(out, "domain", json_object_new_string(device->domain));
         json_object_object_add(out, "domain_id", json_object_new_int64(device->domid));
         json_object_object_add(out, "device", json_object_new_string(name));
         json_object_object_add(out, "state", json_object_new_string(plug_state(device)));
-        json_object_array_add(list->array, out);
+        json_object_object_add(out, "managed", json_object_new_boolean(taken));
+        json_object_array_add(row->list->array, out);
         return 0;
     }
-    vane_table_cell(list->table, "%s", device->domain);
-    vane_table_cell(list->table, "%s", name);
-    vane_table_cell(list->table, "%s", plug_state(device));
+    vane_table_cell(row->list->table, "%s", device->domain);
+    vane_table_cell(row->list->table, "%s", name);
+    vane_table_cell(row->list->table, "%s", plug_state(device));
     return 0;
+}
+
+static int list_one(struct plug_device *device, void *context)
+{
+    struct row row = {.device = device, .list = context};
+
+    return hostdev_each(device->back.xs, device->domid, list_function, &row);
 }
 
 static int run_list(const struct vane_args *args)
@@ -375,7 +246,8 @@ const struct vane_command vane_commands_pci[] = {
         .summary = "give a running guest a PCI device of the machine",
         .details = "DEVICE is as in 00:05.0. The control domain's kernel needs the module "
                    "xen-pciback, the guest's xen-pcifront. The device must be able to interrupt "
-                   "by message (MSI or MSI-X), and a guest can have one.\n\n"
+                   "by message (MSI or MSI-X). A guest that is made with the device has it by "
+                   "<hostdev> in its XML.\n\n"
                    "Without an IOMMU a device reads and writes any memory its driver tells it "
                    "to, the hypervisor's too. That is refused but for --unsafe, which makes "
                    "this guest as powerful as the control domain.",
@@ -388,8 +260,10 @@ const struct vane_command vane_commands_pci[] = {
         .name = "pci detach",
         .operands = "DOMAIN DEVICE",
         .summary = "take a PCI device from a running guest",
-        .details = "One that attach has taken from a driver goes back to it, another stays "
-                   "assignable.",
+        .details = "One that attach, or managed='yes' in the guest's XML, has given to pciback "
+                   "goes back to the control domain's driver; another stays assignable. The same "
+                   "happens to all that a guest has when it ends. Whatever the guest has mapped of "
+                   "the device is unmapped.",
         .min_operands = 2,
         .max_operands = 2,
         .options = plug_detach_options,

@@ -144,8 +144,8 @@ void plug_text(const struct plug_device *device, const char *child, char *text, 
 
 const char *plug_state(const struct plug_device *device)
 {
-    static const char *const words[] = {"unknown",   "new",     "waiting", "connecting",
-                                        "connected", "closing", "closed"};
+    static const char *const words[] = {"unknown", "new",    "waiting",  "connecting", "connected",
+                                        "closing", "closed", "changing", "changing"};
 
     return words[node_read_state(&device->back)];
 }

@@ -468,13 +468,16 @@ class Interrupts(Test):
 
 
 class Pci(Test):
-    """A network card of the machine's for a guest."""
+    """Two network cards of the machine's for guests."""
 
     def prepare(self, setup):
         super().prepare(setup)
         setup.initrd = "plug-initrd"
-        setup.devices = ["-netdev", "user,id=n9,net=10.0.9.0/24", "-device",
-                         "virtio-net-pci,netdev=n9,mac=52:54:00:00:00:09,disable-legacy=on"]
+        setup.devices = []
+        for n in (8, 9):
+            setup.devices += ["-netdev", "user,id=n%d,net=10.0.%d.0/24" % (n, n), "-device",
+                              "virtio-net-pci,netdev=n%d,mac=52:54:00:00:00:%02x,disable-legacy=on"
+                              % (n, n)]
 
 
 class Grub(Test):

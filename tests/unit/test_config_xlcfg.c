@@ -64,6 +64,22 @@ static void same_disk(XLU_Config *xlu, const char *spec, const struct vane_disk 
     libxl_device_disk_dispose(&theirs);
 }
 
+/* The same of a PCI device. */
+static void same_pci(XLU_Config *xlu, const char *spec, const struct vane_hostdev *hostdev)
+{
+    libxl_device_pci theirs;
+    char name[32];
+
+    libxl_device_pci_init(&theirs);
+    CU_ASSERT_EQUAL_FATAL(xlu_pci_parse_spec_string(xlu, &theirs, spec), 0);
+    snprintf(name, sizeof(name), "%04x:%02x:%02x.%x", theirs.domain, theirs.bus, theirs.dev,
+             theirs.func);
+    CU_ASSERT_STRING_EQUAL(name, hostdev->address);
+    CU_ASSERT_EQUAL(theirs.seize, hostdev->managed);
+    CU_ASSERT_FALSE(theirs.permissive || theirs.power_mgmt || theirs.msitranslate);
+    libxl_device_pci_dispose(&theirs);
+}
+
 /* The text is good for xl too, and the same in what can be compared without a machine. */
 static void same_as_xl(const char *text)
 {
@@ -89,6 +105,12 @@ static void same_as_xl(const char *text)
         CU_ASSERT_EQUAL_FATAL((size_t)count, config->disk_count);
         for (int i = 0; i < count; i++) {
             same_disk(xlu, xlu_cfg_get_listitem(list, i), &config->disks[i]);
+        }
+    }
+    if (xlu_cfg_get_list(xlu, "pci", &list, &count, 1) == 0) {
+        CU_ASSERT_EQUAL_FATAL((size_t)count, config->hostdev_count);
+        for (int i = 0; i < count; i++) {
+            same_pci(xlu, xlu_cfg_get_listitem(list, i), &config->hostdevs[i]);
         }
     }
     xlu_cfg_destroy(xlu);
@@ -191,6 +213,9 @@ static void test_xlcfg__forms(void)
         HEAD "disk = ['file:/dev/odd,xvda,w', 'phy:/odd,xvdb,r']",
         HEAD "disk = ['phy:vg/name,xvda,w']",
         HEAD "vif = ['bridge=br0, vifname=web0, type=vif, script=vif-bridge']",
+        HEAD "pci = ['01:00.0', '0000:02:1f.7,seize=1']",
+        HEAD "pci = [ '0001:fF:00.1,seize=0,permissive=0,power_mgmt=0,msitranslate=0' ]",
+        HEAD "pci = []",
         HEAD "builder = 'generic'",
         HEAD "extra = 'tab\\tnew\\nline'",
     };
@@ -270,8 +295,9 @@ static void test_xlcfg__not_done(void)
             "g.cfg:4: bootloader: name kernel and ramdisk instead; nothing is read from a guest's "
             "disk to start it");
     refused(HEAD "\nvfb = [ 'type=vnc' ]", "g.cfg:5: vfb: this kind of device is not done");
-    refused(HEAD "pci = [ '01:00.0' ]",
-            "g.cfg:4: pci: nothing of the machine's is given to guests");
+    refused(HEAD "ioports = [ '2f8-2ff' ]",
+            "g.cfg:4: ioports: nothing of the machine's is given to guests");
+    refused(HEAD "pci_seize = 1", "g.cfg:4: pci_seize: not done");
     refused(HEAD "hap = 1", "g.cfg:4: hap: a paravirtualized guest has none");
     refused(HEAD "pool = 'x'", "g.cfg:4: pool: not done");
     refused(HEAD "dhcp = 'dhcp'", "g.cfg:4: dhcp: unknown setting");
@@ -279,6 +305,20 @@ static void test_xlcfg__not_done(void)
 
 static void test_xlcfg__bad_devices(void)
 {
+    refused(HEAD "pci = '01:00.0'", "g.cfg:4: pci: must be a list in [ ]");
+    refused(HEAD "pci = [ '' ]", "g.cfg:4: pci: '' is no device such as 0000:01:00.0");
+    refused(HEAD "pci = [ '01:20.0' ]",
+            "g.cfg:4: pci: '01:20.0' is no device such as 0000:01:00.0");
+    refused(HEAD "pci = [ '01:00.0@5' ]",
+            "g.cfg:4: pci: '01:00.0@5' is no device such as 0000:01:00.0");
+    refused(HEAD "pci = [ '01:00.0,permissive=1' ]",
+            "g.cfg:4: pci: 'permissive=1' is not done: seize=1 is");
+    refused(HEAD "pci = [ '01:00.0,seize=2' ]", "g.cfg:4: pci: 'seize=2' is not done: seize=1 is");
+    refused(HEAD "pci = [ '01:00.0',\n'0000:01:00.0' ]",
+            "g.cfg:5: pci: device 0000:01:00.0 stands here twice");
+    refused(HEAD "pci = [ '1:0.0','2:0.0','3:0.0','4:0.0','5:0.0','6:0.0','7:0.0','8:0.0',"
+                 "'9:0.0' ]",
+            "g.cfg:4: pci: there are too many");
     refused(HEAD "disk = '/a,raw,xvda'", "g.cfg:4: disk: must be a list in [ ]");
     refused(HEAD "disk = [ '' ]", "g.cfg:4: disk: the target is missing");
     refused(HEAD "disk = [ '/a' ]", "g.cfg:4: disk: the vdev is missing");

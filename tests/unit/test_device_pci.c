@@ -76,14 +76,14 @@ static void test_names(void)
                                       "0:05.0.1", "../../passwd",  "00:05.0\n",     " 00:05.0",
                                       "-0:05.0",  "00:05.0x",      "0000:00:05.0/", "00:05,0",
                                       "gg:05.0",  "00000:00:05.0", "0000:00:05:0"};
-    char name[PCI_NAME_BYTES];
+    char name[CONFIG_PCI_NAME_BYTES];
 
-    CU_ASSERT_TRUE(pci_name("00:05.0", name));
+    CU_ASSERT_TRUE(config_pci_name("00:05.0", name));
     CU_ASSERT_STRING_EQUAL(name, CARD);
-    CU_ASSERT_TRUE(pci_name("0001:fF:1f.7", name));
+    CU_ASSERT_TRUE(config_pci_name("0001:fF:1f.7", name));
     CU_ASSERT_STRING_EQUAL(name, "0001:ff:1f.7");
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        CU_ASSERT_FALSE(pci_name(bad[i], name));
+        CU_ASSERT_FALSE(config_pci_name(bad[i], name));
     }
 }
 
