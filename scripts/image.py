@@ -35,7 +35,7 @@ BUSYBOX = "/bin/busybox"
 DOM0_MODULES = """
 xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs xen-blkback xen-netback xen-pciback
 xen-acpi-processor
-bridge tun loop nbd ext4 crc32c_generic sd_mod
+bridge sch_ingress cls_bpf tun loop nbd ext4 crc32c_generic sd_mod
 virtio_pci virtio_blk virtio_net ahci ata_piix nvme e1000e e1000
 """.split()
 GUEST_MODULES = ("xen-blkfront xen-netfront xen-pcifront virtio_pci virtio_net ext4 "

@@ -57,13 +57,27 @@ struct vane_disk {
     bool qcow2;     /* a file in QEMU's format, served by qemu-nbd */
 };
 
+/* What is tested of the frames a network card sends. */
+enum vane_filter {
+    VANE_FILTER_MAC = 1,  /* they come from its own hardware address */
+    VANE_FILTER_IP = 2,   /* IPv4 comes from one of its addresses, or asks for one by DHCP */
+    VANE_FILTER_ARP = 4,  /* ARP says its own addresses */
+    VANE_FILTER_ELSE = 8, /* there is nothing but untagged IPv4 and ARP */
+    VANE_FILTER_ALL = 15,
+};
+
+/* Most IPv4 addresses a filter knows. */
+#define CONFIG_MAX_NET_IPS 8u
+
 struct vane_net {
-    char *bridge;      /* bridge to join; never NULL */
-    uint8_t mac[6];    /* given, or made up in Xen's 00:16:3e range; unique in the file */
-    bool mac_given;    /* the file named the address */
-    char *target;      /* name of the control domain's interface; NULL: vifD.N */
-    uint64_t rate_kib; /* most it may send in a second; 0: no limit */
-    bool filter;       /* frames from another hardware address than its own are dropped */
+    char *bridge;        /* bridge to join; never NULL */
+    uint8_t mac[6];      /* given, or made up in Xen's 00:16:3e range; unique in the file */
+    bool mac_given;      /* the file named the address */
+    char *target;        /* name of the control domain's interface; NULL: vifD.N */
+    uint64_t rate_kib;   /* most it may send in a second; 0: no limit */
+    unsigned int filter; /* bits of enum vane_filter: others are dropped */
+    uint32_t ips[CONFIG_MAX_NET_IPS]; /* what it may send from, in the machine's byte order */
+    unsigned int ip_count;            /* at least 1 where the filter asks for them */
 };
 
 /* A PCI device of the machine for the guest. */
@@ -131,6 +145,12 @@ int config_action_from_name(const char *name, enum vane_action *action);
 
 /* Writes a uuid in its 36-character form with a NUL. */
 void config_uuid_format(const uint8_t uuid[16], char text[37]);
+
+/* libvirt's name of a filter, "clean-traffic" for instance; NULL where it tests nothing. */
+const char *config_filter_name(unsigned int filter);
+
+/* Writes an IPv4 address as "10.0.0.1" with a NUL. */
+void config_ip_format(uint32_t ip, char text[16]);
 
 /* Writes a hardware address as "00:16:3e:00:00:01" with a NUL. */
 void config_mac_format(const uint8_t mac[6], char text[18]);

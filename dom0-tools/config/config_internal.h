@@ -40,6 +40,9 @@ int config_read_metadata(struct xml_reader *reader, xmlNodePtr node);
 /* devices.c: makes up addresses for the interfaces without one. */
 int config_finish_devices(struct xml_reader *reader);
 
+/* filter.c: takes the <filterref> of the last network interface. */
+int config_read_filter(struct xml_reader *reader, xmlNodePtr node);
+
 /* cputune.c: take <vcpu> and <cputune>. */
 int config_read_vcpu(struct xml_reader *reader, xmlNodePtr node);
 int config_read_cputune(struct xml_reader *reader, xmlNodePtr node);

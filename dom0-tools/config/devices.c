@@ -290,15 +290,6 @@ static int read_net_bandwidth(struct xml_reader *reader, xmlNodePtr node)
     return xml_read_children(reader, node, rules);
 }
 
-static int read_net_filter(struct xml_reader *reader, xmlNodePtr node)
-{
-    static const char *const filters[] = {"no-mac-spoofing", NULL};
-    int rc = xml_attribute_choice(reader, node, "filter", filters, NULL);
-
-    last_net(reader)->filter = true;
-    return rc != 0 ? rc : xml_read_empty(reader, node);
-}
-
 static bool mac_taken(const struct vane_config *config, const struct vane_net *net)
 {
     for (const struct vane_net *at = config->nets; at < config->nets + config->net_count; at++) {
@@ -344,7 +335,7 @@ static int read_interface(struct xml_reader *reader, xmlNodePtr node)
         {"model", type, false, read_net_model},
         {"script", path, false, read_net_script},
         {"bandwidth", NULL, false, read_net_bandwidth},
-        {"filterref", filter, false, read_net_filter},
+        {"filterref", filter, false, config_read_filter},
         {.name = NULL},
     };
     struct vane_config *config = loading_of(reader)->config;

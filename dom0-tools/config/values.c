@@ -5,6 +5,7 @@
  */
 #include "dom0-tools/config/values.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -125,6 +126,17 @@ bool value_mac(const char *text, uint8_t mac[6])
     }
     memcpy(mac, bytes, sizeof(bytes));
     return true;
+}
+
+bool value_ip(const char *text, uint32_t *ip)
+{
+    struct in_addr address;
+
+    if (inet_pton(AF_INET, text, &address) != 1) {
+        return false;
+    }
+    *ip = ntohl(address.s_addr);
+    return *ip >> 24 > 0 && *ip >> 24 < 224;
 }
 
 bool value_uuid(const char *text, uint8_t uuid[16])

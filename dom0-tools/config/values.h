@@ -23,6 +23,9 @@ bool value_unit_known(const char *unit);
 /* Six pairs of hexadecimal digits with colons; a unicast address other than all zeros. */
 bool value_mac(const char *text, uint8_t mac[6]);
 
+/* A unicast IPv4 address as four decimal numbers, in the machine's byte order. */
+bool value_ip(const char *text, uint32_t *ip);
+
 /* 32 hexadecimal digits, with the four dashes or without any. */
 bool value_uuid(const char *text, uint8_t uuid[16]);
 

@@ -161,7 +161,7 @@ static int put_net(FILE *to, const struct vane_net *net, struct err *err)
     char mac[18] = "";
     char rate[48] = "";
 
-    if (net->filter) {
+    if (net->filter != 0) {
         return err_set(err, EBADMSG, "vif: a filter of addresses, for which xl has no word");
     }
     if (net->rate_kib != 0) {

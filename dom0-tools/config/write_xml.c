@@ -145,6 +145,20 @@ static void add_disk(xmlNodePtr devices, const struct vane_disk *disk)
     }
 }
 
+static void add_filter(xmlNodePtr node, const struct vane_net *net)
+{
+    char text[16];
+
+    set(node, "filter", config_filter_name(net->filter));
+    for (unsigned int i = 0; i < net->ip_count; i++) {
+        xmlNodePtr parameter = add(node, "parameter", NULL);
+
+        config_ip_format(net->ips[i], text);
+        set(parameter, "name", "IP");
+        set(parameter, "value", text);
+    }
+}
+
 static void add_net(xmlNodePtr devices, const struct vane_net *net)
 {
     xmlNodePtr node = add(devices, "interface", NULL);
@@ -162,8 +176,8 @@ static void add_net(xmlNodePtr devices, const struct vane_net *net)
     if (net->rate_kib != 0) {
         set_number(add(add(node, "bandwidth", NULL), "outbound", NULL), "average", net->rate_kib);
     }
-    if (net->filter) {
-        set(add(node, "filterref", NULL), "filter", "no-mac-spoofing");
+    if (net->filter != 0) {
+        add_filter(add(node, "filterref", NULL), net);
     }
 }
 

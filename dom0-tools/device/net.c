@@ -18,6 +18,7 @@
 
 #include "dom0-tools/device/bridge_port.h"
 #include "dom0-tools/device/device_internal.h"
+#include "dom0-tools/device/net_filter.h"
 
 /* Length of the driver's accounting period. */
 #define RATE_INTERVAL_US 50000u
@@ -59,6 +60,20 @@ struct net_nodes {
     size_t index;
 };
 
+/* The addresses a card is held to, for whoever lists it. */
+static void put_ips(struct node *back, const struct vane_net *net)
+{
+    char text[CONFIG_MAX_NET_IPS * 16] = "";
+
+    for (unsigned int i = 0; i < net->ip_count; i++) {
+        strcat(text, i != 0 ? " " : "");
+        config_ip_format(net->ips[i], text + strlen(text));
+    }
+    if (text[0] != '\0') {
+        node_put(back, "ip", "%s", text);
+    }
+}
+
 static int net_nodes_body(xs_transaction_t transaction, void *context)
 {
     const struct net_nodes *nodes = context;
@@ -86,9 +101,10 @@ static int net_nodes_body(xs_transaction_t transaction, void *context)
                  (unsigned long long)(net->rate_kib * 1024 / (1000000 / RATE_INTERVAL_US)),
                  RATE_INTERVAL_US);
     }
-    if (net->filter) {
-        node_put(&back, "filter", "mac");
+    if (net->filter != 0) {
+        node_put(&back, "filter", "%s", config_filter_name(net->filter));
     }
+    put_ips(&back, net);
     /* The driver insists on a script's name; one that does nothing suits udev rules too. */
     node_put(&back, "script", "/bin/true");
     return front.error != 0 ? front.error : back.error;
@@ -115,6 +131,17 @@ static bool vif_exists(uint32_t domid, unsigned int id)
     return if_nametoindex(name) != 0;
 }
 
+/* What the guest may send is settled before the first frame comes through. */
+static int put_filter(const char *name, const struct vane_net *net)
+{
+    unsigned int interface = if_nametoindex(name);
+    int rc = (net->filter & VANE_FILTER_MAC) != 0 ? bridge_port_lock(interface, net->mac) : 0;
+
+    return rc == 0 && (net->filter & ~(unsigned int)VANE_FILTER_MAC) != 0
+               ? net_filter_put(interface, net)
+               : rc;
+}
+
 /* Gives a new interface its name, its bridge and the state "up". */
 static int vif_connect(int control, const char *name, const struct vane_net *net)
 {
@@ -134,12 +161,11 @@ static int vif_connect(int control, const char *name, const struct vane_net *net
     if (ioctl(control, SIOCBRADDIF, &request) != 0) {
         return -errno;
     }
-    if (net->filter) {
-        int rc = bridge_port_lock(if_nametoindex(name), net->mac);
 
-        if (rc != 0) {
-            return rc;
-        }
+    int rc = put_filter(name, net);
+
+    if (rc != 0) {
+        return rc;
     }
     memset(&request, 0, sizeof(request));
     snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);

@@ -52,24 +52,51 @@ static int search_one(struct plug_device *device, void *context)
 
 /* --- attach ------------------------------------------------------------------------------ */
 
+/* The addresses of --ip, with commas between them. */
+static int read_ips(struct vane_net *net, const char *list, struct err *err)
+{
+    char text[16];
+
+    while (net->ip_count < CONFIG_MAX_NET_IPS) {
+        size_t bytes = strcspn(list, ",");
+
+        snprintf(text, sizeof(text), "%.*s", (int)(bytes < sizeof(text) ? bytes : sizeof(text)),
+                 list);
+        if (bytes >= sizeof(text) || !value_ip(text, &net->ips[net->ip_count++])) {
+            return err_set(err, EINVAL, "net attach: '%.*s' is no unicast IPv4 address",
+                           bytes < 64 ? (int)bytes : 64, list);
+        }
+        if (list[bytes] == '\0') {
+            net->filter = VANE_FILTER_ALL;
+            return 0;
+        }
+        list += bytes + 1;
+    }
+    return err_set(err, EINVAL, "net attach: a card has at most %u addresses", CONFIG_MAX_NET_IPS);
+}
+
 /* What the command line describes, as a configuration with one card. */
 static int describe(const struct vane_args *args, struct vane_net *net, struct err *err)
 {
     const char *mac = vane_option(args, 'm');
     const char *rate = vane_option(args, 'r');
     const char *target = vane_option(args, 'i');
+    const char *ips = vane_option(args, 'a');
 
     *net = (struct vane_net){
         .bridge = args->operands[1],
         .mac_given = mac != NULL,
         .target = NULL,
-        .filter = vane_option(args, 'f') != NULL,
+        .filter = vane_option(args, 'f') != NULL ? VANE_FILTER_MAC : 0,
     };
     if (!value_interface_name(net->bridge)) {
         return err_set(err, EINVAL, "net attach: '%s' cannot be the name of a bridge", net->bridge);
     }
     if (mac != NULL && !value_mac(mac, net->mac)) {
         return err_set(err, EINVAL, "net attach: '%s' is no unicast hardware address", mac);
+    }
+    if (ips != NULL && read_ips(net, ips, err) != 0) {
+        return -EINVAL;
     }
     if (rate != NULL &&
         (!vane_amount(rate, &net->rate_kib) || net->rate_kib == 0 || net->rate_kib > UINT32_MAX)) {
@@ -241,19 +268,32 @@ static unsigned long long rate_of(const struct plug_device *device)
     return sscanf(text, "%llu,%u", &bytes, &us) == 2 && us != 0 ? bytes * 1000000 / us : 0;
 }
 
+static struct json_object *split(char *words)
+{
+    struct json_object *out = json_object_new_array();
+    char *rest = words;
+
+    for (char *word; (word = strtok_r(rest, " ", &rest)) != NULL;) {
+        json_object_array_add(out, json_object_new_string(word));
+    }
+    return out;
+}
+
 static int list_one(struct plug_device *device, void *context)
 {
     struct plug_list *list = context;
     unsigned long long rate = rate_of(device);
     char interface[32];
-    char filter[16];
+    char filter[32];
     char bridge[32];
     char mac[32];
+    char ips[CONFIG_MAX_NET_IPS * 16];
 
     interface_of(device, interface);
     plug_text(device, "mac", mac, sizeof(mac));
     plug_text(device, "bridge", bridge, sizeof(bridge));
     plug_text(device, "filter", filter, sizeof(filter));
+    plug_text(device, "ip", ips, sizeof(ips));
     if (list->array != NULL) {
         struct json_object *out = json_object_new_object();
 
@@ -265,6 +305,7 @@ static int list_one(struct plug_device *device, void *context)
         json_object_object_add(out, "interface", json_object_new_string(interface));
         json_object_object_add(out, "rate_bytes", json_object_new_uint64(rate));
         json_object_object_add(out, "filter", json_object_new_boolean(filter[0] != '\0'));
+        json_object_object_add(out, "ips", split(ips));
         json_object_object_add(out, "state", json_object_new_string(plug_state(device)));
         json_object_array_add(list->array, out);
         return 0;
@@ -298,6 +339,9 @@ static const struct vane_option attach_options[] = {
     {'m', "mac", "ADDRESS", "its hardware address (default: one is made up)"},
     {'r', "rate", "AMOUNT", "most it may send in a second, such as 10MiB"},
     {'f', "filter", NULL, "drop what it sends from another hardware address than its own"},
+    {'a', "ip", "ADDRESSES",
+     "the IPv4 addresses it has: drop all else that it sends, as libvirt's "
+     "clean-traffic"},
     {'i', "interface", "NAME", "name of the control domain's interface (default vifD.N)"},
     {'t', "timeout", "SECONDS", "longest time to wait for the guest (default 60)"},
     {0, NULL, NULL, NULL},
@@ -311,8 +355,10 @@ const struct vane_command vane_commands_net[] = {
         .details = "The command returns when the guest has connected to it; when the guest does "
                    "not, nothing of the card remains. A paused guest finds it when it runs "
                    "again.\n\n"
-                   "--rate limits what the guest sends, not what it receives. --filter needs "
-                   "Linux 5.18 in the control domain.",
+                   "--rate limits what the guest sends, not what it receives. --filter "
+                   "and --ip need Linux 5.18 in the control domain, --ip its sch_ingress and "
+                   "cls_bpf, too. ADDRESSES has commas, as in 10.0.0.5,10.0.0.6; from them come "
+                   "IPv4 and ARP, and nothing else passes.",
         .min_operands = 2,
         .max_operands = 2,
         .options = attach_options,

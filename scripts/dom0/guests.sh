@@ -5,7 +5,8 @@
 
 # guest_xml NAME NUMBER: /tmp/NAME.xml, a guest with address 10.77.0.NUMBER and a disk of its own.
 # The variables KERNEL, MEMORY (MiB), EXTRA (kernel arguments), ON_POWEROFF, ON_REBOOT, ON_CRASH,
-# VCPU and HOSTDEVS (elements), DISK and BRIDGE_NAME replace what is usual; READONLY has the disk so.
+# VCPU and HOSTDEVS (elements), DISK and BRIDGE_NAME replace what is usual; READONLY has the disk so,
+# FILTER is an element of the card.
 guest_xml()
 {
     cat >"/tmp/$1.xml" <<END
@@ -32,6 +33,7 @@ guest_xml()
     <interface type='bridge'>
       <mac address='00:16:3e:77:00:$(printf %02x "$2")'/>
       <source bridge='${BRIDGE_NAME:-$BRIDGE}'/>
+      $FILTER
     </interface>
     $HOSTDEVS
     <console type='pty'><target type='xen' port='0'/></console>
