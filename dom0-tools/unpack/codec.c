@@ -2,9 +2,9 @@
 /*
  * The codecs whose library reads the whole stream format, and the table of all of them.
  *
- * The one-shot calls of the libraries are used where they exist; where only a stream interface
- * does, it gets the whole input and the whole output buffer at once, so "wants more input" means
- * truncated and "wants more room" means larger than announced.
+ * Each gets the whole input at once and the output buffer in pieces, for the progress bar that
+ * unpack.c shows. When nothing goes on any more, a full buffer means larger than announced, one
+ * with room means truncated.
  */
 #include "dom0-tools/unpack/codec.h"
 
@@ -48,6 +48,16 @@ static int fits_uint(size_t in_bytes, size_t out_bytes, struct err *err)
     return 0;
 }
 
+/* Unpacked between two looks at the progress bar. */
+#define PIECE_BYTES ((size_t)1 << 20)
+
+/* Room for the next piece. */
+static size_t piece(size_t out_bytes, size_t done)
+{
+    progress_step(done);
+    return out_bytes - done < PIECE_BYTES ? out_bytes - done : PIECE_BYTES;
+}
+
 static int unpack_gzip(const uint8_t *in, size_t in_bytes, uint8_t *out, size_t out_bytes,
                        size_t *done, struct err *err)
 {
@@ -57,25 +67,27 @@ static int unpack_gzip(const uint8_t *in, size_t in_bytes, uint8_t *out, size_t 
         return rc;
     }
 
-    z_stream stream = {.next_in = (Bytef *)(uintptr_t)in,
-                       .avail_in = (uInt)in_bytes,
-                       .next_out = out,
-                       .avail_out = (uInt)out_bytes};
+    z_stream stream = {
+        .next_in = (Bytef *)(uintptr_t)in, .avail_in = (uInt)in_bytes, .next_out = out};
+    int status;
 
     /* 15 window bits, and 16 to insist on a gzip header with its checksum. */
     if (inflateInit2(&stream, 15 + 16) != Z_OK) {
         return err_set(err, ENOMEM, "no memory to unpack gzip");
     }
 
-    int status = inflate(&stream, Z_FINISH);
-
-    *done = out_bytes - stream.avail_out;
+    do {
+        *done = (size_t)(stream.next_out - out);
+        stream.avail_out = (uInt)piece(out_bytes, *done);
+        status = inflate(&stream, Z_NO_FLUSH);
+    } while (status == Z_OK);
+    *done = (size_t)(stream.next_out - out);
     inflateEnd(&stream);
     if (status == Z_STREAM_END) {
         return stream.avail_in != 0 ? surplus(err) : 0;
     }
-    if (status == Z_BUF_ERROR || status == Z_OK) {
-        return stream.avail_out == 0 ? too_large(err) : truncated(err);
+    if (status == Z_BUF_ERROR) {
+        return *done == out_bytes ? too_large(err) : truncated(err);
     }
     return status == Z_MEM_ERROR ? err_set(err, ENOMEM, "no memory to unpack gzip") : damaged(err);
 }
@@ -91,31 +103,34 @@ static int unpack_bzip2(const uint8_t *in, size_t in_bytes, uint8_t *out, size_t
 
     bz_stream stream = {.next_in = (char *)(uintptr_t)in,
                         .avail_in = (unsigned int)in_bytes,
-                        .next_out = (char *)out,
-                        .avail_out = (unsigned int)out_bytes};
+                        .next_out = (char *)out};
+    unsigned int before;
+    int status;
 
     if (BZ2_bzDecompressInit(&stream, 0, 0) != BZ_OK) {
         return err_set(err, ENOMEM, "no memory to unpack bzip2");
     }
 
-    int status = BZ2_bzDecompress(&stream);
-
-    *done = out_bytes - stream.avail_out;
+    do {
+        *done = (size_t)(stream.next_out - (char *)out);
+        before = stream.avail_in;
+        stream.avail_out = (unsigned int)piece(out_bytes, *done);
+        status = BZ2_bzDecompress(&stream);
+    } while (status == BZ_OK &&
+             (stream.avail_in != before || stream.next_out != (char *)out + *done));
+    *done = (size_t)(stream.next_out - (char *)out);
     BZ2_bzDecompressEnd(&stream);
     switch (status) {
     case BZ_STREAM_END:
         return stream.avail_in != 0 ? surplus(err) : 0;
     case BZ_OK:
-        return stream.avail_out == 0 ? too_large(err) : truncated(err);
+        return *done == out_bytes ? too_large(err) : truncated(err);
     case BZ_MEM_ERROR:
         return err_set(err, ENOMEM, "no memory to unpack bzip2");
     default:
         return damaged(err);
     }
 }
-
-/* Unpacked between two looks at the progress bar. */
-#define LZMA_PIECE ((size_t)1 << 20)
 
 /* Runs an lzma decoder that has been set up, and ends it. */
 static int run_lzma(lzma_stream *stream, const uint8_t *in, size_t in_bytes, uint8_t *out,
@@ -127,14 +142,11 @@ static int run_lzma(lzma_stream *stream, const uint8_t *in, size_t in_bytes, uin
 
     lzma_ret status;
 
-    progress_begin("unpack", out_bytes);
     do {
         *done = (size_t)(stream->next_out - out);
-        stream->avail_out = out_bytes - *done < LZMA_PIECE ? out_bytes - *done : LZMA_PIECE;
-        progress_step(*done);
+        stream->avail_out = piece(out_bytes, *done);
         status = lzma_code(stream, LZMA_FINISH);
     } while (status == LZMA_OK);
-    progress_end();
     *done = (size_t)(stream->next_out - out);
 
     size_t left = stream->avail_in;
@@ -178,6 +190,28 @@ static int unpack_xz(const uint8_t *in, size_t in_bytes, uint8_t *out, size_t ou
     return run_lzma(&stream, in, in_bytes, out, out_bytes, done, err);
 }
 
+/* zstd's own limit, and the largest window that kernels are packed with. */
+#define ZSTD_WINDOW_LOG_MAX 27
+
+/* Returns: 0 at the frame's end, zstd's error, or anything else when there is no more to do. */
+static size_t run_zstd(ZSTD_DCtx *context, const uint8_t *in, size_t in_bytes, uint8_t *out,
+                       size_t out_bytes, size_t *done)
+{
+    ZSTD_inBuffer input = {in, in_bytes, 0};
+    ZSTD_outBuffer output = {out, 0, 0};
+    size_t before;
+    size_t left;
+
+    do {
+        *done = output.pos;
+        before = input.pos;
+        output.size = *done + piece(out_bytes, *done);
+        left = ZSTD_decompressStream(context, &output, &input);
+    } while (!ZSTD_isError(left) && left != 0 && (input.pos != before || output.pos != *done));
+    *done = output.pos;
+    return left;
+}
+
 static int unpack_zstd(const uint8_t *in, size_t in_bytes, uint8_t *out, size_t out_bytes,
                        size_t *done, struct err *err)
 {
@@ -190,17 +224,27 @@ static int unpack_zstd(const uint8_t *in, size_t in_bytes, uint8_t *out, size_t 
         return surplus(err);
     }
 
-    size_t bytes = ZSTD_decompress(out, out_bytes, in, in_bytes);
+    ZSTD_DCtx *context = ZSTD_createDCtx();
 
-    if (!ZSTD_isError(bytes)) {
-        *done = bytes;
+    if (context == NULL) {
+        return err_set(err, ENOMEM, "no memory to unpack zstd");
+    }
+
+    size_t left = run_zstd(context, in, in_bytes, out, out_bytes, done);
+
+    ZSTD_freeDCtx(context);
+    if (left == 0) {
         return 0;
     }
-    switch (ZSTD_getErrorCode(bytes)) {
-    case ZSTD_error_dstSize_tooSmall:
-        return too_large(err);
+    if (!ZSTD_isError(left)) {
+        return *done == out_bytes ? too_large(err) : truncated(err);
+    }
+    switch (ZSTD_getErrorCode(left)) {
     case ZSTD_error_memory_allocation:
         return err_set(err, ENOMEM, "no memory to unpack zstd");
+    case ZSTD_error_frameParameter_windowTooLarge:
+        return err_set(err, ENOEXEC, "compressed kernel wants a window above %u MiB",
+                       1u << (ZSTD_WINDOW_LOG_MAX - 20));
     default:
         return damaged(err);
     }

@@ -9,6 +9,7 @@
 #include <lz4.h>
 #include <string.h>
 
+#include "dom0-tools/base/progress.h"
 #include "dom0-tools/unpack/codec.h"
 
 #define LEGACY_MAGIC 0x184c2102u
@@ -54,6 +55,7 @@ int codec_lz4(const uint8_t *in, size_t in_bytes, uint8_t *out, size_t out_bytes
                            "compressed kernel is damaged or unpacks to more than announced");
         }
         *done += (size_t)got;
+        progress_step(*done);
         at += block;
     }
     return 0;

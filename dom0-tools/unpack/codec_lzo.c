@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "dom0-tools/base/progress.h"
 #include "dom0-tools/unpack/codec.h"
 
 #define MAGIC_BYTES 9
@@ -196,6 +197,7 @@ int codec_lzo(const uint8_t *in, size_t in_bytes, uint8_t *out, size_t out_bytes
         }
         rc = unpack_block(&reader, flags, out + *done, block, err);
         *done += block;
+        progress_step(*done);
     }
     return rc;
 }

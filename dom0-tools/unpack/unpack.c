@@ -18,6 +18,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "dom0-tools/base/progress.h"
 #include "dom0-tools/unpack/codec.h"
 
 #define OFF_PE_POINTER 0x3c
@@ -158,9 +159,12 @@ static int unpack_payload(const struct payload *payload, void **elf, size_t *elf
         return err_set(err, ENOMEM, "no memory for a kernel of %u bytes", size);
     }
 
+    progress_begin("unpack", size);
+
     int rc = codec->unpack(payload->data, payload->bytes - codec->trailer_bytes, out,
                            (size_t)size + 1, &done, err);
 
+    progress_end();
     if (rc != 0) {
         err_prefix(err, "%s", codec->name);
     } else if (done != size) {
