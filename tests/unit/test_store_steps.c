@@ -35,7 +35,7 @@ struct world {
     unsigned int domains;
     unsigned int wide; /* children of /wide */
     struct fake dom0;
-    struct fake *guests; /* domain i + 1 */
+    struct fake *guests; /* the i-th is domain 2 (i + 1) */
 };
 
 static struct world worlds[SIZES];
@@ -65,11 +65,13 @@ static void node_name(char text[96], unsigned int domid, unsigned int i, const c
              rest);
 }
 
-static void fill_domain(struct world *w, unsigned int domid)
+/* The guest has every other id, for there to be free ones between them. */
+static void fill_domain(struct world *w, unsigned int guest)
 {
+    unsigned int domid = 2 * (guest + 1);
     char text[96];
 
-    fake_connect(&w->guests[domid - 1], &w->s, (uint16_t)domid);
+    fake_connect(&w->guests[guest], &w->s, (uint16_t)domid);
     for (unsigned int i = 0; i < DOMAIN_NODES; i++) {
         node_name(text, domid, i, "|value");
         expect(&w->dom0, XS_WRITE, 0, text, "OK|");
@@ -81,7 +83,7 @@ static void fill_domain(struct world *w, unsigned int domid)
         snprintf(text + strlen(text), 16, "%u|", domid);
         expect(&w->dom0, XS_SET_PERMS, 0, text, "OK|");
         node_name(text, domid, i, "|token|");
-        expect(&w->guests[domid - 1], XS_WATCH, 0, text, "OK|");
+        expect(&w->guests[guest], XS_WATCH, 0, text, "OK|");
     }
 }
 
@@ -102,8 +104,8 @@ static void test_filling(void)
             snprintf(text, sizeof(text), "/wide/%u|", i);
             expect(&w->dom0, XS_MKDIR, 0, text, "OK|");
         }
-        for (unsigned int domid = 1; domid <= w->domains; domid++) {
-            fill_domain(w, domid);
+        for (unsigned int guest = 0; guest < w->domains; guest++) {
+            fill_domain(w, guest);
         }
         CU_ASSERT_TRUE(w->s.store.nodes >= nodes);
         expect(&w->dom0, XS_CONTROL, 0, "check|", "OK|");
@@ -226,22 +228,22 @@ static const struct kind kinds[] = {
     {.name = "introduce",
      .type = XS_INTRODUCE,
      .want = "OK|",
-     .text = "30000|1|1|",
+     .text = "%f|1|1|",
      .after = XS_RELEASE,
-     .after_text = "30000|"},
+     .after_text = "%f|"},
     {.name = "release",
      .type = XS_RELEASE,
      .want = "OK|",
-     .text = "30000|",
+     .text = "%f|",
      .before = XS_INTRODUCE,
-     .before_text = "30000|1|1|"},
+     .before_text = "%f|1|1|"},
     {.name = "quota", .type = XS_CONTROL, .text = "quota|%d|"},
 };
 #define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
 
 /* Where one try is. */
 struct place {
-    unsigned int domid, device, wide;
+    unsigned int guest, device, wide;
 };
 
 static void fill_in(char out[128], const char *text, const struct place *at)
@@ -255,7 +257,8 @@ static void fill_in(char out[128], const char *text, const struct place *at)
         }
         text++;
         used += (size_t)snprintf(out + used, 16, "%u",
-                                 *text == 'd'   ? at->domid
+                                 *text == 'd'   ? 2 * (at->guest + 1)
+                                 : *text == 'f' ? 2 * at->guest + 1 /* free */
                                  : *text == 'k' ? at->device
                                                 : at->wide);
     }
@@ -291,11 +294,11 @@ static uint32_t open_txn(struct world *w, const struct place *at)
 static unsigned long try_one(struct world *w, const struct kind *k)
 {
     const struct place at = {
-        .domid = 1 + (unsigned int)(mem_random() % w->domains),
+        .guest = (unsigned int)(mem_random() % w->domains),
         .device = 1 + (unsigned int)(mem_random() % (DOMAIN_NODES / DEVICE_NODES - 1)),
         .wide = (unsigned int)(mem_random() % w->wide),
     };
-    struct fake *who = k->guest ? &w->guests[at.domid - 1] : &w->dom0;
+    struct fake *who = k->guest ? &w->guests[at.guest] : &w->dom0;
     uint32_t id = 0;
     unsigned long before;
     const char *answer;
