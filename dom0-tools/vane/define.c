@@ -348,6 +348,7 @@ static const struct vane_option start_options[] = {
     {'p', "paused", NULL, "leave the guest paused"},
     {'n', "dry-run", NULL, "test everything, create nothing"},
     {'u', "unsafe", NULL, "give it its PCI devices although it can reach all memory with them"},
+    {'t', "timeout", "SECONDS", "longest time to wait for its back ends (default 120)"},
     FOLDER_OPTION,
     {0, NULL, NULL, NULL},
 };

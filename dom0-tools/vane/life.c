@@ -20,6 +20,7 @@
 
 #define WAIT_DEFAULT_S 300ul
 #define WAIT_MAX_S 86400ul
+#define BACK_END_WAIT_S 120ul
 
 /* Opens the connections and finds the domain named by the first operand. */
 static int open_domain(const struct vane_args *args, struct life *life, uint32_t *domid,
@@ -91,15 +92,21 @@ static int create_from(const struct vane_args *args, struct life *life, struct v
 
 int life_run_create(const struct vane_args *args, const char *path)
 {
+    unsigned long seconds;
     struct vane_config *config;
     struct err err = {0};
     struct life life;
-    int rc = config_load(path, &config, &err);
+    int rc;
 
+    if (vane_option_number(args, 't', 1, WAIT_MAX_S, BACK_END_WAIT_S, &seconds) != 0) {
+        return VANE_USAGE;
+    }
+    rc = config_load(path, &config, &err);
     if (rc == 0) {
         config->unsafe = config->unsafe || vane_option(args, 'u') != NULL;
         rc = life_open(&life, &err);
         if (rc == 0) {
+            life.wait_ms = (unsigned int)seconds * 1000;
             rc = create_from(args, &life, config, &err);
             life_close(&life);
         }
@@ -347,6 +354,7 @@ static const struct vane_option create_options[] = {
     {'p', "paused", NULL, "leave the guest paused"},
     {'n', "dry-run", NULL, "test everything, create nothing"},
     {'u', "unsafe", NULL, "give it its PCI devices although it can reach all memory with them"},
+    {'t', "timeout", "SECONDS", "longest time to wait for its back ends (default 120)"},
     {0, NULL, NULL, NULL},
 };
 

@@ -27,6 +27,7 @@
 struct life {
     struct hv *hv;
     struct xs_handle *xs;
+    unsigned int wait_ms; /* most to wait for a new guest's back ends; 0: the usual time */
 };
 
 /* --- life_domain.c ------------------------------------------------------------------------- */

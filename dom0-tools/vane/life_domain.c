@@ -37,6 +37,7 @@ int life_open(struct life *life, struct err *err)
     int rc = hv_open(&life->hv);
 
     life->xs = NULL;
+    life->wait_ms = 0;
     if (rc != 0) {
         return err_set(
             err, rc == -EACCES ? EACCES : ENODEV,
@@ -347,6 +348,13 @@ static int complete(struct life *life, const struct vane_config *config,
     return rc;
 }
 
+/* Ctrl-C is held back, and ends the waits. */
+static int stop_waiting(void *context)
+{
+    (void)context;
+    return life_interrupted() ? EINTR : 0;
+}
+
 int life_create(struct life *life, const struct vane_config *config,
                 const struct builder_image *image, uint32_t *domid, struct err *err)
 {
@@ -360,6 +368,10 @@ int life_create(struct life *life, const struct vane_config *config,
         return lock;
     }
     device_set_init(&devices, life->xs, config);
+    devices.patience.stop = stop_waiting;
+    if (life->wait_ms != 0) {
+        devices.patience.timeout_ms = life->wait_ms;
+    }
     rc = claim(life, config, image, &devices, &created, err);
     close(lock);
     if (rc == 0) {

@@ -390,6 +390,36 @@ static int run_version(const struct vane_args *args)
 
 /* --- dmesg ------------------------------------------------------------------------------- */
 
+/* Guests can put text into the log; it must not be able to drive the reader's terminal.
+ * Returns: how many bytes remain. */
+static size_t make_harmless(char *text, size_t bytes)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < bytes; i++) {
+        unsigned char c = (unsigned char)text[i];
+
+        if (c != '\r' && c != '\0') {
+            text[kept++] = c == '\n' || c == '\t' || (c >= ' ' && c < 0x7f) ? (char)c : '?';
+        }
+    }
+    return kept;
+}
+
+static int print_lines_json(const char *text, size_t bytes)
+{
+    struct json_object *lines = json_object_new_array();
+
+    for (const char *at = text; at < text + bytes;) {
+        const char *end = memchr(at, '\n', (size_t)(text + bytes - at));
+
+        end = end != NULL ? end : text + bytes;
+        json_object_array_add(lines, json_object_new_string_len(at, (int)(end - at)));
+        at = end + 1;
+    }
+    return vane_print_json(lines);
+}
+
 static int run_dmesg(const struct vane_args *args)
 {
     char *text = malloc(LOG_BYTES);
@@ -413,18 +443,17 @@ static int run_dmesg(const struct vane_args *args)
         look_call_failed(&err, (int)bytes, "cannot read the hypervisor's log");
         return vane_fail(&err);
     }
-    /* Guests can put text into the log; it must not be able to drive the reader's terminal. */
-    for (long i = 0; i < bytes; i++) {
-        unsigned char c = (unsigned char)text[i];
 
-        if (c == '\n' || c == '\t' || (c >= ' ' && c < 0x7f)) {
-            putchar(c);
-        } else if (c != '\r' && c != '\0') {
-            putchar('?');
-        }
+    size_t kept = make_harmless(text, (size_t)bytes);
+    int status = VANE_OK;
+
+    if (args->json) {
+        status = print_lines_json(text, kept);
+    } else if (fwrite(text, 1, kept, stdout) != kept) {
+        status = VANE_FAILURE;
     }
     free(text);
-    return VANE_OK;
+    return status;
 }
 
 /* --- pause, unpause ---------------------------------------------------------------------- */
@@ -500,6 +529,7 @@ const struct vane_command vane_commands_see[] = {
         .name = "dmesg",
         .operands = "",
         .summary = "print the hypervisor's log",
+        .json = true,
         .options = dmesg_options,
         .run = run_dmesg,
     },

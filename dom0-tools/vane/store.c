@@ -163,6 +163,7 @@ static int run_read(const struct vane_args *args)
     unsigned int bytes = 0;
     struct err err = {0};
     struct xs_handle *xs;
+    int status = VANE_OK;
     char *value;
 
     if (!is_path(path) || path[0] == '@') {
@@ -175,6 +176,8 @@ static int run_read(const struct vane_args *args)
     value = xs_read(xs, XBT_NULL, path, &bytes);
     if (value == NULL) {
         err_set_errno(&err, errno, "%s", path);
+    } else if (args->json) {
+        status = vane_print_json(json_of_value(value, bytes));
     } else if (vane_option(args, 'r') != NULL) {
         fwrite(value, 1, bytes, stdout);
     } else {
@@ -183,7 +186,7 @@ static int run_read(const struct vane_args *args)
     }
     free(value);
     xs_close(xs);
-    return err.number == 0 ? VANE_OK : vane_fail(&err);
+    return err.number == 0 ? status : vane_fail(&err);
 }
 
 static int run_write(const struct vane_args *args)
@@ -215,19 +218,25 @@ static int run_write(const struct vane_args *args)
 /* --- watch ------------------------------------------------------------------------------- */
 
 /* Prints changes until there have been `most`. Returns: 0, or -errno when the store has gone. */
-static int follow(struct xs_handle *xs, unsigned long most)
+static int follow(struct xs_handle *xs, unsigned long most, bool json)
 {
     unsigned long seen = 0;
 
     while (seen < most) {
+        unsigned int bytes;
         unsigned int count;
         char **event = xs_read_watch(xs, &count);
 
         if (event == NULL) {
             return -errno;
         }
-        print_value(event[XS_WATCH_PATH], (unsigned int)strlen(event[XS_WATCH_PATH]));
-        putchar('\n');
+        bytes = (unsigned int)strlen(event[XS_WATCH_PATH]);
+        if (json) {
+            (void)!vane_print_json(json_of_value(event[XS_WATCH_PATH], bytes));
+        } else {
+            print_value(event[XS_WATCH_PATH], bytes);
+            putchar('\n');
+        }
         free(event);
         seen++;
         if (fflush(stdout) != 0) {
@@ -262,7 +271,7 @@ static int run_watch(const struct vane_args *args)
         }
     }
     if (rc == 0) {
-        rc = follow(xs, most);
+        rc = follow(xs, most, args->json);
         if (rc != 0) {
             err_set_errno(&err, -rc, "the store does not answer any more");
         }
@@ -446,6 +455,7 @@ const struct vane_command vane_commands_store[] = {
         .details = "What could drive a terminal is printed as '?'.",
         .min_operands = 1,
         .max_operands = 1,
+        .json = true,
         .options = read_options,
         .run = run_read,
     },
@@ -465,6 +475,7 @@ const struct vane_command vane_commands_store[] = {
                    "@releaseDomain tell of domains that come and go.",
         .min_operands = 1,
         .max_operands = 64,
+        .json = true,
         .options = watch_options,
         .run = run_watch,
     },

@@ -155,6 +155,7 @@ static void test_vane__usage(void)
     fails("pci attach x ../../x", 2, "a device is named as in 00:05.0");
     fails("pci detach x -- -1:05.0", 2, "a device is named as in 00:05.0");
     fails("pci attach -t 0 x 00:05.0", 2, "-t takes a number from 1");
+    fails("create -t 0 x.xml", 2, "-t takes a number from 1");
     fails("net attach x a/b", 2, "'a/b' cannot be the name of a bridge");
     fails("net attach -m 01:00:00:00:00:01 x br0", 2, "is no unicast hardware address");
     fails("net attach -r fast x br0", 2, "a rate is an amount in a second");
@@ -190,15 +191,17 @@ static void test_vane__usage(void)
 static void test_vane__help(void)
 {
     static const char *const commands[] = {
-        "list",          "info",          "dmesg",       "version",    "pause",       "unpause",
-        "create",        "destroy",       "shutdown",    "reboot",     "console",     "validate",
-        "unpack-kernel", "sched",         "vcpu-list",   "vcpu-set",   "vcpu-pin",    "top",
-        "plan",          "mem-set",       "sysrq",       "log",        "exporter",    "define",
-        "undefine",      "defined",       "dumpxml",     "autostart",  "start",       "disk attach",
-        "disk detach",   "disk list",     "disk resize", "net attach", "net detach",  "net list",
-        "mem-max",       "rename",        "store ls",    "store read", "store write", "store watch",
-        "store quota",   "host",          "doctor",      "stats",      "pci attach",  "pci detach",
-        "pci list",      "pci assignable"};
+        "list",        "info",        "dmesg",         "version",    "pause",
+        "unpause",     "create",      "destroy",       "shutdown",   "reboot",
+        "console",     "validate",    "unpack-kernel", "sched",      "vcpu-list",
+        "vcpu-set",    "vcpu-pin",    "top",           "plan",       "mem-set",
+        "sysrq",       "log",         "exporter",      "define",     "undefine",
+        "defined",     "dumpxml",     "autostart",     "start",      "disk attach",
+        "disk detach", "disk list",   "disk resize",   "net attach", "net detach",
+        "net list",    "mem-max",     "rename",        "store ls",   "store read",
+        "store write", "store watch", "store quota",   "host",       "doctor",
+        "stats",       "pci attach",  "pci detach",    "pci list",   "pci assignable",
+        "dump-core",   "balloon",     "events",        "convert"};
     static char page[sizeof(out)];
 
     CU_ASSERT_EQUAL(vane("--generate-man"), 0);
