@@ -171,6 +171,11 @@ static bool has_bridge(void)
     return any_path("/sys/class/net/*/bridge");
 }
 
+static bool has_pciback(void)
+{
+    return path_exists("/sys/bus/pci/drivers/pciback");
+}
+
 static bool has_nbd(void)
 {
     return path_exists("/sys/block/nbd0") && has_program("qemu-nbd");
@@ -219,6 +224,8 @@ static const struct finding {
      "less than 64 MiB are free in /var/log/paravane: make room there"},
     {"bridge", false, has_bridge,
      "no bridge: guests with a network card need one, ip link add br0 type bridge"},
+    {"PCI devices", false, has_pciback,
+     "guests cannot have PCI devices of the machine: modprobe xen-pciback"},
     {"qcow2", false, has_nbd,
      "qcow2 images cannot be attached: apt install qemu-utils; modprobe nbd"},
     {"/etc/paravane", false, has_guest_folder,

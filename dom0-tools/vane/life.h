@@ -22,6 +22,8 @@
 
 #define LIFE_RUN_DIR "/run/paravane"
 #define LIFE_LOG_DIR "/var/log/paravane"
+#define LIFE_STATE_DIR "/var/lib/paravane"
+#define LIFE_DUMP_DIR LIFE_STATE_DIR "/dump"
 
 /* Open connections of a process. */
 struct life {

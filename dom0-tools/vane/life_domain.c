@@ -159,8 +159,7 @@ static int check_actions(const struct vane_config *config, struct err *err)
     const enum vane_action actions[] = {config->on_poweroff, config->on_reboot, config->on_crash};
 
     for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
-        if (actions[i] != VANE_ACTION_DESTROY && actions[i] != VANE_ACTION_RESTART &&
-            actions[i] != VANE_ACTION_PRESERVE) {
+        if (actions[i] == VANE_ACTION_RENAME_RESTART) {
             return err_set(err, EBADMSG, "the action %s is not supported",
                            config_action_name(actions[i]));
         }

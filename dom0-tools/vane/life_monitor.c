@@ -3,7 +3,8 @@
  * The monitor: one process that acts when a guest stops, for all guests.
  *
  * It sleeps on the store's @releaseDomain, which is sent whenever a domain shuts down or dies, and
- * then does what the configuration says for the reason: destroy, restart or preserve. What takes
+ * then does what the configuration says for the reason: destroy, restart or preserve, after a core
+ * file (LIFE_DUMP_DIR) if it wants one. What takes
  * time is done by a child, so that guests do not wait for each other. When somebody else destroys
  * a domain it makes sure that nothing is left. It holds nothing a guest needs.
  *
@@ -31,6 +32,7 @@
 
 #include "dom0-tools/config/values.h"
 #include "dom0-tools/device/node.h"
+#include "dom0-tools/dump/core.h"
 #include "dom0-tools/vane/life.h"
 
 #define LOCK_FILE LIFE_RUN_DIR "/monitor.lock"
@@ -53,6 +55,7 @@ struct watched {
     char name[CONFIG_MAX_NAME_BYTES + 1];
     enum vane_action on_poweroff, on_reboot, on_crash;
     bool preserved; /* stopped, seen, and left as it is */
+    bool dump;      /* a core file is written first */
     bool acted;     /* a child sees to it */
 };
 
@@ -235,8 +238,10 @@ static enum verdict judge(struct watched *guest, const struct xen_domctl_getdoma
     action = action_for(guest, reason);
     say(guest->name, "domain %u stopped (%s): %s", guest->domid, reason_name(reason),
         config_action_name(action));
+    guest->dump = action == VANE_ACTION_COREDUMP_DESTROY || action == VANE_ACTION_COREDUMP_RESTART;
     switch (action) {
     case VANE_ACTION_RESTART:
+    case VANE_ACTION_COREDUMP_RESTART:
         return VERDICT_RESTART;
     case VANE_ACTION_PRESERVE:
         guest->preserved = true;
@@ -244,6 +249,28 @@ static enum verdict judge(struct watched *guest, const struct xen_domctl_getdoma
     default:
         return VERDICT_REMOVE;
     }
+}
+
+/* Writes the guest's memory to a file. What fails is told, and keeps nothing else from being done.
+ */
+static void dump(struct life *life, const struct watched *guest)
+{
+    struct err err = {0};
+    char path[256];
+    char stamp[32];
+    time_t now = time(NULL);
+    struct tm local;
+
+    localtime_r(&now, &local);
+    strftime(stamp, sizeof(stamp), "%Y-%m%d-%H%M.%S", &local);
+    snprintf(path, sizeof(path), LIFE_DUMP_DIR "/%s-%s.%u.core", stamp, guest->name, guest->domid);
+    (void)!mkdir(LIFE_STATE_DIR, 0755);
+    if (mkdir(LIFE_DUMP_DIR, 0700) != 0 && errno != EEXIST) {
+        err_set_errno(&err, errno, "cannot make " LIFE_DUMP_DIR);
+    } else {
+        core_write(life->hv, guest->domid, path, life_interrupted, &err);
+    }
+    say(guest->name, "%s", err.number != 0 ? err.text : path);
 }
 
 /* Builds the domain anew from the files as they are now. */
@@ -315,6 +342,9 @@ static void act(const struct watched *guest, enum verdict verdict)
         if (rc == 0) {
             keep_name(&life, guest->domid, config);
         }
+    }
+    if (rc == 0 && guest->dump) {
+        dump(&life, guest);
     }
     if (rc == 0) {
         rc = life_teardown(&life, guest->domid, &found, &err);
