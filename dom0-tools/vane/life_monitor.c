@@ -270,6 +270,9 @@ static void dump(struct life *life, const struct watched *guest)
     } else {
         core_write(life->hv, guest->domid, path, life_interrupted, &err);
     }
+    if (err.number != 0) {
+        err_prefix(&err, "no core file in " LIFE_DUMP_DIR);
+    }
     say(guest->name, "%s", err.number != 0 ? err.text : path);
 }
 
