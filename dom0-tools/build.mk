@@ -68,7 +68,7 @@ $(DT_TESTS): $(DT_B)/tests/%: tests/unit/%.c $(DT_B)/libtools-san.a
 $(DT_B)/tests/test_config_xlcfg: DT_LIBS += -lxlutil -lxenlight
 
 # Against the daemon itself.
-$(DT_B)/tests/test_storeclient_client: | $(B)/xenstore-lite/xenstored
+$(DT_B)/tests/test_storeclient_client $(DT_B)/tests/test_device_hostdev: | $(B)/xenstore-lite/xenstored
 # Functions whose calls a single test takes over.
 DT_FLOOD_WRAP := -Wl,--wrap=xs_read,--wrap=xs_write
 $(DT_B)/tests/test_console_flood: DT_LIBS += $(DT_FLOOD_WRAP)

@@ -351,14 +351,15 @@ static int reconfigure(struct change *change, struct err *err)
     }
     rc = node_wait(name->xs, back.path, is_done, change, change->patience->timeout_ms);
     if (rc == 0 && change->stopped == 0) {
+        bool done = change->wanted == NODE_STATE_CLOSED ||
+                    slot_number(&back, "state", change->slot) == (unsigned int)change->wanted;
+
         /* The back end does not mark a slot that it has emptied. */
-        if (change->wanted == NODE_STATE_CLOSED) {
+        if (change->wanted == NODE_STATE_CLOSED || !done) {
             put_number(&back, "state", change->slot, NODE_STATE_CLOSED);
             put_number(&back, "taken", change->slot, 0);
         }
-        return slot_number(&back, "state", change->slot) == (unsigned int)change->wanted
-                   ? 0
-                   : err_set(err, EIO, "the back end does not do it; see the kernel's log");
+        return done ? 0 : err_set(err, EIO, "the back end does not do it; see the kernel's log");
     }
     if (node_transaction(name->xs, unask_body, change) != 0) {
         return err_set(err, rc != 0 ? ETIMEDOUT : change->stopped,

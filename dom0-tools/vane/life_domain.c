@@ -418,6 +418,7 @@ int life_teardown(struct life *life, uint32_t domid, bool *found, struct err *er
     struct hostdev_list taken;
     struct err later = {0};
     char path[64];
+    bool dead;
     int devices;
     int lock;
     int rc;
@@ -434,6 +435,7 @@ int life_teardown(struct life *life, uint32_t domid, bool *found, struct err *er
     hostdev_taken(life->xs, domid, &taken);
     devices = device_remove(life->xs, domid);
     rc = hv_domain_destroy(life->hv, domid);
+    dead = rc == 0 || rc == -ESRCH;
     xs_release_domain(life->xs, domid); /* the store may have noticed by itself */
     if (rc != 0 && rc != -ESRCH) {
         rc = err_set_errno(err, -rc, "the hypervisor refuses to destroy domain %u", domid);
@@ -445,7 +447,7 @@ int life_teardown(struct life *life, uint32_t domid, bool *found, struct err *er
         rc = 0;
     }
     /* Not before it is dead: until then what it has mapped of them is within its reach. */
-    if (hostdev_return(&taken, rc == 0 ? err : &later) != 0 && rc == 0) {
+    if (dead && hostdev_return(&taken, rc == 0 ? err : &later) != 0 && rc == 0) {
         rc = -err->number;
     }
     life_nodes_remove(life, domid);
