@@ -35,12 +35,6 @@ void frame_get_held(struct frame *f)
     BUG_ON((old & FRAME_COUNT_MASK) == 0 || (old & FRAME_COUNT_MASK) == FRAME_COUNT_MASK);
 }
 
-void frame_put_last(struct frame *f, uint64_t old)
-{
-    BUG_ON((old & FRAME_COUNT_MASK) == 0);
-    frame_free(f);
-}
-
 bool frame_drop_allocation(struct frame *f)
 {
     uint64_t old = __atomic_fetch_and(&f->count, ~FRAME_ALLOCATED, __ATOMIC_SEQ_CST);

@@ -67,6 +67,7 @@ struct frame {
 #define INVALID_LINK 0      /* ends a list: frame 0 is in none */
 #define PT_CHILD_PARTIAL 1u /* entry pt_done's table may be PARTIAL on our behalf */
 #define FRAME_IS_FREE 2u    /* heads a free block of the allocator */
+#define FRAME_IS_CLEAN 4u   /* and all of it is zero */
 
 extern struct frame *frame_table;
 
@@ -100,7 +101,6 @@ static inline void *frame_to_virt(const struct frame *f)
 /* Called by frame_put when the last reference goes. A domain's first frame takes a reference of the
  * domain, which its last frame drops: memory mapped elsewhere keeps its owner in existence. */
 void frame_free(struct frame *f);
-void frame_put_last(struct frame *f, uint64_t old);
 must_check int frame_get_writable_slow(struct frame *f);
 void frame_put_writable_slow(struct frame *f);
 
@@ -115,7 +115,7 @@ static inline void frame_put(struct frame *f)
 {
     uint64_t old = __atomic_fetch_sub(&f->count, 1, __ATOMIC_SEQ_CST);
     if (unlikely((old & FRAME_COUNT_MASK) <= 1)) {
-        frame_put_last(f, old);
+        frame_free(f); /* stops where there was none */
     }
 }
 
@@ -226,6 +226,9 @@ void frame_free_hyp(struct frame *f, unsigned order);
 void *hyp_alloc(size_t bytes);
 void hyp_free(void *object); /* or NULL */
 
+/* Clear some of the free memory, on a CPU with nothing else to do. False: all of it is clean. */
+bool frame_clear_idle(void);
+
 /* Frames of the control domain while it is built, as frame_assign() gives them, with whatever
  * start-up and firmware left in them: it clears what matters to it (arch_page_clear). Scrubbing all
  * of its memory would be most of the time the hypervisor needs to start. */
@@ -237,8 +240,12 @@ must_check bool frame_steal(struct domain *d, struct frame *f);
  * Errors: -ENOMEM d is at its max_pages, or dying. */
 must_check int frame_assign(struct domain *d, struct frame *f, unsigned order);
 /* Walk d's page list: the frame after `f` (NULL: the first) with a general reference taken, NULL at
- * the end. The caller holds a reference on f, which keeps it on the list. */
-struct frame *frame_list_next(struct domain *d, const struct frame *f);
+ * the end. The caller holds a reference on f, which keeps it on the list. With `types` some frames,
+ * not all, are left out whose type word has none of these bits. */
+struct frame *frame_list_next(struct domain *d, const struct frame *f, uint64_t types);
+/* Free frames that come right after f both on d's list and in memory and that nobody but d, which
+ * is dying, refers to: some of these, at best all. The caller holds a reference on f. */
+void frame_free_behind(struct domain *d, struct frame *f);
 
 uint64_t frame_free_count(void);
 uint64_t frame_total_count(void);

@@ -10,6 +10,9 @@
  * part was freed; allocation flushes the CPUs that have not flushed since. Allocating many frames
  * costs one flush, because that flush is younger than the stamps of all the others.
  *
+ * Memory is cleared when it is allocated, unless a CPU with nothing else to do was faster: clean
+ * blocks have lists of their own, are taken first, and merge among themselves only.
+ *
  * Lock: heap_lock (RANK_HEAP) for lists and heads; a domain's page list: its pages_lock.
  */
 #include "core/frame.h"
@@ -19,12 +22,14 @@
 
 #define ZONES 40 /* bits of a frame number: 52-bit machine addresses */
 #define ORDERS (FRAME_ORDER_MAX + 1)
+#define CLEAR_ORDER 6 /* greatest block that is cleared in idle time, in one go */
+#define RUN_MAX 512   /* frames of a domain looked at in one go */
 
 static struct spinlock heap_lock = SPINLOCK_INIT(RANK_HEAP);
-/* under heap_lock */
-static uint32_t heap_list[ZONES + 1][ORDERS]; /* first frame */
-static uint32_t heap_orders[ZONES + 1];       /* bit per order whose list is not empty */
-static uint64_t free_frames;
+/* under heap_lock; [true] for what is known to be clear */
+static uint32_t heap_list[2][ZONES + 1][ORDERS]; /* first frame */
+static uint32_t heap_orders[2][ZONES + 1];       /* bit per order whose list is not empty */
+static uint64_t free_frames, dirty_frames;
 static uint64_t total_frames; /* changes at start-up only */
 
 /* ---- lists of frames, of the heap and of domains ---- */
@@ -54,66 +59,69 @@ static unsigned zone_of(mfn_t mfn)
     return 64 - (unsigned)__builtin_clzl(mfn);
 }
 
-static void block_insert_locked(mfn_t mfn, unsigned order, uint32_t stamp)
+static void block_insert_locked(mfn_t mfn, unsigned order, uint32_t stamp, bool clean)
 {
     struct frame *f = mfn_to_frame(mfn);
-    f->pt_flags = FRAME_IS_FREE;
+    f->pt_flags = clean ? FRAME_IS_FREE | FRAME_IS_CLEAN : FRAME_IS_FREE;
     f->order = (uint8_t)order;
     f->tlb_stamp = stamp;
-    list_insert(&heap_list[zone_of(mfn)][order], f);
-    heap_orders[zone_of(mfn)] |= 1u << order;
+    list_insert(&heap_list[clean][zone_of(mfn)][order], f);
+    heap_orders[clean][zone_of(mfn)] |= 1u << order;
+    dirty_frames += clean ? 0 : 1UL << order;
 }
 
-static void block_remove_locked(mfn_t mfn, unsigned order)
+static void block_remove_locked(mfn_t mfn, unsigned order, bool clean)
 {
-    uint32_t *list = &heap_list[zone_of(mfn)][order];
+    uint32_t *list = &heap_list[clean][zone_of(mfn)][order];
     list_remove(list, mfn_to_frame(mfn));
     if (*list == INVALID_LINK) {
-        heap_orders[zone_of(mfn)] &= ~(1u << order);
+        heap_orders[clean][zone_of(mfn)] &= ~(1u << order);
     }
     mfn_to_frame(mfn)->pt_flags = 0;
+    dirty_frames -= clean ? 0 : 1UL << order;
 }
 
-static bool is_free_block(mfn_t mfn, unsigned order)
+static bool is_free_block(mfn_t mfn, unsigned order, bool clean)
 {
-    return mfn != 0 && mfn_valid(mfn) && (read_once(mfn_to_frame(mfn)->pt_flags) & FRAME_IS_FREE) &&
+    uint8_t flags = clean ? FRAME_IS_FREE | FRAME_IS_CLEAN : FRAME_IS_FREE;
+    return mfn != 0 && mfn_valid(mfn) && read_once(mfn_to_frame(mfn)->pt_flags) == flags &&
            mfn_to_frame(mfn)->order == order;
 }
 
-/* Put a block back, merging it with its free neighbours. The present flush clock is not older than
- * any neighbour's. */
-static void heap_free(mfn_t mfn, unsigned order)
+/* Put a block back, merging it with neighbours that are as clean as it is. The present flush clock
+ * is not older than any neighbour's. */
+static void heap_free(mfn_t mfn, unsigned order, bool clean)
 {
     BUG_ON(mfn & ((1UL << order) - 1));
     BUG_ON(mfn_to_frame(mfn)->pt_flags & FRAME_IS_FREE);
     SPIN_GUARD(&heap_lock);
     free_frames += 1UL << order;
-    for (; order < FRAME_ORDER_MAX && is_free_block(mfn ^ 1UL << order, order); order++) {
-        block_remove_locked(mfn ^ 1UL << order, order);
+    for (; order < FRAME_ORDER_MAX && is_free_block(mfn ^ 1UL << order, order, clean); order++) {
+        block_remove_locked(mfn ^ 1UL << order, order, clean);
         mfn &= ~(1UL << order);
     }
-    block_insert_locked(mfn, order, arch_tlb_clock());
+    block_insert_locked(mfn, order, arch_tlb_clock(), clean);
 }
 
 /* Take a block of exactly `order` out of the heap, splitting a larger one; 0 when there is none. */
-static mfn_t heap_take(unsigned order, unsigned addr_bits)
+static mfn_t heap_take(unsigned order, unsigned addr_bits, bool clean)
 {
     if (order > FRAME_ORDER_MAX || (addr_bits && addr_bits <= PAGE_SHIFT)) {
         return 0;
     }
     SPIN_GUARD(&heap_lock);
     for (unsigned zone = addr_bits ? MIN(addr_bits - PAGE_SHIFT, ZONES) : ZONES; zone > 0; zone--) {
-        uint32_t usable = heap_orders[zone] >> order << order;
+        uint32_t usable = heap_orders[clean][zone] >> order << order;
         if (!usable) {
             continue;
         }
         unsigned have = (unsigned)__builtin_ctz(usable);
-        mfn_t mfn = heap_list[zone][have];
+        mfn_t mfn = heap_list[clean][zone][have];
         uint32_t stamp = mfn_to_frame(mfn)->tlb_stamp;
-        block_remove_locked(mfn, have);
+        block_remove_locked(mfn, have, clean);
         /* The lower half stays free at each step. */
         while (have-- > order) {
-            block_insert_locked(mfn, have, stamp);
+            block_insert_locked(mfn, have, stamp, clean);
             mfn += 1UL << have;
         }
         mfn_to_frame(mfn)->tlb_stamp = stamp;
@@ -123,11 +131,32 @@ static mfn_t heap_take(unsigned order, unsigned addr_bits)
     return 0;
 }
 
+bool frame_clear_idle(void)
+{
+    mfn_t mfn = 0;
+    unsigned order = read_once(dirty_frames) ? CLEAR_ORDER + 1 : 0;
+    while (!mfn && order > 0) {
+        mfn = heap_take(--order, 0, false);
+    }
+    if (!mfn) {
+        return false;
+    }
+    /* SAFETY: nobody writes to it through an old translation once it has been cleared. */
+    frame_tlb_flush(mfn_to_frame(mfn), NULL);
+    uint64_t done = 0;
+    do {
+        arch_page_clear(mfn_to_virt(mfn + done++));
+    } while (done < 1UL << order && (done % 16 || !preempt_needed()));
+    heap_free(mfn, order, done == 1UL << order);
+    return true;
+}
+
 /* ---- what a frame goes through on its way out of the heap ---- */
 
 static struct frame *take_block(unsigned order, unsigned addr_bits, bool clear)
 {
-    mfn_t mfn = heap_take(order, addr_bits);
+    mfn_t clean = heap_take(order, addr_bits, true);
+    mfn_t mfn = clean ?: heap_take(order, addr_bits, false);
     if (!mfn) {
         return NULL;
     }
@@ -137,7 +166,7 @@ static struct frame *take_block(unsigned order, unsigned addr_bits, bool clear)
     const struct frame fresh = {.tlb_stamp = block->tlb_stamp};
     for (uint64_t i = 0; i < 1UL << order; i++) {
         block[i] = fresh;
-        if (clear) {
+        if (clear && !clean) {
             arch_page_clear(mfn_to_virt(mfn + i));
         }
         if (i % 128 == 127) {
@@ -149,18 +178,24 @@ static struct frame *take_block(unsigned order, unsigned addr_bits, bool clear)
 
 /* ---- the heap as a whole ---- */
 
-void frame_alloc_add(mfn_t first, mfn_t end)
+/* Put frames [first, end) back, in blocks as large as they come. */
+static void heap_free_run(mfn_t first, mfn_t end)
 {
-    first = MAX(first, 1); /* frame 0 is no number of a list */
     while (first < end) {
         unsigned order = MIN((unsigned)__builtin_ctzl(first), FRAME_ORDER_MAX);
         while (1UL << order > end - first) {
             order--;
         }
-        heap_free(first, order);
-        total_frames += 1UL << order;
+        heap_free(first, order, false);
         first += 1UL << order;
     }
+}
+
+void frame_alloc_add(mfn_t first, mfn_t end)
+{
+    first = MAX(first, 1); /* frame 0 is no number of a list */
+    total_frames += end - MIN(first, end);
+    heap_free_run(first, end);
 }
 
 void frame_alloc_init(void)
@@ -192,7 +227,7 @@ void frame_free_hyp(struct frame *f, unsigned order)
     for (uint64_t i = 0; i < 1UL << order; i++) {
         BUG_ON(f[i].count || f[i].owner || (f[i].type & TYPE_COUNT_MASK));
     }
-    heap_free(frame_to_mfn(f), order);
+    heap_free(frame_to_mfn(f), order, false);
 }
 
 void *hyp_alloc(size_t bytes)
@@ -283,7 +318,7 @@ void frame_free(struct frame *f)
     }
     f->count = 0;
     f->type = TYPE_NONE;
-    heap_free(frame_to_mfn(f), 0);
+    heap_free(frame_to_mfn(f), 0, false);
 }
 
 bool frame_steal(struct domain *d, struct frame *f)
@@ -305,16 +340,50 @@ bool frame_steal(struct domain *d, struct frame *f)
     return true;
 }
 
-struct frame *frame_list_next(struct domain *d, const struct frame *f)
+struct frame *frame_list_next(struct domain *d, const struct frame *f, uint64_t types)
 {
+    unsigned skips = types ? RUN_MAX : 0;
     SPIN_GUARD(&d->pages_lock);
     for (uint32_t link = f ? f->next : d->page_list; link != INVALID_LINK;) {
         struct frame *next = mfn_to_frame(link);
         link = next->next;
+        if (skips && !(read_once(next->type) & types)) {
+            skips--;
+            continue;
+        }
         /* Fails for a frame whose last reference has just gone and that waits for our lock. */
         if (frame_get(next, d)) {
             return next;
         }
     }
     return NULL;
+}
+
+/* Free f, but for its place in lists, if its owner's own reference is the only one. */
+static bool let_go(struct frame *f)
+{
+    uint64_t alone = FRAME_ALLOCATED | 1;
+    if (!frame_cas(&f->count, &alone, 0)) {
+        return false;
+    }
+    BUG_ON(f->type & TYPE_COUNT_MASK);
+    m2p_set(frame_to_mfn(f), INVALID_M2P);
+    f->owner = NULL;
+    f->type = TYPE_NONE;
+    return true;
+}
+
+void frame_free_behind(struct domain *d, struct frame *f)
+{
+    mfn_t first = frame_to_mfn(f) + 1, end = first;
+    spin_lock(&d->pages_lock);
+    for (; f->next == end && end - first < RUN_MAX && let_go(mfn_to_frame(end)); end++) {
+        f->next = mfn_to_frame(end)->next;
+    }
+    if (f->next != INVALID_LINK) {
+        mfn_to_frame(f->next)->prev = (uint32_t)frame_to_mfn(f);
+    }
+    d->page_count -= end - first;
+    spin_unlock(&d->pages_lock);
+    heap_free_run(first, end);
 }

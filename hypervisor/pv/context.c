@@ -78,14 +78,17 @@ long pv_vcpu_release(struct vcpu *v)
     return hypercall_preempt_check() ? -ERESTART : 0;
 }
 
+#define RELINQUISHED_TYPES (TYPE_PARTIAL | TYPE_PINNED)
+
 /* First pass: pins and half-done tables. Second: the domain's own references. False: not done. */
 static bool relinquish_frame(struct domain *d, struct frame *f, unsigned pass)
 {
     if (pass == 1) {
+        frame_free_behind(d, f);
         (void)!frame_drop_allocation(f);
         return true;
     }
-    if (!(read_once(f->type) & (TYPE_PARTIAL | TYPE_PINNED))) {
+    if (!(read_once(f->type) & RELINQUISHED_TYPES)) {
         return true;
     }
     SPIN_GUARD(&d->mmu_lock);
@@ -104,13 +107,14 @@ long pv_domain_relinquish(struct domain *d)
     spin_lock(&d->mmu_lock);
     spin_unlock(&d->mmu_lock);
     for (; d->pv.relinquish_pass < 2; d->pv.relinquish_pass++) {
-        struct frame *f = d->pv.relinquish_cursor ?: frame_list_next(d, NULL);
+        uint64_t types = d->pv.relinquish_pass == 0 ? RELINQUISHED_TYPES : 0;
+        struct frame *f = d->pv.relinquish_cursor ?: frame_list_next(d, NULL, types);
         while (f) {
             if (hypercall_preempt_check() || !relinquish_frame(d, f, d->pv.relinquish_pass)) {
                 d->pv.relinquish_cursor = f;
                 return -ERESTART;
             }
-            struct frame *next = frame_list_next(d, f);
+            struct frame *next = frame_list_next(d, f, types);
             frame_put(f);
             f = next;
         }

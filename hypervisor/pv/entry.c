@@ -114,7 +114,7 @@ static void do_all_work(void)
         }
         if (vcpu_is_idle(v)) {
             watchdog_beat();
-            irq_window(true);
+            irq_window(!frame_clear_idle());
         } else if (!page_type_finish_deferred(v)) {
             irq_window(false);
         } else {

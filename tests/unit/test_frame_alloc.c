@@ -397,6 +397,127 @@ static void test_frame_assign__refused(void)
     suite_destroy(d);
 }
 
+static void test_frame_clear_idle__dirty_memory(void)
+{
+    unsigned largest = largest_order();
+    uint64_t free_before = frame_free_count();
+    struct frame *chain = drain(0);
+    for (struct frame *f = chain; f; f = f->next == INVALID_LINK ? NULL : mfn_to_frame(f->next)) {
+        memset(frame_to_virt(f), 0xa5, PAGE_SIZE);
+    }
+    refill(chain);
+    /* Some of it, then all. */
+    CU_ASSERT(frame_clear_idle());
+    CU_ASSERT_EQUAL(frame_free_count(), free_before);
+    struct frame *f = frame_alloc_hyp(9, 0), *g = frame_alloc_hyp(0, 0);
+    CU_ASSERT_FATAL(f && g);
+    CU_ASSERT(is_clear(f, 9) && is_clear(g, 0));
+    while (frame_clear_idle()) {
+    }
+    /* What comes back is dirty, whatever is beside it; it merges when it is clean again. */
+    memset(frame_to_virt(f), 0x5a, PAGE_SIZE << 9);
+    memset(frame_to_virt(g), 0x5a, PAGE_SIZE);
+    frame_free_hyp(f, 9);
+    frame_free_hyp(g, 0);
+    CU_ASSERT_EQUAL(frame_free_count(), free_before);
+    while (frame_clear_idle()) {
+    }
+    CU_ASSERT_EQUAL(largest_order(), largest);
+    CU_ASSERT(frame_clear_idle()); /* that has been given out meanwhile */
+    chain = drain(0);
+    for (f = chain; f; f = f->next == INVALID_LINK ? NULL : mfn_to_frame(f->next)) {
+        CU_ASSERT(is_clear(f, 0));
+    }
+    CU_ASSERT_EQUAL(refill(chain), free_before);
+    CU_ASSERT_EQUAL(frame_free_count(), free_before);
+}
+
+/* What has not been cleared comes out clear all the same, from low addresses too. */
+static void test_frame_clear_idle__mixed(void)
+{
+    uint64_t free_before = frame_free_count();
+    for (unsigned round = 0; round < 40; round++) {
+        CU_ASSERT(frame_clear_idle());
+        struct frame *f = frame_alloc_hyp(round % 8, round % 2 ? 0 : 24);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+        CU_ASSERT(is_clear(f, round % 8));
+        memset(frame_to_virt(f), 0xa5, PAGE_SIZE << round % 8);
+        frame_free_hyp(f, round % 8);
+    }
+    CU_ASSERT_EQUAL(refill(drain(0)), free_before);
+}
+
+/* Those whose TLBs may know a block flush before it is cleared. */
+static void test_frame_clear_idle__flush_before(void)
+{
+    host.tlb_clock = 1000;
+    struct frame *chain = drain(0);
+    host.tlb_clock = 2000;
+    refill(chain);
+    host.flush_count = 0;
+    CU_ASSERT(frame_clear_idle());
+    CU_ASSERT_EQUAL(host.flush_count, 1);
+}
+
+static void test_frame_free_behind__stops_at_a_reference(void)
+{
+    struct domain *d = suite_domain(1, 1);
+    uint64_t had = d->page_count, free_before = frame_free_count();
+    struct frame *f = frame_alloc_hyp(4, 0);
+    CU_ASSERT_EQUAL(frame_assign(d, f, 4), 0);
+    CU_ASSERT(frame_get(&f[5], d));
+    CU_ASSERT(frame_get(&f[0], d));
+    m2p_set(frame_to_mfn(&f[3]), 77);
+    m2p_set(frame_to_mfn(&f[5]), 78);
+    frame_free_behind(d, &f[0]);
+    CU_ASSERT_EQUAL(d->page_count, had + 12);
+    CU_ASSERT_EQUAL(frame_free_count(), free_before - 12);
+    CU_ASSERT_EQUAL(arch_m2p()[frame_to_mfn(&f[3])], INVALID_M2P);
+    CU_ASSERT_EQUAL(arch_m2p()[frame_to_mfn(&f[5])], 78);
+    CU_ASSERT_PTR_NULL(f[1].owner);
+    CU_ASSERT_FALSE(frame_get(&f[4], d));
+    CU_ASSERT_EQUAL(f[0].next, frame_to_mfn(&f[5]));
+    CU_ASSERT_EQUAL(f[5].prev, frame_to_mfn(&f[0]));
+    /* What does not follow in memory stays. */
+    frame_free_behind(d, &f[0]);
+    CU_ASSERT_EQUAL(d->page_count, had + 12);
+    frame_free_behind(d, &f[5]);
+    CU_ASSERT_EQUAL(d->page_count, had + 2);
+    CU_ASSERT(frame_drop_allocation(&f[5]));
+    frame_put(&f[5]);
+    CU_ASSERT(frame_drop_allocation(&f[0]));
+    frame_put(&f[0]);
+    CU_ASSERT_EQUAL(d->page_count, had);
+    CU_ASSERT_EQUAL(frame_free_count(), free_before);
+    /* It has become whole again. */
+    struct frame *again = frame_alloc_hyp(4, 0);
+    CU_ASSERT_PTR_EQUAL(again, f);
+    frame_free_hyp(again, 4);
+    suite_destroy(d);
+}
+
+static void test_frame_list_next__types(void)
+{
+    struct domain *d = suite_domain(1, 1);
+    struct frame *f = frame_alloc_hyp(10, 0);
+    CU_ASSERT_EQUAL(frame_assign(d, f, 10), 0);
+    f[3].type = f[1000].type = TYPE_PINNED;
+    struct frame *found = frame_list_next(d, NULL, TYPE_PINNED | TYPE_PARTIAL);
+    CU_ASSERT_PTR_EQUAL(found, &f[3]);
+    /* Not all are left out: a walk stops for breath. */
+    struct frame *next = frame_list_next(d, found, TYPE_PINNED);
+    CU_ASSERT(next > found && next < &f[1000]);
+    frame_put(found);
+    for (found = next; found != &f[1000]; found = next) {
+        next = frame_list_next(d, found, TYPE_PINNED);
+        frame_put(found);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(next);
+    }
+    frame_put(found);
+    f[3].type = f[1000].type = TYPE_NONE;
+    suite_destroy(d);
+}
+
 int main(void)
 {
     static const struct suite_case cases[] = {
@@ -415,6 +536,11 @@ int main(void)
         CASE(test_frame_alloc_control__as_it_was),
         CASE(test_frame_steal__only_unused),
         CASE(test_frame_assign__refused),
+        CASE(test_frame_free_behind__stops_at_a_reference),
+        CASE(test_frame_clear_idle__dirty_memory),
+        CASE(test_frame_clear_idle__mixed),
+        CASE(test_frame_clear_idle__flush_before),
+        CASE(test_frame_list_next__types),
     };
     return SUITE("frame_alloc", 2, cases);
 }
