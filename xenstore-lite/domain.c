@@ -151,12 +151,15 @@ static void find_owned(void *ctx, const char *path, struct node *n)
     o->paths[o->count++] = mem_strdup(path);
 }
 
-/* Nobody could tell whose they are once the number is given to another domain. */
-static void remove_owned(struct server *s, uint16_t domid)
+/* Removes the nodes a domain owns at a path and below. */
+static void remove_owned(struct server *s, uint16_t domid, const char *top)
 {
     struct owned o = {.domid = domid};
+    struct node *n = node_find(s->store.live.root, top);
 
-    node_walk(s->store.live.root, "/", find_owned, &o);
+    if (n) {
+        node_walk(n, top, find_owned, &o);
+    }
     for (size_t i = 0; i < o.count; i++) {
         view_rm(&s->store.live, o.paths[i]);
         free(o.paths[i]);
@@ -168,6 +171,7 @@ static void remove_owned(struct server *s, uint16_t domid)
 void server_domain_gone(struct server *s, uint16_t domid)
 {
     struct domain *d = server_find_domain(s, domid);
+    char home[32];
     bool announce;
 
     if (!d || domid == 0) {
@@ -175,8 +179,14 @@ void server_domain_gone(struct server *s, uint16_t domid)
     }
     announce = d->introduced;
     disconnect(s, d);
+    /* Nobody could tell whose they are once the number is given to another domain. Few have any
+     * but at home; to find these is a walk of everybody's. */
+    wire_home(domid, home);
     if (d->nodes > 0) {
-        remove_owned(s, domid);
+        remove_owned(s, domid, home);
+    }
+    if (d->nodes > 0) {
+        remove_owned(s, domid, "/");
     }
     map_remove(&s->domains, &domid);
     free(d);

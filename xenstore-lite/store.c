@@ -261,6 +261,16 @@ void node_list(const struct node *n, size_t offset, size_t max, struct buf *out)
     list_siblings(n->kids, &offset, max + out->len, out);
 }
 
+/* Goes on with a path, which ends with a NUL beyond its length. */
+static void add_component(struct buf *path, const struct blob *name)
+{
+    if (path->len != 1) { /* "/" */
+        buf_add(path, "/", 1);
+    }
+    buf_add(path, name->data, name->len + 1);
+    path->len--;
+}
+
 static void walk_siblings(struct node *t, struct buf *path,
                           void (*fn)(void *ctx, const char *path, struct node *n), void *ctx)
 {
@@ -270,9 +280,7 @@ static void walk_siblings(struct node *t, struct buf *path,
         return;
     }
     walk_siblings(t->left, path, fn, ctx);
-    buf_printf(path, "%s%s", len == 1 ? "" : "/", t->name->data);
-    buf_add(path, "", 1);
-    path->len--;
+    add_component(path, t->name);
     fn(ctx, path->data, t);
     walk_siblings(t->kids, path, fn, ctx);
     path->len = len;
@@ -301,9 +309,7 @@ void node_walk_to(struct node *root, const char *path,
 
     fn(ctx, "/", root, path[strspn(path, "/")] == '\0');
     while ((name = next_component(&rest, &len)) != NULL && (n = kid_find(n->kids, name, len))) {
-        buf_printf(&at, "/%s", n->name->data);
-        buf_add(&at, "", 1);
-        at.len--;
+        add_component(&at, n->name);
         fn(ctx, at.data, n, *rest == '\0');
     }
     buf_free(&at);

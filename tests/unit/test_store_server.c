@@ -605,6 +605,31 @@ static void test_domain__introduce_release(void)
     IS(fake_ask(&g1, XS_RESET_WATCHES, 0, ""), "OK|");
 }
 
+/* At home and elsewhere; others' nodes stay but for what is below its own. */
+static void test_domain__nodes_of_the_gone(void)
+{
+    struct fake guest;
+
+    fake_connect(&guest, &s, 9);
+    IS(fake_ask(&dom0, XS_WRITE, 0, "/local/domain/9/name|nine"), "OK|");
+    IS(fake_ask(&dom0, XS_MKDIR, 0, "/local/domain/9/data|"), "OK|");
+    IS(fake_ask(&dom0, XS_SET_PERMS, 0, "/local/domain/9/data|n9|"), "OK|");
+    IS(fake_ask(&guest, XS_WRITE, 0, "data/a/b|1"), "OK|");
+    IS(fake_ask(&dom0, XS_MKDIR, 0, "/elsewhere/9|"), "OK|");
+    IS(fake_ask(&dom0, XS_SET_PERMS, 0, "/elsewhere/9|n9|"), "OK|");
+    IS(fake_ask(&dom0, XS_MKDIR, 0, "/local/domain/90/data|"), "OK|");
+    server_domain_gone(&s, 9);
+    IS(fake_ask(&dom0, XS_READ, 0, "/local/domain/9/name|"), "nine");
+    IS(fake_ask(&dom0, XS_READ, 0, "/local/domain/9/data|"), "ENOENT");
+    IS(fake_ask(&dom0, XS_READ, 0, "/elsewhere/9|"), "ENOENT");
+    IS(fake_ask(&dom0, XS_READ, 0, "/local/domain/90/data|"), "");
+    IS(fake_ask(&dom0, XS_CONTROL, 0, "check|"), "OK|");
+    IS(fake_ask(&dom0, XS_RM, 0, "/local/domain/9|"), "OK|");
+    IS(fake_ask(&dom0, XS_RM, 0, "/local/domain/90|"), "OK|");
+    IS(fake_ask(&dom0, XS_RM, 0, "/elsewhere|"), "OK|");
+    fake_free(&guest);
+}
+
 static void test_domain__number_used_again(void)
 {
     struct fake first, second;
@@ -705,6 +730,7 @@ static void add_suites(void)
     CU_ADD_TEST(quota, test_quota__unread_events_are_bounded);
     CU_ADD_TEST(quota, test_books__balance);
     CU_ADD_TEST(domain, test_domain__introduce_release);
+    CU_ADD_TEST(domain, test_domain__nodes_of_the_gone);
     CU_ADD_TEST(domain, test_domain__number_used_again);
     CU_ADD_TEST(domain, test_domain__list_of_the_machine);
     CU_ADD_TEST(domain, test_conn__one_client_cannot_keep_the_others_waiting);
