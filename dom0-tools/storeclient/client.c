@@ -27,6 +27,8 @@
 
 #include <xen/io/xs_wire.h>
 
+#include "dom0-tools/storeclient/client.h"
+
 #define SOCKET_PATH "/run/xenstored/socket"
 #define OUT_BYTES 16384u
 /* Answers to this many requests fit into a socket's buffer, so sending never waits for reading. */
@@ -405,6 +407,44 @@ int xs_fileno(struct xs_handle *h)
 void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path, unsigned int *len)
 {
     return ask(h, XS_READ, t, text_parts(path), len);
+}
+
+/* Sends questions in one piece, then takes the answers. */
+static bool read_together(struct xs_handle *h, const char *const paths[], size_t count,
+                          char *values[])
+{
+    for (size_t i = 0; i < count; i++) {
+        struct parts parts = text_parts(paths[i]);
+
+        if (!put(h, XS_READ, XBT_NULL, &parts)) {
+            return false;
+        }
+    }
+    if (!flush(h)) {
+        return false;
+    }
+    for (size_t i = 0; i < count && h->fd >= 0; i++) {
+        uint32_t bytes;
+
+        values[i] = answer(h, XS_READ, &bytes);
+    }
+    return h->fd >= 0;
+}
+
+bool xs_read_many(struct xs_handle *h, const char *const paths[], size_t count, char *values[])
+{
+    memset(values, 0, count * sizeof(values[0]));
+    if (h->fd < 0 || !collect(h)) {
+        return false;
+    }
+    for (size_t at = 0; at < count; at += POSTED_MAX) {
+        size_t part = count - at < POSTED_MAX ? count - at : POSTED_MAX;
+
+        if (!read_together(h, paths + at, part, values + at)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool xs_write(struct xs_handle *h, xs_transaction_t t, const char *path, const void *data,

@@ -10,11 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "dom0-tools/config/config.h"
 #include "dom0-tools/device/node.h"
+#include "dom0-tools/storeclient/client.h"
 
 #define MAX_DOMAINS 32752 /* every id there can be */
-#define LIST_STEP 256
+#define LIST_STEP 128
 
 int look_open(struct look *look, bool names, struct err *err)
 {
@@ -47,6 +47,56 @@ int look_call_failed(struct err *err, int rc, const char *what)
     return err_set_errno(err, -rc, "%s", what);
 }
 
+#define NAME_PATH_BYTES 40
+
+/* Asks the store; NULL, or as many names or NULLs as there are paths. */
+static char **read_names(const struct look *look, const struct look_domains *list)
+{
+    char(*paths)[NAME_PATH_BYTES] = malloc(list->count * sizeof(*paths));
+    const char **pointers = malloc(list->count * sizeof(*pointers));
+    char **found = malloc(list->count * sizeof(*found));
+
+    if (look->xs != NULL && paths != NULL && pointers != NULL && found != NULL) {
+        for (size_t i = 0; i < list->count; i++) {
+            snprintf(paths[i], NAME_PATH_BYTES, "/local/domain/%u/name", list->infos[i].domain);
+            pointers[i] = paths[i];
+        }
+        xs_read_many(look->xs, pointers, list->count, found);
+    } else {
+        free(found);
+        found = NULL;
+    }
+    free(paths);
+    free(pointers);
+    return found;
+}
+
+static void no_name(uint32_t domid, char *name, size_t name_bytes)
+{
+    snprintf(name, name_bytes, "%s", domid == 0 ? "Domain-0" : "-");
+}
+
+char (*look_names(const struct look *look, const struct look_domains *list))[LOOK_NAME_BYTES]
+{
+    char(*names)[LOOK_NAME_BYTES] = malloc((list->count + 1) * sizeof(*names));
+    char **found = read_names(look, list);
+
+    for (size_t i = 0; i < list->count; i++) {
+        bool usable = found != NULL && found[i] != NULL && strlen(found[i]) < sizeof(names[i]);
+
+        if (names != NULL && usable) {
+            memcpy(names[i], found[i], strlen(found[i]) + 1);
+        } else if (names != NULL) {
+            no_name(list->infos[i].domain, names[i], sizeof(names[i]));
+        }
+        if (found != NULL) {
+            free(found[i]);
+        }
+    }
+    free(found);
+    return names;
+}
+
 void look_name(const struct look *look, uint32_t domid, char *name, size_t name_bytes)
 {
     if (look->xs != NULL) {
@@ -56,7 +106,7 @@ void look_name(const struct look *look, uint32_t domid, char *name, size_t name_
             return;
         }
     }
-    snprintf(name, name_bytes, "%s", domid == 0 ? "Domain-0" : "-");
+    no_name(domid, name, name_bytes);
 }
 
 int look_list(const struct look *look, struct look_domains *list, struct err *err)
@@ -96,22 +146,24 @@ int look_find(const struct look *look, const char *who, struct xen_domctl_getdom
     char *end;
     unsigned long number = strtoul(who, &end, 10);
     bool by_number = who[0] >= '0' && who[0] <= '9' && *end == '\0';
+    char(*names)[LOOK_NAME_BYTES] = NULL;
     bool found = false;
     int rc = look_list(look, &list, err);
 
     if (rc != 0) {
         return rc;
     }
+    if (!by_number && strcmp(who, "-") != 0) {
+        names = look_names(look, &list);
+    }
     for (size_t i = 0; i < list.count && !found; i++) {
-        char name[CONFIG_MAX_NAME_BYTES + 1];
-
-        look_name(look, list.infos[i].domain, name, sizeof(name));
         found = by_number ? list.infos[i].domain == number
-                          : strcmp(name, "-") != 0 && strcmp(name, who) == 0;
+                          : names != NULL && strcmp(names[i], who) == 0;
         if (found) {
             *info = list.infos[i];
         }
     }
+    free(names);
     free(list.infos);
     if (!found && !by_number && look->xs == NULL) {
         return err_set(err, ESRCH,

@@ -12,6 +12,7 @@
 #include <xenstore.h>
 
 #include "dom0-tools/base/err.h"
+#include "dom0-tools/config/config.h"
 #include "dom0-tools/libhv/hv.h"
 #include "dom0-tools/vane/vane.h"
 
@@ -26,6 +27,8 @@ struct look_domains {
     size_t count;
 };
 
+#define LOOK_NAME_BYTES (CONFIG_MAX_NAME_BYTES + 1)
+
 /* Connects to the hypervisor and, for names, to the store if it runs.
  * Errors: ENODEV and so on, in words for the user. */
 int look_open(struct look *look, bool names, struct err *err);
@@ -36,6 +39,10 @@ int look_call_failed(struct err *err, int rc, const char *what);
 
 /* A domain's name, "-" if it has none or nobody can tell. */
 void look_name(const struct look *look, uint32_t domid, char *name, size_t name_bytes);
+
+/* The names of all in a list, as look_name() gives them, asked for together; to be freed. NULL
+ * without memory. */
+char (*look_names(const struct look *look, const struct look_domains *list))[LOOK_NAME_BYTES];
 
 /* All domains there are. */
 int look_list(const struct look *look, struct look_domains *list, struct err *err);

@@ -192,17 +192,24 @@ static size_t column_width(const struct vane_table *table, size_t column)
     return width;
 }
 
-static void print_cell(const struct vane_table *table, size_t column, const char *text)
+static void print_spaces(size_t count)
+{
+    while (count-- > 0) {
+        putchar_unlocked(' ');
+    }
+}
+
+static void print_cell(const struct vane_table *table, size_t column, size_t width,
+                       const char *text)
 {
     bool right = table->headings[column][0] == '>';
     bool last = column + 1 == table->column_count;
-    int width = (int)column_width(table, column);
+    size_t bytes = strlen(text);
+    size_t spaces = width > bytes ? width - bytes : 0;
 
-    if (right) {
-        printf("%*s", width, text);
-    } else {
-        printf("%-*s", last ? 0 : width, text);
-    }
+    print_spaces(right ? spaces : 0);
+    fputs(text, stdout);
+    print_spaces(right || last ? 0 : spaces);
     fputs(last ? "\n" : "  ", stdout);
 }
 
@@ -219,12 +226,17 @@ void vane_table_free(struct vane_table *table)
 
 int vane_table_print(struct vane_table *table)
 {
+    size_t *widths = must(calloc(table->column_count, sizeof(*widths)));
+
     for (size_t i = 0; i < table->column_count; i++) {
-        print_cell(table, i, table->headings[i] + (table->headings[i][0] == '>' ? 1 : 0));
+        widths[i] = column_width(table, i);
+        print_cell(table, i, widths[i], table->headings[i] + (table->headings[i][0] == '>'));
     }
-    for (size_t i = 0; i < table->cell_count; i++) {
-        print_cell(table, i % table->column_count, table->cells[i]);
+    for (size_t i = 0, column = 0; i < table->cell_count; i++) {
+        print_cell(table, column, widths[column], table->cells[i]);
+        column = column + 1 < table->column_count ? column + 1 : 0;
     }
+    free(widths);
     vane_table_free(table);
     return flushed();
 }

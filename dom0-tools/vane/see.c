@@ -71,15 +71,13 @@ static bool has_limit(const struct xen_domctl_getdomaininfo *info)
     return info->max_pages < UINT32_MAX;
 }
 
-static struct json_object *json_of_domain(const struct look *look,
-                                          const struct xen_domctl_getdomaininfo *info)
+static struct json_object *json_of_domain(const struct xen_domctl_getdomaininfo *info,
+                                          const char *name)
 {
     struct json_object *out = json_object_new_object();
     struct json_object *state = json_object_new_array();
-    char name[CONFIG_MAX_NAME_BYTES + 1];
     char uuid[37];
 
-    look_name(look, info->domain, name, sizeof(name));
     config_uuid_format(info->handle, uuid);
     for (size_t i = 0; i < STATE_COUNT; i++) {
         if (info->flags & states[i].flag) {
@@ -107,7 +105,7 @@ static struct json_object *json_of_domain(const struct look *look,
 
 /* --- list -------------------------------------------------------------------------------- */
 
-static int print_list(const struct look *look, const struct look_domains *list)
+static int print_list(const struct look_domains *list, char (*names)[LOOK_NAME_BYTES])
 {
     static const char *const headings[] = {">ID",       "NAME",   "STATE",
                                            ">MEM(MiB)", ">VCPUS", ">TIME(s)"};
@@ -115,13 +113,11 @@ static int print_list(const struct look *look, const struct look_domains *list)
 
     for (size_t i = 0; i < list->count; i++) {
         const struct xen_domctl_getdomaininfo *info = &list->infos[i];
-        char name[CONFIG_MAX_NAME_BYTES + 1];
         char letters[7];
 
-        look_name(look, info->domain, name, sizeof(name));
         state_letters(info, letters);
         vane_table_cell(table, "%u", info->domain);
-        vane_table_cell(table, "%s", name);
+        vane_table_cell(table, "%s", names[i]);
         vane_table_cell(table, "%s", letters);
         vane_table_cell(table, "%" PRIu64, info->tot_pages * PAGE_KIB / 1024);
         vane_table_cell(table, "%u", info->nr_online_vcpus);
@@ -131,14 +127,11 @@ static int print_list(const struct look *look, const struct look_domains *list)
     return vane_table_print(table);
 }
 
-static int print_quiet(const struct look *look, const struct look_domains *list)
+static int print_quiet(const struct look_domains *list, char (*names)[LOOK_NAME_BYTES])
 {
     for (size_t i = 0; i < list->count; i++) {
-        char name[CONFIG_MAX_NAME_BYTES + 1];
-
-        look_name(look, list->infos[i].domain, name, sizeof(name));
-        if (strcmp(name, "-") != 0) {
-            puts(name);
+        if (strcmp(names[i], "-") != 0) {
+            puts(names[i]);
         } else {
             printf("%u\n", list->infos[i].domain);
         }
@@ -146,12 +139,12 @@ static int print_quiet(const struct look *look, const struct look_domains *list)
     return VANE_OK;
 }
 
-static int print_list_json(const struct look *look, const struct look_domains *list)
+static int print_list_json(const struct look_domains *list, char (*names)[LOOK_NAME_BYTES])
 {
     struct json_object *out = json_object_new_array();
 
     for (size_t i = 0; i < list->count; i++) {
-        json_object_array_add(out, json_of_domain(look, &list->infos[i]));
+        json_object_array_add(out, json_of_domain(&list->infos[i], names[i]));
     }
     return vane_print_json(out);
 }
@@ -170,10 +163,20 @@ static int run_list(const struct vane_args *args)
         return vane_fail(&err);
     }
 
-    int status = args->json                       ? print_list_json(&look, &list)
-                 : vane_option(args, 'q') != NULL ? print_quiet(&look, &list)
-                                                  : print_list(&look, &list);
+    char(*names)[LOOK_NAME_BYTES] = look_names(&look, &list);
 
+    if (names == NULL) {
+        err_set(&err, ENOMEM, "no memory");
+        free(list.infos);
+        look_close(&look);
+        return vane_fail(&err);
+    }
+
+    int status = args->json                       ? print_list_json(&list, names)
+                 : vane_option(args, 'q') != NULL ? print_quiet(&list, names)
+                                                  : print_list(&list, names);
+
+    free(names);
     free(list.infos);
     look_close(&look);
     return status;
@@ -203,15 +206,15 @@ static int show_domain(const struct look *look, const struct vane_args *args, st
     if (rc != 0) {
         return vane_fail(err);
     }
-    if (args->json) {
-        return vane_print_json(json_of_domain(look, &info));
-    }
 
-    char name[CONFIG_MAX_NAME_BYTES + 1];
+    char name[LOOK_NAME_BYTES];
     char letters[7];
     char uuid[37];
 
     look_name(look, info.domain, name, sizeof(name));
+    if (args->json) {
+        return vane_print_json(json_of_domain(&info, name));
+    }
     config_uuid_format(info.handle, uuid);
     state_letters(&info, letters);
     print_field("id", "%u", info.domain);

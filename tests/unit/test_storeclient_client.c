@@ -14,8 +14,10 @@
 #include <unistd.h>
 #include <xenstore.h>
 
+#include "dom0-tools/storeclient/client.h"
 #include "tests/unit/runner.h"
 
+#define MANY 300
 #define PATIENCE_MS 60000
 
 static char here[512]; /* folder of this program */
@@ -190,6 +192,32 @@ static void test_client__watches(void)
     CU_ASSERT_TRUE(xs_rm(xs, XBT_NULL, "/w"));
 }
 
+/* More than go together, with gaps, and with something posted before. */
+static void test_client__many(void)
+{
+    char paths[MANY][16];
+    const char *pointers[MANY];
+    char *values[MANY];
+    xs_transaction_t t;
+
+    CU_ASSERT_TRUE(xs_mkdir(xs, XBT_NULL, "/m"));
+    for (unsigned int i = 0; i < MANY; i++) {
+        snprintf(paths[i], sizeof(paths[i]), "/m/%u", i);
+        pointers[i] = paths[i];
+        CU_ASSERT_TRUE(i % 3 == 0 || writes(XBT_NULL, paths[i], paths[i]));
+    }
+    t = xs_transaction_start(xs);
+    CU_ASSERT_TRUE(t != XBT_NULL && writes(t, "/m/0", "unseen"));
+    CU_ASSERT_TRUE(xs_read_many(xs, pointers, MANY, values));
+    for (unsigned int i = 0; i < MANY; i++) {
+        CU_ASSERT_TRUE(i % 3 == 0 ? values[i] == NULL
+                                  : values[i] != NULL && strcmp(values[i], paths[i]) == 0);
+        free(values[i]);
+    }
+    CU_ASSERT_TRUE(xs_transaction_end(xs, t, false) && reads(XBT_NULL, "/m/0", "unseen"));
+    CU_ASSERT_TRUE(xs_rm(xs, XBT_NULL, "/m"));
+}
+
 /* The last: the daemon is gone afterwards. */
 static void test_client__end_of_daemon(void)
 {
@@ -202,6 +230,11 @@ static void test_client__end_of_daemon(void)
     CU_ASSERT_FALSE(writes(XBT_NULL, "/a", "x"));
     CU_ASSERT_EQUAL(xs_transaction_start(xs), XBT_NULL);
     CU_ASSERT_PTR_NULL(xs_open(0));
+
+    const char *path = "/a";
+    char *value = NULL;
+
+    CU_ASSERT_TRUE(!xs_read_many(xs, &path, 1, &value) && value == NULL);
 }
 
 int main(int argc, char **argv)
@@ -211,6 +244,7 @@ int main(int argc, char **argv)
         {"long directory", test_client__long_directory},
         {"transactions", test_client__transactions},
         {"watches", test_client__watches},
+        {"many", test_client__many},
         {"end of the daemon", test_client__end_of_daemon},
         CU_TEST_INFO_NULL,
     };
