@@ -177,6 +177,12 @@ void *hv_map_some(struct hv *hv, uint32_t domid, size_t count, const xen_pfn_t *
                   int *failed);
 int hv_unmap(struct hv *hv, void *address, size_t count);
 /*
+ * Fills count whole frames of the domain with the pages at `data`, without mapping them. With a
+ * count of 0 it asks whether the hypervisor can. Errors: -ENOSYS it cannot.
+ */
+int hv_write_pages(struct hv *hv, uint32_t domid, const xen_pfn_t *frames, const void *data,
+                   size_t count);
+/*
  * Pins a page of the domain as top-level page table, which checks the whole tree below it.
  * Requires: no frame of the tree is mapped writable by anyone.
  */

@@ -3,7 +3,8 @@
  * What the files of libhv share: the open handles and the envelope calls.
  *
  * Memory handed to the hypervisor comes from xencall_alloc_buffer(), which is locked and never
- * copied on write; nothing on the stack or heap of the program is ever named in a hypercall.
+ * copied on write; nothing on the stack or heap of the program is ever named in a hypercall, but
+ * the pages of hv_write_pages(), which touches them again if need be.
  */
 #pragma once
 

@@ -13,7 +13,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "pv-abi/write_pages.h"
+
 #define E820_RAM 1u
+
+/* Each of which finds the pages present unless the machine is short of memory. */
+#define WRITE_TRIES 16u
 
 /* One range of the map a guest reads; packed in the ABI. */
 struct e820_range {
@@ -82,6 +87,53 @@ void *hv_map_some(struct hv *hv, uint32_t domid, size_t count, const xen_pfn_t *
 int hv_unmap(struct hv *hv, void *address, size_t count)
 {
     return xenforeignmemory_unmap(hv->memory, address, count) == 0 ? 0 : -errno;
+}
+
+/* Makes pages present that the kernel has taken away since they were last used. */
+static void touch(const volatile uint8_t *data, size_t pages)
+{
+    for (size_t i = 0; i < pages; i++) {
+        (void)data[i * HV_PAGE_BYTES];
+        (void)data[i * HV_PAGE_BYTES + HV_PAGE_BYTES - 1];
+    }
+}
+
+/* One call. The data is only read, so it may be anywhere, also in a file's pages. */
+static int write_pages(struct hv *hv, uint32_t domid, xen_pfn_t *bounce, const uint8_t *data,
+                       size_t count)
+{
+    struct xen_domctl op = {.cmd = PV_DOMCTL_write_pages, .domain = (domid_t)domid};
+    struct pv_domctl_write_pages arg = {.count = count};
+    int rc = -EFAULT;
+
+    set_xen_guest_handle(arg.frames, bounce);
+    set_xen_guest_handle(arg.data, (uint8_t *)(uintptr_t)data);
+    for (unsigned int tries = 0; rc == -EFAULT && tries < WRITE_TRIES; tries++) {
+        touch(data, tries > 0 ? count : 0);
+        memcpy(&op.u, &arg, sizeof(arg));
+        rc = hv_domctl(hv, &op);
+    }
+    return rc;
+}
+
+int hv_write_pages(struct hv *hv, uint32_t domid, const xen_pfn_t *frames, const void *data,
+                   size_t count)
+{
+    xen_pfn_t *bounce = xencall_alloc_buffer(hv->call, PV_WRITE_PAGES_MAX * sizeof(*bounce));
+    size_t done = 0;
+    int rc = bounce != NULL ? 0 : -ENOMEM;
+
+    do {
+        size_t part = count - done < PV_WRITE_PAGES_MAX ? count - done : PV_WRITE_PAGES_MAX;
+
+        if (rc == 0) {
+            memcpy(bounce, frames + done, part * sizeof(*bounce));
+            rc = write_pages(hv, domid, bounce, (const uint8_t *)data + done * HV_PAGE_BYTES, part);
+        }
+        done += part;
+    } while (rc == 0 && done < count);
+    xencall_free_buffer(hv->call, bounce);
+    return rc;
 }
 
 int hv_pin_l4(struct hv *hv, uint32_t domid, uint64_t frame)

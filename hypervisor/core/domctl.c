@@ -289,6 +289,32 @@ long domctl_getpageframeinfo3(struct domain *d, struct xen_domctl_getpageframein
     return 0;
 }
 
+long domctl_write_pages(struct domain *d, uint8_t (*pad)[128])
+{
+    const struct pv_domctl_write_pages *arg = (const void *)pad;
+    if (arg->count > PV_WRITE_PAGES_MAX) {
+        return -E2BIG;
+    }
+    int rc = 0;
+    for (uint64_t i = 0; i < arg->count && rc == 0; i++) {
+        uint64_t mfn;
+        if (guest_read_element(&mfn, GUEST_ADDR(arg->frames), i, sizeof(mfn))) {
+            return -EFAULT;
+        }
+        /* SAFETY: the references keep the frame d's, and no table, while it is written. */
+        struct frame *f = frame_get_writable_mfn(mfn, d);
+        if (!f) {
+            return -EINVAL;
+        }
+        rc = guest_read_element(frame_to_virt(f), GUEST_ADDR(arg->data), i, PAGE_SIZE);
+        frame_put_writable_and_ref(f);
+        if (i % 32 == 31) {
+            irq_window(false);
+        }
+    }
+    return rc;
+}
+
 /* ---- bitmaps of nodes and CPUs ---- */
 
 static cpumask_t first_bits(unsigned count)
@@ -300,34 +326,32 @@ static cpumask_t first_bits(unsigned count)
     return mask;
 }
 
+/* Those of the first `bits` that are also in `other`. */
+static cpumask_t common_bits(unsigned bits, const cpumask_t *other)
+{
+    cpumask_t mask = first_bits(bits);
+    for (unsigned i = 0; i < ARRAY_SIZE(mask.word); i++) {
+        mask.word[i] &= other->word[i];
+    }
+    return mask;
+}
+
 /* Write online CPUs or nodes to a guest's bitmap, cut or padded with zeros. */
 static int write_bitmap(const struct xenctl_bitmap *map, const cpumask_t *mask)
 {
-    uint64_t bytes = DIV_ROUND_UP((uint64_t)map->nr_bits, 8);
-    for (uint64_t i = 0; i < MIN(bytes, sizeof(*mask)); i++) {
-        uint8_t byte = ((const uint8_t *)mask)[i];
-        if (i == map->nr_bits / 8) {
-            byte &= (uint8_t)((1u << map->nr_bits % 8) - 1);
-        }
-        if (guest_write_element(GUEST_ADDR(map->bitmap), i, &byte, 1)) {
-            return -EFAULT;
-        }
-    }
-    return 0;
+    unsigned bits = MIN(map->nr_bits, MAX_PCPUS);
+    cpumask_t cut = common_bits(bits, mask);
+    return guest_write(GUEST_ADDR(map->bitmap), &cut, DIV_ROUND_UP(bits, 8));
 }
 
 /* The CPUs of a guest's bitmap that are online. */
 static int read_cpumap(const struct xenctl_bitmap *map, cpumask_t *mask)
 {
-    *mask = first_bits((unsigned)MIN(map->nr_bits, arch_facts.cpus_online));
-    for (unsigned i = 0; i < DIV_ROUND_UP(MIN(map->nr_bits, arch_facts.cpus_online), 8); i++) {
-        uint8_t byte;
-        if (guest_read_element(&byte, GUEST_ADDR(map->bitmap), i, 1)) {
-            return -EFAULT;
-        }
-        ((uint8_t *)mask)[i] &= byte;
-    }
-    return 0;
+    unsigned bits = MIN(map->nr_bits, arch_facts.cpus_online);
+    cpumask_t given = {{0}};
+    int rc = guest_read(&given, GUEST_ADDR(map->bitmap), DIV_ROUND_UP(bits, 8));
+    *mask = common_bits(bits, &given);
+    return rc;
 }
 
 /* Memory has one node. */

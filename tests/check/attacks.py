@@ -55,6 +55,7 @@ def rows():
 # Ways of writing operations that are not their names.
 SHORT = [(r"\bPHYSDEV\((\w+)", r"PHYSDEV(PHYSDEVOP_\1"),
          (r"\bPV_SYSCTL_", "XEN_SYSCTL_"),
+         (r"\bPV_DOMCTL_", "XEN_DOMCTL_"),
          (r"\bMMUEXT_PIN_L1_TABLE \+",
           "MMUEXT_PIN_L1_TABLE MMUEXT_PIN_L2_TABLE MMUEXT_PIN_L3_TABLE MMUEXT_PIN_L4_TABLE")]
 

@@ -399,6 +399,63 @@ static void test_getpageframeinfo3(void)
     finish();
 }
 
+static void test_write_pages(void)
+{
+    struct xen_domctl op = {0};
+    struct pv_domctl_write_pages *arg = (void *)&op.u;
+    start();
+    domid_t id = create();
+    struct domain *d = peek(id);
+    d->max_pages = 3;
+    struct frame *f[3];
+    for (unsigned i = 0; i < 3; i++) {
+        f[i] = frame_alloc_domain(d, 0, 0);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(f[i]);
+    }
+    uint64_t mine = frame_to_mfn(current_vcpu()->domain->shared_frame);
+    uint64_t list[3] = {frame_to_mfn(f[2]), frame_to_mfn(f[0]), frame_to_mfn(f[1])};
+    static uint8_t pages[2 * PAGE_SIZE];
+    memset(pages, 0x11, PAGE_SIZE);
+    memset(pages + PAGE_SIZE, 0x22, PAGE_SIZE);
+    arg->frames.p = (uint64_t *)host_guest_put(list, sizeof(list));
+    arg->data.p = (uint8_t *)host_guest_put(pages, sizeof(pages));
+    arg->count = 2;
+    CU_ASSERT_EQUAL(domctl(PV_DOMCTL_write_pages, id, &op), 0);
+    CU_ASSERT_EQUAL(memcmp(frame_to_virt(f[2]), pages, PAGE_SIZE), 0);
+    CU_ASSERT_EQUAL(memcmp(frame_to_virt(f[0]), pages + PAGE_SIZE, PAGE_SIZE), 0);
+    CU_ASSERT_EQUAL(*(uint8_t *)frame_to_virt(f[1]), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(f[i]->count, FRAME_ALLOCATED | 1);
+        CU_ASSERT_EQUAL(f[i]->type & TYPE_COUNT_MASK, 0);
+    }
+    /* A page table, somebody else's frame, none at all: what was done before stays. */
+    uint64_t type = f[0]->type;
+    f[0]->type = TYPE_L1 | TYPE_VALIDATED | 1;
+    memset(frame_to_virt(f[2]), 0, PAGE_SIZE);
+    CU_ASSERT_EQUAL(domctl(PV_DOMCTL_write_pages, id, &op), -EINVAL);
+    f[0]->type = type;
+    CU_ASSERT_EQUAL(memcmp(frame_to_virt(f[2]), pages, PAGE_SIZE), 0);
+    uint64_t wrong[] = {mine, 0, ~0UL};
+    for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++) {
+        arg->frames.p = (uint64_t *)host_guest_put(&wrong[i], sizeof(wrong[i]));
+        CU_ASSERT_EQUAL(domctl(PV_DOMCTL_write_pages, id, &op), -EINVAL);
+    }
+    arg->count = PV_WRITE_PAGES_MAX + 1;
+    CU_ASSERT_EQUAL(domctl(PV_DOMCTL_write_pages, id, &op), -E2BIG);
+    arg->count = 1;
+    arg->frames.p = (uint64_t *)host_guest_put(list, sizeof(list));
+    arg->data.p = (uint8_t *)HOST_BAD_ADDR;
+    CU_ASSERT_EQUAL(domctl(PV_DOMCTL_write_pages, id, &op), -EFAULT);
+    CU_ASSERT_EQUAL(f[2]->count, FRAME_ALLOCATED | 1);
+    CU_ASSERT_EQUAL(f[2]->type & TYPE_COUNT_MASK, 0);
+    arg->frames.p = (uint64_t *)HOST_BAD_ADDR;
+    CU_ASSERT_EQUAL(domctl(PV_DOMCTL_write_pages, id, &op), -EFAULT);
+    arg->count = 0;
+    CU_ASSERT_EQUAL(domctl(PV_DOMCTL_write_pages, id, &op), 0);
+    CU_ASSERT_EQUAL(domctl(PV_DOMCTL_write_pages, 77, &op), -ESRCH);
+    finish();
+}
+
 static void test_nodeaffinity(void)
 {
     uint8_t nodes[2] = {1, 0xff};
@@ -594,6 +651,7 @@ int main(void)
         CASE(test_device_ranges),
         CASE(test_hypercall_init),
         CASE(test_getpageframeinfo3),
+        CASE(test_write_pages),
         CASE(test_nodeaffinity),
         CASE(test_vcpucontext__set_and_get),
         CASE(test_vcpucontext__bad_ones_change_nothing),

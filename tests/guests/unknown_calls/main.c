@@ -11,7 +11,8 @@
 #define NUMBERS 256
 
 /* Bits of the numbers that have a row. The tables are the hypervisor's own. */
-#define BIT(nr) [nr] = true,
+/* Those of our own have larger numbers: they share the element behind. */
+#define BIT(nr) [(nr) < NUMBERS ? (nr) : NUMBERS] = true,
 #define CALL(nr, ...) BIT(nr)
 #define OP(nr, ...) BIT(nr)
 #define OP_VOID(nr, ...) BIT(nr)
@@ -27,37 +28,37 @@
 #define DOMCTL_VOID(nr, ...) BIT(nr)
 #define DOMCTL_WHOLE(nr, ...) BIT(nr)
 #define EXT(nr, ...)
-static const bool calls[NUMBERS] = {
+static const bool calls[NUMBERS + 1] = {
 #include "pv-abi/hypercalls.def"
 };
-static const bool memory[NUMBERS] = {
+static const bool memory[NUMBERS + 1] = {
 #include "pv-abi/ops/memory.def"
 };
-static const bool mmuext[NUMBERS] = {
+static const bool mmuext[NUMBERS + 1] = {
 #include "pv-abi/ops/mmuext.def"
 };
-static const bool evtchn[NUMBERS] = {
+static const bool evtchn[NUMBERS + 1] = {
 #include "pv-abi/ops/evtchn.def"
 };
-static const bool gnttab[NUMBERS] = {
+static const bool gnttab[NUMBERS + 1] = {
 #include "pv-abi/ops/gnttab.def"
 };
-static const bool sched[NUMBERS] = {
+static const bool sched[NUMBERS + 1] = {
 #include "pv-abi/ops/sched.def"
 };
-static const bool vcpu[NUMBERS] = {
+static const bool vcpu[NUMBERS + 1] = {
 #include "pv-abi/ops/vcpu.def"
 };
-static const bool physdev[NUMBERS] = {
+static const bool physdev[NUMBERS + 1] = {
 #include "pv-abi/ops/physdev.def"
 };
-static const bool platform[NUMBERS] = {
+static const bool platform[NUMBERS + 1] = {
 #include "pv-abi/ops/platform.def"
 };
-static const bool sysctl[NUMBERS] = {
+static const bool sysctl[NUMBERS + 1] = {
 #include "pv-abi/ops/sysctl.def"
 };
-static const bool domctl[NUMBERS] = {
+static const bool domctl[NUMBERS + 1] = {
 #include "pv-abi/ops/domctl.def"
 };
 
