@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "dom0-tools/base/file.h"
+#include "dom0-tools/base/map.h"
 #include "dom0-tools/base/progress.h"
 #include "dom0-tools/builder/kernel_cache.h"
 #include "dom0-tools/builder/layout.h"
@@ -49,37 +49,54 @@ struct build {
     uint64_t shared_info_frame;
 };
 
-/* Reads a kernel that has not been unpacked before, and unpacks it. */
+/* Finds what a boot image was unpacked to, or unpacks it. */
+static int load_packed(const char *kernel, const void *file, size_t file_bytes,
+                       struct builder_image *image, struct err *err)
+{
+    int rc;
+
+    image->elf_fd =
+        kernel_cache_get(KERNEL_CACHE_FOLDER, file, file_bytes, &image->elf, &image->elf_bytes);
+    if (image->elf_fd >= 0) {
+        return 0;
+    }
+    rc = kernel_unpack(file, file_bytes, &image->elf, &image->elf_bytes, err);
+    if (rc != 0) {
+        return err_prefix(err, "kernel %s", kernel);
+    }
+    kernel_cache_put(KERNEL_CACHE_FOLDER, file, file_bytes, image->elf, image->elf_bytes);
+    return 0;
+}
+
 static int load_kernel(const char *kernel, struct builder_image *image, struct err *err)
 {
     void *file;
     size_t file_bytes;
-    int rc = file_read(kernel, BUILDER_MAX_KERNEL_BYTES, &file, &file_bytes, err);
+    int fd = map_file(kernel, BUILDER_MAX_KERNEL_BYTES, &file, &file_bytes, err);
+    int rc;
 
-    if (rc != 0) {
+    if (fd < 0) {
         return err_prefix(err, "kernel");
     }
     if (kernel_is_elf(file, file_bytes)) {
         image->elf = file;
         image->elf_bytes = file_bytes;
+        image->elf_fd = fd;
         return 0;
     }
-    rc = kernel_unpack(file, file_bytes, &image->elf, &image->elf_bytes, err);
-    if (rc == 0) {
-        kernel_cache_put(KERNEL_CACHE_FOLDER, file, file_bytes, image->elf, image->elf_bytes);
-    }
-    free(file);
-    return rc == 0 ? 0 : err_prefix(err, "kernel %s", kernel);
+    rc = load_packed(kernel, file, file_bytes, image, err);
+    close(fd);
+    return rc;
 }
 
 int builder_image_load(const char *kernel, const char *ramdisk, struct builder_image *image,
                        struct err *err)
 {
+    int fd;
     int rc;
 
-    memset(image, 0, sizeof(*image));
-    image->cache_fd = kernel_cache_get(KERNEL_CACHE_FOLDER, kernel, &image->elf, &image->elf_bytes);
-    rc = image->cache_fd >= 0 ? 0 : load_kernel(kernel, image, err);
+    *image = (struct builder_image){.elf_fd = -1};
+    rc = load_kernel(kernel, image, err);
     if (rc != 0) {
         return rc;
     }
@@ -89,12 +106,13 @@ int builder_image_load(const char *kernel, const char *ramdisk, struct builder_i
         goto undo;
     }
     if (ramdisk != NULL) {
-        rc = file_read(ramdisk, BUILDER_MAX_RAMDISK_BYTES, &image->ramdisk, &image->ramdisk_bytes,
-                       err);
-        if (rc != 0) {
+        fd = map_file(ramdisk, BUILDER_MAX_RAMDISK_BYTES, &image->ramdisk, &image->ramdisk_bytes,
+                      err);
+        if (fd < 0) {
             rc = err_prefix(err, "ramdisk");
             goto undo;
         }
+        close(fd);
     }
     return 0;
 
@@ -105,14 +123,12 @@ undo:
 
 void builder_image_free(struct builder_image *image)
 {
-    if (image->elf != NULL && image->cache_fd >= 0) {
-        munmap(image->elf, image->elf_bytes);
-        close(image->cache_fd);
+    if (image->elf_fd >= 0) {
+        close(image->elf_fd);
     } else {
         free(image->elf);
     }
-    free(image->ramdisk);
-    memset(image, 0, sizeof(*image));
+    *image = (struct builder_image){.elf_fd = -1};
 }
 
 int builder_check(const struct builder_image *image, uint64_t frames, struct err *err)
@@ -223,7 +239,7 @@ static int populate(struct build *b)
     return 0;
 }
 
-/* Copies one segment, of a kernel in the cache what there is in its file. */
+/* Copies one segment, of a kernel that is mapped what there is in its file. */
 static int load_segment(struct build *b, const struct elf_segment *s)
 {
     const struct builder_image *image = b->image;
@@ -232,9 +248,9 @@ static int load_segment(struct build *b, const struct elf_segment *s)
 
     for (off_t at = (off_t)s->offset, stop; rc == 0 && at < end; at = stop) {
         stop = end;
-        if (image->cache_fd >= 0) {
-            at = lseek(image->cache_fd, at, SEEK_DATA);
-            stop = at >= 0 && at < end ? lseek(image->cache_fd, at, SEEK_HOLE) : -1;
+        if (image->elf_fd >= 0) {
+            at = lseek(image->elf_fd, at, SEEK_DATA);
+            stop = at >= 0 && at < end ? lseek(image->elf_fd, at, SEEK_HOLE) : -1;
             if (stop < 0) {
                 break; /* nothing more */
             }
@@ -432,8 +448,11 @@ int builder_build(struct hv *hv, const struct builder_image *image, struct build
         return err_set(err, ENOMEM, "out of memory for a list of %llu frames",
                        (unsigned long long)guest->frames);
     }
-    b.windows =
-        (struct windows){.hv = hv, .domid = guest->domid, .p2m = b.p2m, .frames = guest->frames};
+    rc = window_open(&b.windows, hv, guest->domid, b.p2m, guest->frames);
+    if (rc != 0) {
+        rc = err_set_errno(err, -rc, "cannot begin to fill the domain's memory");
+        goto undo;
+    }
     rc = hv_domain_info(hv, guest->domid, &info);
     if (rc != 0) {
         rc = err_set_errno(err, -rc, "cannot look at the new domain");
@@ -454,11 +473,15 @@ int builder_build(struct hv *hv, const struct builder_image *image, struct build
     if (rc == 0 && close_rc != 0) {
         rc = err_set_errno(err, -close_rc, "cannot unmap the domain's memory");
     }
+    if (rc == 0 && map_has_shrunk()) {
+        rc = err_set(err, EBUSY, "kernel or ramdisk have become shorter while they were read");
+    }
     if (rc == 0) {
         rc = finish(&b);
     }
 
 undo:
+    window_close(&b.windows);
     free(b.p2m);
     return rc;
 }

@@ -26,9 +26,9 @@
 struct builder_image {
     void *elf; /* unpacked kernel */
     size_t elf_bytes;
-    int cache_fd;         /* where elf is mapped from, with holes that are zero; -1: allocated */
+    int elf_fd;           /* where elf is mapped from, with holes that are zero; -1: allocated */
     struct elf_info info; /* what its headers and notes say */
-    void *ramdisk;        /* NULL for none */
+    void *ramdisk;        /* mapped; NULL for none */
     size_t ramdisk_bytes;
 };
 

@@ -8,12 +8,14 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
+
+#include "dom0-tools/base/map.h"
 
 #define PAGE_BYTES 4096u
 #define CHUNK_BYTES ((size_t)64 << 10)
@@ -44,73 +46,45 @@ static int open_folder(const char *folder, bool make)
 }
 
 /* Maps a file of the folder. Returns: its descriptor, or -1. */
-static int map_file(int folder, const char *key, const char *suffix, void **data, size_t *bytes)
+static int map_kept(int folder, const char *key, const char *suffix, void **data, size_t *bytes)
 {
     char name[NAME_BYTES + 8];
-    struct stat status;
+    struct err ignored = {0};
     int fd;
 
-    *data = MAP_FAILED;
     snprintf(name, sizeof(name), "%s%s", key, suffix);
-    fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd >= 0 && fstat(fd, &status) == 0 && status.st_size > 0) {
-        *bytes = (size_t)status.st_size;
-        *data = mmap(NULL, *bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    fd = map_open(openat(folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), name, SIZE_MAX, data,
+                  bytes, &ignored);
+    if (fd >= 0) {
         futimens(fd, NULL); /* used now */
     }
-    if (fd >= 0 && *data == MAP_FAILED) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
+    return fd >= 0 ? fd : -1;
 }
 
-/* Compares a file with an image, from a first chunk that has been read already. */
-static bool same(int fd, char *chunk, ssize_t got, const char *image, size_t bytes)
+int kernel_cache_get(const char *folder, const void *image, size_t image_bytes, void **elf,
+                     size_t *elf_bytes)
 {
-    size_t at = 0;
-
-    while (got > 0 && (size_t)got <= bytes - at && memcmp(chunk, image + at, (size_t)got) == 0) {
-        at += (size_t)got;
-        got = read(fd, chunk, CHUNK_BYTES);
-    }
-    return got == 0 && at == bytes;
-}
-
-int kernel_cache_get(const char *folder, const char *path, void **elf, size_t *elf_bytes)
-{
-    static char chunk[CHUNK_BYTES];
     int dir = open_folder(folder, false);
-    int fd = dir >= 0 ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
-    struct stat status;
     char key[NAME_BYTES];
-    void *image = NULL;
-    size_t bytes = 0;
+    void *kept;
+    size_t bytes;
     int found = -1;
+    int fd;
 
-    if (fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0) {
-        ssize_t got = read(fd, chunk, sizeof(chunk));
-
-        int kept = -1;
-
-        if (got > 0) {
-            key_of(chunk, (size_t)got, (size_t)status.st_size, key);
-            kept = map_file(dir, key, ".image", &image, &bytes);
-        }
-        if (kept >= 0) {
-            if (same(fd, chunk, got, image, bytes)) {
-                found = map_file(dir, key, ".elf", elf, elf_bytes);
-            }
-            munmap(image, bytes);
-            close(kept);
-        }
+    if (dir < 0) {
+        return -1;
     }
+    key_of(image, image_bytes, image_bytes, key);
+    fd = map_kept(dir, key, ".image", &kept, &bytes);
     if (fd >= 0) {
+        if (bytes == image_bytes && memcmp(kept, image, bytes) == 0) {
+            found = map_kept(dir, key, ".elf", elf, elf_bytes);
+        } else {
+            map_end(kept);
+        }
         close(fd);
     }
-    if (dir >= 0) {
-        close(dir);
-    }
+    close(dir);
     return found;
 }
 

@@ -15,9 +15,10 @@
 #define KERNEL_CACHE_FOLDER "/var/cache/paravane"
 #define KERNEL_CACHE_ENTRIES 8u
 
-/* Maps the unpacked form of the image in a file, read-only; munmap() it. Returns: the descriptor of
- * what is mapped, whose holes need not be read; -1 when there is none. */
-int kernel_cache_get(const char *folder, const char *path, void **elf, size_t *elf_bytes);
+/* Maps (base/map.h) what an image was unpacked to. Returns: the descriptor of what is mapped, whose
+ * holes need not be read; -1 when there is no entry. */
+int kernel_cache_get(const char *folder, const void *image, size_t image_bytes, void **elf,
+                     size_t *elf_bytes);
 
 /* Keeps what an image has been unpacked to. */
 void kernel_cache_put(const char *folder, const void *image, size_t image_bytes, const void *elf,

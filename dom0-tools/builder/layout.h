@@ -48,7 +48,7 @@ struct builder_layout {
     bool ramdisk_mapped;               /* the ramdisk lies in main */
 };
 
-/* Access to the guest's frames: the page of a pfn, writable, valid until the next call but three.
+/* Access to the guest's frames: the page of a pfn, writable, valid until the next call.
  * Returns NULL when it cannot be had; why is for the accessor to remember. */
 struct builder_pages {
     void *(*page)(void *context, uint64_t pfn);

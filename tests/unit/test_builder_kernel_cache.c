@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "dom0-tools/base/map.h"
 #include "dom0-tools/builder/kernel_cache.h"
 #include "tests/unit/runner.h"
 
@@ -36,11 +37,19 @@ static bool found(void)
 {
     void *got = NULL;
     size_t bytes = 0;
-    int fd = kernel_cache_get(folder, path, &got, &bytes);
+    struct err err = {0};
+    void *wanted = NULL;
+    size_t wanted_bytes;
+    int file = map_file(path, (size_t)-1, &wanted, &wanted_bytes, &err);
+    int fd = file >= 0 ? kernel_cache_get(folder, wanted, wanted_bytes, &got, &bytes) : -1;
 
+    if (file >= 0) {
+        map_end(wanted);
+        close(file);
+    }
     if (fd >= 0) {
         CU_ASSERT_TRUE(bytes == sizeof(elf) && memcmp(got, elf, bytes) == 0);
-        munmap(got, bytes);
+        map_end(got);
         close(fd);
     }
     return fd >= 0;

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Whole files to read, mapped instead of copied: kernels and ramdisks of many MiB.
+ *
+ * Mappings stay until the process ends, and are not inherited by children: taking a page out of a
+ * process that runs costs a trap, of one that ends it does not. What a file loses while it is
+ * mapped reads as zeros, and map_has_shrunk() tells of it; no signal ends the program half-way.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "dom0-tools/base/err.h"
+
+/* Maps a regular file of at most `max_bytes`, read-only.
+ * Returns: its descriptor, to be closed at any time. Errors: as file_read(). */
+int map_file(const char *path, size_t max_bytes, void **data, size_t *bytes, struct err *err);
+
+/* The same with an open file, which is closed on failure; `path` is for messages. */
+int map_open(int fd, const char *path, size_t max_bytes, void **data, size_t *bytes,
+             struct err *err);
+
+/* Ends a mapping, for who goes on for long. */
+void map_end(void *data);
+
+/* Whether any file has lost something of what was mapped of it. */
+bool map_has_shrunk(void);

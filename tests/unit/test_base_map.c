@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Mapped files (dom0-tools/base/map.h): contents, refusals, and files that shrink under the reader.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "dom0-tools/base/map.h"
+#include "tests/unit/runner.h"
+
+#define BYTES (5u * 4096u + 10u)
+
+static char path[] = "/tmp/test_map.XXXXXX";
+static char content[BYTES];
+
+static void write_file(size_t bytes)
+{
+    int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+    CU_ASSERT_EQUAL(write(fd, content, bytes), (ssize_t)bytes);
+    close(fd);
+}
+
+static void test_map__contents(void)
+{
+    struct err err = {0};
+    void *data;
+    size_t bytes;
+    int fd;
+
+    write_file(BYTES);
+    for (unsigned int i = 0; i < 100; i++) {
+        fd = map_file(path, BYTES, &data, &bytes, &err);
+        CU_ASSERT_TRUE_FATAL(fd >= 0);
+        CU_ASSERT_TRUE(bytes == BYTES && memcmp(data, content, BYTES) == 0);
+        close(fd);
+        map_end(data);
+    }
+    write_file(0);
+    fd = map_file(path, BYTES, &data, &bytes, &err);
+    CU_ASSERT_TRUE(fd >= 0 && bytes == 0 && data != NULL);
+    close(fd);
+    map_end(data);
+    CU_ASSERT_FALSE(map_has_shrunk());
+}
+
+static void test_map__refused(void)
+{
+    struct err err = {0};
+    void *data;
+    size_t bytes;
+
+    write_file(BYTES);
+    CU_ASSERT_EQUAL(map_file(path, BYTES - 1, &data, &bytes, &err), -EFBIG);
+    CU_ASSERT_EQUAL(map_file("/nowhere", BYTES, &data, &bytes, &err), -ENOENT);
+    CU_ASSERT_EQUAL(map_file("/tmp", BYTES, &data, &bytes, &err), -EINVAL);
+    CU_ASSERT_EQUAL(map_file("/dev/zero", BYTES, &data, &bytes, &err), -EINVAL);
+}
+
+static void test_map__shrinks(void)
+{
+    struct err err = {0};
+    void *data, *other;
+    size_t bytes;
+    int fd, status = 0;
+
+    write_file(BYTES);
+    fd = map_file(path, BYTES, &other, &bytes, &err);
+    close(fd);
+    fd = map_file(path, BYTES, &data, &bytes, &err);
+    CU_ASSERT_TRUE_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL(truncate(path, 4096), 0);
+    CU_ASSERT_FALSE(map_has_shrunk());
+    CU_ASSERT_EQUAL(((volatile char *)data)[BYTES - 1], 0);
+    CU_ASSERT_TRUE(map_has_shrunk());
+    CU_ASSERT_EQUAL(memcmp(data, content, 4096), 0);
+    for (size_t i = 4096; i < BYTES; i++) {
+        CU_ASSERT_EQUAL(((volatile char *)data)[i], 0);
+    }
+    map_end(data);
+    map_end(other);
+    close(fd);
+
+    /* Another's fault is not hidden. */
+    pid_t child = fork();
+
+    if (child == 0) {
+        raise(SIGBUS);
+        raise(SIGBUS);
+        _exit(0);
+    }
+    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+    CU_ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+}
+
+int main(void)
+{
+    CU_TestInfo tests[] = {
+        {"contents", test_map__contents},
+        {"refused", test_map__refused},
+        {"shrinks", test_map__shrinks},
+        CU_TEST_INFO_NULL,
+    };
+    int fd = mkstemp(path);
+    int status;
+
+    memset(content, 0x5a, sizeof(content));
+    if (fd < 0) {
+        return EXIT_FAILURE;
+    }
+    close(fd);
+    status = run_tests("mapped files", tests);
+    unlink(path);
+    return status;
+}
