@@ -63,6 +63,8 @@ struct guest {
     uint64_t log_bytes;      /* size of the log file */
     int master;              /* pseudo terminal, -1: none */
     int slave;               /* kept open so that the terminal outlives its readers */
+    bool watched;            /* the loop waits for master and readers, */
+    uint32_t watched_for;    /* for these events of the master */
     char *backlog;           /* output the terminal has not taken, a ring of GUEST_BACKLOG_BYTES */
     size_t backlog_start;
     size_t backlog_bytes;

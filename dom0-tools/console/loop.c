@@ -8,14 +8,16 @@
 #include "dom0-tools/console/loop.h"
 
 #include <errno.h>
-#include <stdlib.h>
+#include <poll.h>
+#include <sys/epoll.h>
 #include <time.h>
+#include <unistd.h>
 
 /* While the last words of a dead guest wait for their reader, it is looked at this often. */
 #define BUSY_STEP_US 50000u
 
-/* Descriptors before the guests'. */
-#define FIXED_FDS 3
+/* Low bit of an event's tag: the readers' descriptor, not the terminal. */
+#define OF_READERS 1u
 
 #define EVENTS_AT_ONCE 64
 
@@ -25,27 +27,6 @@ uint64_t loop_now_us(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-/* Returns: how many descriptors there are, 0 without memory for them. */
-static size_t make_room(struct loop *loop)
-{
-    size_t count = FIXED_FDS;
-    struct pollfd *fds;
-
-    for (const struct guest *guest = loop->guests; guest != NULL; guest = guest->next) {
-        count += 2;
-    }
-    if (count <= loop->fd_room) {
-        return count;
-    }
-    fds = realloc(loop->fds, count * 2 * sizeof(*fds));
-    if (fds == NULL) {
-        return 0;
-    }
-    loop->fds = fds;
-    loop->fd_room = count * 2;
-    return count;
 }
 
 /* How long until a guest is to be looked at, `sleep_us` at most. */
@@ -61,37 +42,62 @@ static uint64_t sleep_of(const struct guest *guest, uint64_t now, uint64_t sleep
     return until < sleep_us ? until : sleep_us;
 }
 
-/* Fills the guests' part of the poll list. Returns: how long to sleep. */
-static uint64_t list_guests(struct loop *loop, uint64_t sleep_us)
+static int watch(const struct loop *loop, int operation, int fd, uint32_t events, uintptr_t tag)
 {
-    struct pollfd *fd = loop->fds + FIXED_FDS;
-    uint64_t now = loop_now_us();
+    struct epoll_event event = {.events = events, .data.u64 = tag};
 
-    for (const struct guest *guest = loop->guests; guest != NULL; guest = guest->next) {
-        bool input = !guest->dead && console_ring_writable(&guest->ring);
-
-        *fd++ = (struct pollfd){
-            .fd = guest->master,
-            .events = (short)((input ? POLLIN : 0) | (guest->backlog_bytes != 0 ? POLLOUT : 0)),
-        };
-        *fd++ = (struct pollfd){.fd = readers_fd(guest->readers), .events = POLLIN};
-        sleep_us = sleep_of(guest, now, sleep_us);
-    }
-    return sleep_us;
+    return epoll_ctl(loop->terminals, operation, fd, &event) == 0 ? 0 : -errno;
 }
 
-static void serve_terminals(struct loop *loop)
+/* What is waited for of a guest changes rarely. Closed descriptors are not waited for. */
+static int watch_guest(const struct loop *loop, struct guest *guest)
 {
-    const struct pollfd *fd = loop->fds + FIXED_FDS;
+    bool input = !guest->dead && console_ring_writable(&guest->ring);
+    uint32_t events = (input ? EPOLLIN : 0u) | (guest->backlog_bytes != 0 ? EPOLLOUT : 0u);
+    uintptr_t tag = (uintptr_t)guest;
+    int rc = 0;
 
-    for (struct guest *guest = loop->guests; guest != NULL; guest = guest->next, fd += 2) {
-        if ((fd[0].revents & POLLIN) != 0) {
+    if (!guest->watched) {
+        rc = watch(loop, EPOLL_CTL_ADD, readers_fd(guest->readers), EPOLLIN, tag | OF_READERS);
+        rc = rc != 0 ? rc : watch(loop, EPOLL_CTL_ADD, guest->master, events, tag);
+        guest->watched = rc == 0;
+    } else if (events != guest->watched_for) {
+        rc = watch(loop, EPOLL_CTL_MOD, guest->master, events, tag);
+    }
+    guest->watched_for = events;
+    return rc;
+}
+
+/* Sees to it that all guests are waited for. Returns: an error or 0; how long to sleep. */
+static int watch_guests(const struct loop *loop, uint64_t *sleep_us)
+{
+    uint64_t now = loop_now_us();
+    int rc = 0;
+
+    for (struct guest *guest = loop->guests; guest != NULL && rc == 0; guest = guest->next) {
+        rc = watch_guest(loop, guest);
+        *sleep_us = sleep_of(guest, now, *sleep_us);
+    }
+    return rc;
+}
+
+static void serve_terminals(const struct loop *loop)
+{
+    struct epoll_event events[EVENTS_AT_ONCE];
+    int count = epoll_wait(loop->terminals, events, EVENTS_AT_ONCE, 0);
+
+    for (int i = 0; i < count; i++) {
+        uintptr_t tag = (uintptr_t)events[i].data.u64;
+        struct guest *guest = (struct guest *)(tag & ~(uintptr_t)OF_READERS);
+
+        if ((tag & OF_READERS) != 0) {
+            guest_readers(guest);
+            continue;
+        }
+        if ((events[i].events & EPOLLIN) != 0) {
             guest_input(guest);
         }
-        if (fd[1].revents != 0) {
-            guest_readers(guest);
-        }
-        if ((fd[0].revents & POLLOUT) != 0) {
+        if ((events[i].events & EPOLLOUT) != 0) {
             guest_flush(guest);
         }
     }
@@ -131,26 +137,44 @@ static void take_turns(struct loop *loop)
 int loop_once(struct loop *loop, int store, int lifeline, uint64_t sleep_us)
 {
     struct timespec sleep;
-    size_t count = make_room(loop);
     int found = 0;
+    int rc;
 
-    if (count == 0) {
-        return -ENOMEM;
+    if (loop->terminals == 0) {
+        loop->terminals = epoll_create1(EPOLL_CLOEXEC);
     }
-    loop->fds[0] = (struct pollfd){.fd = store, .events = POLLIN};
-    loop->fds[1] = (struct pollfd){.fd = xenevtchn_fd(loop->services.events), .events = POLLIN};
-    loop->fds[2] = (struct pollfd){.fd = lifeline, .events = POLLIN};
-    sleep_us = list_guests(loop, sleep_us);
+    rc = watch_guests(loop, &sleep_us);
+    if (rc != 0) {
+        return rc;
+    }
+
+    struct pollfd fds[] = {
+        {.fd = store, .events = POLLIN},
+        {.fd = xenevtchn_fd(loop->services.events), .events = POLLIN},
+        {.fd = lifeline, .events = POLLIN},
+        {.fd = loop->terminals, .events = POLLIN},
+    };
+
     sleep = (struct timespec){.tv_sec = (time_t)(sleep_us / 1000000),
                               .tv_nsec = (long)(sleep_us % 1000000) * 1000};
-    if (ppoll(loop->fds, count, &sleep, NULL) > 0) {
-        serve_terminals(loop);
-        if ((loop->fds[1].revents & POLLIN) != 0) {
+    if (ppoll(fds, sizeof(fds) / sizeof(fds[0]), &sleep, NULL) > 0) {
+        if (fds[3].revents != 0) {
+            serve_terminals(loop);
+        }
+        if ((fds[1].revents & POLLIN) != 0) {
             take_events(loop);
         }
-        found |= loop->fds[0].revents != 0 ? LOOP_STORE_SPEAKS : 0;
-        found |= loop->fds[2].revents != 0 ? LOOP_STORE_ENDED : 0;
+        found |= fds[0].revents != 0 ? LOOP_STORE_SPEAKS : 0;
+        found |= fds[2].revents != 0 ? LOOP_STORE_ENDED : 0;
     }
     take_turns(loop);
     return found;
+}
+
+void loop_close(struct loop *loop)
+{
+    if (loop->terminals > 0) {
+        close(loop->terminals);
+        loop->terminals = 0;
+    }
 }

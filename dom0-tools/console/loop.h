@@ -8,15 +8,12 @@
  */
 #pragma once
 
-#include <poll.h>
-
 #include "dom0-tools/console/guest.h"
 
 struct loop {
     struct guest_services services;
     struct guest *guests;
-    struct pollfd *fds; /* store, events, lifeline, then terminal and readers of each guest */
-    size_t fd_room;
+    int terminals; /* epoll of the guests' terminals and readers; 0: not made yet */
 };
 
 /* What the caller has to see to. */
@@ -27,5 +24,8 @@ uint64_t loop_now_us(void);
 
 /* Waits for at most `sleep_us`, less if a guest's turn comes, and does what there is to do. `store`
  * and `lifeline`, which may be -1, are only waited for.
- * Returns: LOOP_ bits. Errors: -ENOMEM. */
+ * Returns: LOOP_ bits, or a negative errno. */
 int loop_once(struct loop *loop, int store, int lifeline, uint64_t sleep_us);
+
+/* After the last round. */
+void loop_close(struct loop *loop);

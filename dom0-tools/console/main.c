@@ -236,7 +236,7 @@ static void run(struct daemon *daemon)
                               daemon->lifeline, served ? IDLE_STEP_US : STORE_STEP_US);
 
         if (found < 0) {
-            fprintf(stderr, "vane-consoled: out of memory\n");
+            fprintf(stderr, "vane-consoled: cannot wait: %s\n", strerror(-found));
             break;
         }
         if ((found & LOOP_STORE_ENDED) != 0) {
@@ -318,7 +318,7 @@ static void close_services(struct daemon *daemon)
         daemon->loop.guests = guest->next;
         guest_close(guest);
     }
-    free(daemon->loop.fds);
+    loop_close(&daemon->loop);
     if (daemon->loop.services.grants != NULL) {
         xengnttab_close(daemon->loop.services.grants);
     }

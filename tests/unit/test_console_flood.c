@@ -542,7 +542,7 @@ static int set_up(void)
 static int clean_up(void)
 {
     close(bell);
-    free(loop.fds);
+    loop_close(&loop);
     return rmdir(folder) != 0;
 }
 
