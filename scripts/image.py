@@ -9,6 +9,7 @@
   test-initrd    the same plus what only the boot tests need
   xl-initrd      the control domain with Debian's own tools of the ABI we speak, for the test `xl`
   plug-initrd    the same and qemu-nbd with a qcow2 image, where this machine has them
+  systemd-initrd the control domain under systemd, where scripts/fetch systemd has been run
   bare-initrd    busybox alone, for boot-time comparisons
 
 Nothing here needs root. Tools that have not been built are left out and named, so that the image
@@ -25,6 +26,7 @@ import tempfile
 
 import cpio
 import kmodules
+import systemd
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(HERE)
@@ -355,6 +357,10 @@ def main():
     write("test-initrd", test)
     write("plug-initrd", test + plug_archive().bytes())
     write("xl-initrd", dom0 + xl_archive().bytes())
+    if systemd.fetched(OUT):
+        archive = dom0_archive(amd64, cloud, block)
+        systemd.add_to(archive, TOP, OUT, libraries)
+        write("systemd-initrd", archive.bytes())
     write("bare-initrd", bare_archive().bytes())
     unpack_kernel(amd64)
     return 0

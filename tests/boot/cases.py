@@ -126,6 +126,25 @@ class Xl(Test):
         console.send("\x1d")
 
 
+class Systemd(Test):
+    """A control domain under systemd. Its image needs `scripts/fetch systemd` once."""
+
+    script = "systemd"
+    systems = ("paravane",)
+
+    def prepare(self, setup):
+        super().prepare(setup)
+        setup.initrd = "systemd-initrd"
+        setup.dom0_args = "TERM=dumb systemd.show_status=1 systemd.log_color=no"
+
+    def drive(self, console):
+        if not console.wait_for(r"^PV: verdict", self.limit):
+            return
+        for what in ("guests went down before the host", "console daemon", "store"):
+            line = r"^PV: ok guests" if what.startswith("guests") else r"Stopped .*%s" % what
+            self.expect(what + " stopped in its turn", console.wait_for(line, 300), "no such line")
+
+
 class Reset(Test):
     """The control domain's reboot resets the machine instead of switching it off."""
 
@@ -529,6 +548,7 @@ def all_tests():
         Hotplug("hotplug", "hotplug", **one, weight=3),
         Pci("pci", "pci", **one, weight=2),
         Xl("xl", weight=5),
+        Systemd("systemd"),
         Test("store-killed", "store-killed", **one, weight=4),
         Test("fair", "fair", weight=3),
         Guests("guests", "guests", weight=7, **one),
