@@ -258,7 +258,7 @@ static uint64_t frame_info(const struct domain *d, mfn_t mfn)
     if (!f) {
         return XEN_DOMCTL_PFINFO_XTAB;
     }
-    uint64_t type = read_once(f->type), info = XEN_DOMCTL_PFINFO_NOTAB;
+    uint32_t type = read_once(f->type), info = XEN_DOMCTL_PFINFO_NOTAB;
     if ((type & TYPE_COUNT_MASK) && (type & TYPE_MASK) >= TYPE_L1 &&
         (type & TYPE_MASK) <= TYPE_L4) {
         info = (type >> TYPE_SHIFT & 7) << XEN_DOMCTL_PFINFO_LTAB_SHIFT |

@@ -31,13 +31,13 @@ void frame_tlb_flush(const struct frame *f, const cpumask_t *cpus)
 
 void frame_get_held(struct frame *f)
 {
-    uint64_t old = __atomic_fetch_add(&f->count, 1, __ATOMIC_SEQ_CST);
+    uint32_t old = __atomic_fetch_add(&f->count, 1, __ATOMIC_SEQ_CST);
     BUG_ON((old & FRAME_COUNT_MASK) == 0 || (old & FRAME_COUNT_MASK) == FRAME_COUNT_MASK);
 }
 
 bool frame_drop_allocation(struct frame *f)
 {
-    uint64_t old = __atomic_fetch_and(&f->count, ~FRAME_ALLOCATED, __ATOMIC_SEQ_CST);
+    uint32_t old = __atomic_fetch_and(&f->count, ~FRAME_ALLOCATED, __ATOMIC_SEQ_CST);
     if (!(old & FRAME_ALLOCATED)) {
         return false;
     }
@@ -49,9 +49,9 @@ bool frame_drop_allocation(struct frame *f)
 
 int frame_get_writable_slow(struct frame *f)
 {
-    uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
+    uint32_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
     for (;;) {
-        uint64_t count = old & TYPE_COUNT_MASK;
+        uint32_t count = old & TYPE_COUNT_MASK;
         if (old & TYPE_LOCKED) {
             arch_relax();
             old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
@@ -62,7 +62,7 @@ int frame_get_writable_slow(struct frame *f)
              * LOCKED makes other CPUs wait for the flush with us. Read-only mappings of the old use
              * that are left in TLBs are harmless. A page table is loaded, and a descriptor table
              * used, only by CPUs that run its owner. */
-            uint64_t type = old & TYPE_MASK;
+            uint32_t type = old & TYPE_MASK;
             bool flush = type != TYPE_NONE && type != TYPE_WRITABLE;
             if (!frame_cas(&f->type, &old, TYPE_WRITABLE | (flush ? TYPE_LOCKED : 0) | 1)) {
                 continue;
@@ -82,7 +82,7 @@ int frame_get_writable_slow(struct frame *f)
 
 void frame_put_writable_slow(struct frame *f)
 {
-    uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
+    uint32_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
     for (;;) {
         BUG_ON((old & TYPE_MASK) != TYPE_WRITABLE || (old & TYPE_COUNT_MASK) == 0);
         if ((old & TYPE_COUNT_MASK) > 1) {

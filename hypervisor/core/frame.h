@@ -27,33 +27,34 @@
 struct domain;
 
 /* general count word */
-#define FRAME_ALLOCATED (1UL << 63) /* the owner's own reference is still there */
-#define FRAME_HYP (1UL << 62)       /* lent by the hypervisor (frame_share): freed by us alone */
-#define FRAME_COUNT_MASK ((1UL << 56) - 1)
+#define FRAME_ALLOCATED (1U << 31) /* the owner's own reference is still there */
+#define FRAME_HYP (1U << 30)       /* lent by the hypervisor (frame_share): freed by us alone */
+#define FRAME_COUNT_MASK ((1U << 30) - 1)
+#define FRAME_COUNT_MANY (1U << 29) /* as many as guests may ask for; some of ours fit above */
 
 /* type word */
-#define TYPE_SHIFT 60
-#define TYPE_MASK (7UL << TYPE_SHIFT)
-#define TYPE_NONE (0UL << TYPE_SHIFT)
-#define TYPE_L1 (1UL << TYPE_SHIFT)
-#define TYPE_L2 (2UL << TYPE_SHIFT)
-#define TYPE_L3 (3UL << TYPE_SHIFT)
-#define TYPE_L4 (4UL << TYPE_SHIFT)
-#define TYPE_SEGDESC (5UL << TYPE_SHIFT)
-#define TYPE_WRITABLE (7UL << TYPE_SHIFT)
-#define TYPE_PINNED (1UL << 59)    /* the guest holds one type reference by pinning */
-#define TYPE_VALIDATED (1UL << 58) /* contents have been checked and hold references */
+#define TYPE_SHIFT 29
+#define TYPE_MASK (7U << TYPE_SHIFT)
+#define TYPE_NONE (0U << TYPE_SHIFT)
+#define TYPE_L1 (1U << TYPE_SHIFT)
+#define TYPE_L2 (2U << TYPE_SHIFT)
+#define TYPE_L3 (3U << TYPE_SHIFT)
+#define TYPE_L4 (4U << TYPE_SHIFT)
+#define TYPE_SEGDESC (5U << TYPE_SHIFT)
+#define TYPE_WRITABLE (7U << TYPE_SHIFT)
+#define TYPE_PINNED (1U << 28)    /* the guest holds one type reference by pinning */
+#define TYPE_VALIDATED (1U << 27) /* contents have been checked and hold references */
 /* Entries [0, pt_done) hold references; the state itself owns the one type reference and one
  * general reference. */
-#define TYPE_PARTIAL (1UL << 57)
+#define TYPE_PARTIAL (1U << 26)
 /* WRITABLE with count 1, coming or going: a TLB stamp or flush is under way; whoever wants a
  * reference waits. */
-#define TYPE_LOCKED (1UL << 56)
-#define TYPE_COUNT_MASK ((1UL << 48) - 1)
+#define TYPE_LOCKED (1U << 25)
+#define TYPE_COUNT_MASK ((1U << 25) - 1)
 
 struct frame {
-    uint64_t count;       /* atomic */
-    uint64_t type;        /* atomic */
+    uint32_t count;       /* atomic */
+    uint32_t type;        /* atomic */
     struct domain *owner; /* NULL: free or the hypervisor's; changes only while count is 0 */
     /* Owned frames: links of the owner's page list, by frame number, under its pages_lock.
      * Free frames: links of the allocator, under heap_lock. */
@@ -62,8 +63,9 @@ struct frame {
     /* PARTIAL: entries [0, pt_done) hold references; VALIDATED tables: how many are present. */
     uint16_t pt_done;
     uint8_t order;    /* of the block this frame heads, if it is free or from hyp_alloc() */
-    uint8_t pt_flags; /* PT_CHILD_PARTIAL; free frames: FREE_HEAD */
+    uint8_t pt_flags; /* PT_CHILD_PARTIAL; free frames: FRAME_IS_FREE */
 };
+_Static_assert(sizeof(struct frame) == 32, "what a frame costs");
 #define INVALID_LINK 0      /* ends a list: frame 0 is in none */
 #define PT_CHILD_PARTIAL 1u /* entry pt_done's table may be PARTIAL on our behalf */
 #define FRAME_IS_FREE 2u    /* heads a free block of the allocator */
@@ -104,7 +106,7 @@ void frame_free(struct frame *f);
 must_check int frame_get_writable_slow(struct frame *f);
 void frame_put_writable_slow(struct frame *f);
 
-static inline bool frame_cas(uint64_t *word, uint64_t *expected, uint64_t desired)
+static inline bool frame_cas(uint32_t *word, uint32_t *expected, uint32_t desired)
 {
     return __atomic_compare_exchange_n(word, expected, desired, false, __ATOMIC_SEQ_CST,
                                        __ATOMIC_SEQ_CST);
@@ -113,7 +115,7 @@ static inline bool frame_cas(uint64_t *word, uint64_t *expected, uint64_t desire
 /* Drop a general reference; the last one frees the frame. */
 static inline void frame_put(struct frame *f)
 {
-    uint64_t old = __atomic_fetch_sub(&f->count, 1, __ATOMIC_SEQ_CST);
+    uint32_t old = __atomic_fetch_sub(&f->count, 1, __ATOMIC_SEQ_CST);
     if (unlikely((old & FRAME_COUNT_MASK) <= 1)) {
         frame_free(f); /* stops where there was none */
     }
@@ -122,10 +124,10 @@ static inline void frame_put(struct frame *f)
 /* Take a general reference if the frame is owned by d (d may be dying); false otherwise. */
 static inline must_check bool frame_get(struct frame *f, const struct domain *d)
 {
-    uint64_t old = __atomic_load_n(&f->count, __ATOMIC_SEQ_CST);
+    uint32_t old = __atomic_load_n(&f->count, __ATOMIC_SEQ_CST);
     do {
-        /* Neither 0 nor the most there may be. */
-        if (((old + 1) & FRAME_COUNT_MASK) <= 1 || read_once(f->owner) != d) {
+        /* Neither 0 nor the most there may be: FRAME_COUNT_MANY. */
+        if (((old - 1) & FRAME_COUNT_MANY) || read_once(f->owner) != d) {
             return false;
         }
     } while (!frame_cas(&f->count, &old, old + 1));
@@ -162,7 +164,7 @@ must_check bool frame_drop_allocation(struct frame *f);
  * the slow form's. */
 static inline must_check int frame_get_writable(struct frame *f)
 {
-    uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
+    uint32_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
     /* WRITABLE, nothing else, and not the most there may be. */
     bool more = old - TYPE_WRITABLE < TYPE_COUNT_MASK && frame_cas(&f->type, &old, old + 1);
     return more ? 0 : frame_get_writable_slow(f);
@@ -170,7 +172,7 @@ static inline must_check int frame_get_writable(struct frame *f)
 
 static inline void frame_put_writable(struct frame *f)
 {
-    uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
+    uint32_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
     bool one_less =
         old - (TYPE_WRITABLE + 2) < TYPE_COUNT_MASK - 1 && frame_cas(&f->type, &old, old - 1);
     if (!one_less) {

@@ -328,7 +328,7 @@ bool frame_steal(struct domain *d, struct frame *f)
     }
     /* Only the owner's own reference and ours: no mapping, no type, no grant. Others can take one
      * at any time, so the test is the swap. */
-    uint64_t alone = FRAME_ALLOCATED | 2;
+    uint32_t alone = FRAME_ALLOCATED | 2;
     if (!__atomic_compare_exchange_n(&f->count, &alone, 0, false, __ATOMIC_SEQ_CST,
                                      __ATOMIC_SEQ_CST)) {
         frame_put(f);
@@ -362,7 +362,7 @@ struct frame *frame_list_next(struct domain *d, const struct frame *f, uint64_t 
 /* Free f, but for its place in lists, if its owner's own reference is the only one. */
 static bool let_go(struct frame *f)
 {
-    uint64_t alone = FRAME_ALLOCATED | 1;
+    uint32_t alone = FRAME_ALLOCATED | 1;
     if (!frame_cas(&f->count, &alone, 0)) {
         return false;
     }

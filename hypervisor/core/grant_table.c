@@ -161,12 +161,8 @@ static int16_t pin(struct grant_use *use, domid_t grantee)
     if ((!pinned || (!readonly && !active->writers)) && !set_status(entry, grantee, readonly)) {
         return GNTST_general_error;
     }
-    struct frame *f = active->frame;
-    if (pinned) {
-        frame_get_held(f);
-    } else {
-        f = frame_get_from_mfn(read_once(entry->frame), use->granter);
-    }
+    struct frame *f = frame_get_from_mfn(
+        pinned ? frame_to_mfn(active->frame) : read_once(entry->frame), use->granter);
     if (!f || (!readonly && frame_get_writable(f))) {
         clear_status(active, entry);
         if (f) {

@@ -130,7 +130,7 @@ long hc_update_descriptor(struct hypercall *hc)
     int rc = 0;
     /* A descriptor page keeps its type while we write: its type changes only under this lock. */
     spin_lock(&hc->d->mmu_lock);
-    uint64_t type = read_once(f->type);
+    uint32_t type = read_once(f->type);
     if ((type & TYPE_MASK) == TYPE_SEGDESC && (type & TYPE_COUNT_MASK)) {
         write_once(((uint64_t *)frame_to_virt(f))[index], desc);
     } else {

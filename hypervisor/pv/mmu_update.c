@@ -440,7 +440,7 @@ long hc_update_va_mapping_otherdomain(struct hypercall *hc)
 static int mmuextop_pin(struct domain *d, const struct mmuext_op *op)
 {
     SPIN_GUARD(&d->mmu_lock);
-    return page_type_pin(op->arg1.mfn, d, (uint64_t)(op->cmd + 1) << TYPE_SHIFT);
+    return page_type_pin(op->arg1.mfn, d, (op->cmd + 1) << TYPE_SHIFT);
 }
 
 static int mmuextop_unpin(struct domain *d, const struct mmuext_op *op)

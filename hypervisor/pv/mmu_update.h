@@ -20,14 +20,14 @@ must_check int mmu_leaf_cmpxchg(uint64_t *slot, uint64_t old, uint64_t pte, stru
 /* Level of a VALIDATED page table, 0 for any other frame. */
 static inline unsigned mmu_table_level(const struct frame *f)
 {
-    uint64_t type = read_once(f->type);
+    uint32_t type = read_once(f->type);
     bool usable = (type & (TYPE_VALIDATED | TYPE_PARTIAL)) == TYPE_VALIDATED;
     return usable && (type & TYPE_COUNT_MASK) ? page_type_level(type) : 0;
 }
 /* The same as mmu_table_level(f) == 1. */
 static inline bool mmu_is_l1(const struct frame *f)
 {
-    uint64_t type = read_once(f->type);
+    uint32_t type = read_once(f->type);
     return (type & (TYPE_MASK | TYPE_VALIDATED | TYPE_PARTIAL)) == (TYPE_L1 | TYPE_VALIDATED) &&
            (type & TYPE_COUNT_MASK);
 }

@@ -21,7 +21,7 @@ int page_type_entry_get(unsigned level, uint64_t *pte, struct domain *d, struct 
         return rc;
     }
     if (level > 1) {
-        rc = page_type_get(PTE_MFN(*pte), d, (uint64_t)(level - 1) << TYPE_SHIFT, NULL);
+        rc = page_type_get(PTE_MFN(*pte), d, (level - 1) << TYPE_SHIFT, NULL);
     } else if (!page_type_leaf_get(*pte, d, foreign)) {
         rc = -EINVAL;
     }
@@ -119,7 +119,7 @@ static bool dismantle(struct frame *f, unsigned left);
  * that is not finished. */
 static bool put_references(struct frame *f)
 {
-    uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
+    uint32_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST);
     ASSERT(page_type_level(old) || (old & TYPE_MASK) == TYPE_SEGDESC);
     ASSERT(old & TYPE_COUNT_MASK);
     if ((old & TYPE_COUNT_MASK) > 1) {
@@ -233,7 +233,7 @@ bool page_type_finish_deferred(struct vcpu *v)
 }
 
 /* First reference of a type: the word says `type`, count 1, not validated. */
-static int validate(struct frame *f, uint64_t type)
+static int validate(struct frame *f, uint32_t type)
 {
     unsigned level = page_type_level(type);
     int rc = level ? validate_entries(f, level) : descriptor_page_check(frame_to_virt(f));
@@ -246,11 +246,11 @@ static int validate(struct frame *f, uint64_t type)
 }
 
 /* The caller holds a general reference, which success passes on to the type reference. */
-static int type_acquire(struct frame *f, uint64_t type)
+static int type_acquire(struct frame *f, uint32_t type)
 {
     for (;;) {
-        uint64_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST), fresh;
-        uint64_t count = old & TYPE_COUNT_MASK;
+        uint32_t old = __atomic_load_n(&f->type, __ATOMIC_SEQ_CST), fresh;
+        uint32_t count = old & TYPE_COUNT_MASK;
         if (old & TYPE_LOCKED) {
             arch_relax(); /* somebody is between two steps of giving up the old use */
             continue;
@@ -284,7 +284,7 @@ static int type_acquire(struct frame *f, uint64_t type)
     }
 }
 
-int page_type_get(mfn_t mfn, struct domain *d, uint64_t type, struct frame **out)
+int page_type_get(mfn_t mfn, struct domain *d, uint32_t type, struct frame **out)
 {
     ASSERT(spin_is_mine(&d->mmu_lock));
     struct frame *f = frame_get_from_mfn(mfn, d);
@@ -319,7 +319,7 @@ void pv_page_type_put(struct frame *f)
 
 /* ---- pins ---- */
 
-int page_type_pin(mfn_t mfn, struct domain *d, uint64_t type)
+int page_type_pin(mfn_t mfn, struct domain *d, uint32_t type)
 {
     struct frame *f;
     int rc = page_type_get(mfn, d, type, &f);

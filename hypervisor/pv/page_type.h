@@ -22,22 +22,22 @@
 #include "core/domain.h"
 
 /* Level of a page table of this type, 0 for other types. */
-static inline unsigned page_type_level(uint64_t type)
+static inline unsigned page_type_level(uint32_t type)
 {
-    unsigned level = (unsigned)((type & TYPE_MASK) >> TYPE_SHIFT);
+    unsigned level = (type & TYPE_MASK) >> TYPE_SHIFT;
     return level <= 4 ? level : 0;
 }
 
 /* Take a type and a general reference on d's frame: TYPE_L1 to TYPE_L4, TYPE_SEGDESC. Validates on
  * the first one. *out may be NULL. Errors: -EINVAL (not d's frame, other use, bad content),
  * -ERESTART (preempted: ask again). */
-must_check int page_type_get(mfn_t mfn, struct domain *d, uint64_t type, struct frame **out);
+must_check int page_type_get(mfn_t mfn, struct domain *d, uint32_t type, struct frame **out);
 /* Drop both references. The last one takes the table apart; what does not fit in this call is put
  * on the current vCPU's mmu_deferred list. */
 void page_type_put(struct frame *f);
 
 /* Pin: the guest's own type reference. -EINVAL: already pinned or not possible; -ERESTART. */
-must_check int page_type_pin(mfn_t mfn, struct domain *d, uint64_t type);
+must_check int page_type_pin(mfn_t mfn, struct domain *d, uint32_t type);
 /* -EINVAL: not pinned. */
 must_check int page_type_unpin(mfn_t mfn, struct domain *d);
 

@@ -60,6 +60,12 @@ static void test_frame_get__count_full(void)
     f->count = FRAME_ALLOCATED | FRAME_COUNT_MASK;
     CU_ASSERT_FALSE(frame_get(f, d));
     CU_ASSERT(HOST_ENDS_IN(HOST_PANIC, frame_get_held(f)));
+    /* Long before that guests get no more, and we do. */
+    f->count = FRAME_ALLOCATED | FRAME_COUNT_MANY;
+    CU_ASSERT_TRUE(frame_get(f, d));
+    CU_ASSERT_FALSE(frame_get(f, d));
+    frame_get_held(f);
+    CU_ASSERT_EQUAL(frame_ref_count(f), FRAME_COUNT_MANY + 2);
     f->count = FRAME_ALLOCATED | 1;
     end();
 }
