@@ -10,8 +10,8 @@
 #include "core/hypercall.h"
 
 /* A frame of the caller becomes a use without a granter. */
-static int16_t side_open(const struct hypercall *hc, const struct gnttab_copy_ptr *p, bool granted,
-                         struct grant_use *use)
+static inline_always int16_t side_open(const struct hypercall *hc, const struct gnttab_copy_ptr *p,
+                                       bool granted, struct grant_use *use)
 {
     if (granted) {
         use->ref = p->u.ref;
@@ -31,7 +31,7 @@ static int16_t side_open(const struct hypercall *hc, const struct gnttab_copy_pt
     return GNTST_okay;
 }
 
-static void side_close(const struct grant_use *use)
+static inline_always void side_close(const struct grant_use *use)
 {
     if (use->granter) {
         grant_unpin(use);

@@ -269,12 +269,25 @@ long gnttabop_get_version(struct hypercall *hc, struct gnttab_get_version *arg)
     return rc;
 }
 
-static long dispatch(struct hypercall *hc)
+static inline_always long dispatch(struct hypercall *hc)
 {
     switch (hc->arg[0]) {
 #include "pv-abi/ops/gnttab.def"
     }
     return -ENOSYS;
+}
+
+int grant_single(struct vcpu *v, const struct cpu_user_regs *regs)
+{
+    struct hypercall hc; /* clearing all of it would be a part of what this is to spare */
+    hc.v = v;
+    hc.d = v->domain;
+    hc.arg[0] = regs->rdi;
+    hc.arg[1] = regs->rsi;
+    hc.arg[2] = 1;
+    int rc = (int)dispatch(&hc);
+    grant_unmap_finish(v);
+    return rc;
 }
 
 long hc_grant_table_op(struct hypercall *hc)

@@ -35,6 +35,8 @@ static inline void hypercall_again(struct cpu_user_regs *regs)
     regs->rip -= 2;
     regs->entry_vector = 0;
 }
+/* grant_table_op on one element, from the registers: the result. */
+int grant_single(struct vcpu *v, const struct cpu_user_regs *regs);
 /* Dispatch one call; the result, or -ERESTART with hc->arg updated. */
 long hypercall_dispatch(struct hypercall *hc);
 /* Long operations ask this between steps: true when they should return -ERESTART (something waits

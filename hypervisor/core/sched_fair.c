@@ -122,7 +122,9 @@ static void limit_slice(struct runq *rq, ns_t end)
 {
     if (end < rq->slice_end) {
         rq->slice_end = end;
-        timer_set(&rq->slice, end);
+        if (!read_once(rq->slice.armed) || end < rq->slice.deadline) {
+            timer_set(&rq->slice, end);
+        }
     }
 }
 
@@ -341,8 +343,7 @@ static void start_slice(struct runq *rq, struct vcpu *next, ns_t now)
     if (next != rq->curr || now - unit->slice_start >= SLICE_NS) {
         unit->slice_start = now;
     }
-    rq->slice_end = INT64_MAX;
-    timer_stop(&rq->slice);
+    rq->slice_end = INT64_MAX; /* the timer stays: turns are often short */
     if (next == rq->idle) {
         return;
     }
@@ -418,9 +419,16 @@ ns_t sched_min_run(void)
     return read_once(min_run);
 }
 
+/* The turn it was set for may be over, and another end later. */
 static void slice_over(void *arg)
 {
-    deferred_raise(sched_cpu_of(arg), DEFER_SCHED);
+    struct runq *rq = arg;
+    SPIN_GUARD(&rq->lock);
+    if (rq->slice_end <= arch_now_ns()) {
+        deferred_raise(sched_cpu_of(rq), DEFER_SCHED);
+    } else if (rq->slice_end < INT64_MAX) {
+        timer_set(&rq->slice, rq->slice_end);
+    }
 }
 
 void policy_init(struct runq *rq)

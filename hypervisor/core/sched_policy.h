@@ -20,8 +20,8 @@ struct runq {
     struct heap_node *waiting; /* by vruntime */
     uint64_t clock;            /* least vruntime around; never goes back */
     uint32_t load;             /* sum of the vCPUs that run or wait here */
-    struct timer slice;        /* ends curr's turn, or its minimum */
-    ns_t slice_end;            /* for which it is set, INT64_MAX none */
+    struct timer slice;        /* set for slice_end or earlier */
+    ns_t slice_end;            /* of curr's turn, or its minimum; INT64_MAX none */
     ns_t balance_at;           /* only by its own pcpu */
     uint32_t random;           /* likewise */
     ns_t swap_at;              /* atomic: not before that a swap of loads */

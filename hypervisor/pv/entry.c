@@ -24,14 +24,17 @@ void upcall_enter(void)
     account_enter(&current_vcpu()->system, arch_rdtsc());
 }
 
-/* The plain cases of calls that change page tables, without what others need: the result, or 1 when
- * it is none and nothing has been done. */
-static inline int short_call(const struct cpu_user_regs *regs, struct vcpu *v)
+/* The plain cases of calls that change page tables or use grants, without what others need: the
+ * result, or 1 when it is none and nothing has been done. */
+static inline_always int short_call(const struct cpu_user_regs *regs, struct vcpu *v)
 {
     uint64_t nr = regs->rax;
     span_note(SPAN_HYPERCALL, nr, regs->rdi & 63);
     if (nr == __HYPERVISOR_update_va_mapping) {
         return mmu_va_single(v, regs);
+    }
+    if (nr == __HYPERVISOR_grant_table_op && regs->rdx == 1) {
+        return grant_single(v, regs);
     }
     if (regs->rsi != 1 || regs->rdx || regs->r10 != DOMID_SELF) {
         return 1;

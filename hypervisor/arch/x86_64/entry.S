@@ -291,7 +291,8 @@ short_syscall: /* rax: its number, of a hypercall or not */
     je short_user_syscall
     cmp $23, %rax
     je short_iret
-    NO_EVENT syscall_long
+    NO_EVENT short_event_masked
+short_call:
     cmpq $0, REGS_RCX(%rdi) /* in the upper half what comes next is canonical */
     jns syscall_long
     cmp $32, %rax
@@ -316,6 +317,10 @@ short_hypercall:
     jz exit_to_guest
     add $0x1000 - CPU_INFO_BYTES, %rsp
     jmp short_sysret_counted
+short_event_masked:
+    cmpb $0, INFO_MASK(%rsi)
+    jne short_call
+    jmp syscall_long
 short_event_send:
     cmpl $4, REGS_RDI(%rdi) /* EVTCHNOP_send */
     jne short_hypercall
