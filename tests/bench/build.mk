@@ -6,7 +6,7 @@ BENCH_B := $(B)/bench
 $(BENCH_B)/ops: tests/bench/ops.c tests/bench/build.mk
 	@mkdir -p $(@D)
 	@$(CC) -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -static -pthread -o $@ $<
-$(BENCH_B)/ticks: tests/bench/ticks.c tests/bench/build.mk
+$(BENCH_B)/ticks $(BENCH_B)/split: $(BENCH_B)/%: tests/bench/%.c tests/bench/build.mk
 	@mkdir -p $(@D)
 	@$(CC) -std=gnu11 -O2 -Wall -Wextra -Wshadow -Werror -static -o $@ $<
 $(BENCH_B)/raw.o $(BENCH_B)/pair.o: $(BENCH_B)/%.o: tests/bench/raw/%.c tests/bench/build.mk | $(HVB)/include/xen
@@ -16,7 +16,7 @@ $(BENCH_B)/raw.elf $(BENCH_B)/pair.elf: %.elf: %.o $(G_B)/lib.a tests/guests/lib
 	@$(LD) -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
 	  --no-warn-rwx-segments -T tests/guests/lib/link.lds -o $@ --whole-archive $(G_B)/lib.a \
 	  --no-whole-archive $*.o
-ALL += $(BENCH_B)/ops $(BENCH_B)/ticks $(BENCH_B)/raw.elf $(BENCH_B)/pair.elf
+ALL += $(BENCH_B)/ops $(BENCH_B)/ticks $(BENCH_B)/split $(BENCH_B)/raw.elf $(BENCH_B)/pair.elf
 
 .PHONY: bench bench-run
 bench:
@@ -25,7 +25,7 @@ bench:
 bench-run: all $(if $(filter-out raw,$(or $(ROWS),all)),image)
 	@$(MAKE) --no-print-directory HVDEBUG=0 HVB=$(B)/release $(B)/release/paravane.bin
 	@scripts/fetch peer
-	@python3 tests/bench/$(if $(filter wall,$(MODE)),boot_time,run).py
+	@python3 tests/bench/$(if $(filter wall,$(MODE)),$(if $(filter split,$(ROWS)),run,boot_time),run).py
 
 # The store's requests, growth, and Debian's xenstored beside it.
 .PHONY: bench-store
@@ -47,6 +47,6 @@ $(BENCH_B)/console: tests/unit/test_console_flood.c $(DT_B)/libtools.a tests/ben
 	@$(CC) $(DT_CFLAGS) -o $@ $< $(DT_B)/libtools.a $(DT_LIBS) $(DT_FLOOD_WRAP) -lcunit
 bench-console: $(BENCH_B)/console
 	@CONSOLE_BENCH=1 $<
-export ROWS SYSTEMS PAIRS NODES STORES
+export MODE ROWS SYSTEMS PAIRS NODES STORES
 
 -include $(BENCH_B)/raw.d $(BENCH_B)/pair.d
