@@ -228,8 +228,9 @@ void frame_free_hyp(struct frame *f, unsigned order);
 void *hyp_alloc(size_t bytes);
 void hyp_free(void *object); /* or NULL */
 
-/* Clear some of the free memory, on a CPU with nothing else to do. False: all of it is clean. */
+/* Clear some of the free memory, on a CPU with nothing else to do. False: enough of it is clean. */
 bool frame_clear_idle(void);
+extern uint64_t frame_clean_most; /* frames that are enough: 256 MiB */
 
 /* Frames of the control domain while it is built, as frame_assign() gives them, with whatever
  * start-up and firmware left in them: it clears what matters to it (arch_page_clear). Scrubbing all

@@ -11,7 +11,8 @@
  * costs one flush, because that flush is younger than the stamps of all the others.
  *
  * Memory is cleared when it is allocated, unless a CPU with nothing else to do was faster: clean
- * blocks have lists of their own, are taken first, and merge among themselves only.
+ * blocks have lists of their own, are taken first, and merge among themselves only. There are not
+ * more of them than guests that start soon may want: what nobody uses is not touched.
  *
  * Lock: heap_lock (RANK_HEAP) for lists and heads; a domain's page list: its pages_lock.
  */
@@ -29,8 +30,11 @@ static struct spinlock heap_lock = SPINLOCK_INIT(RANK_HEAP);
 /* under heap_lock; [true] for what is known to be clear */
 static uint32_t heap_list[2][ZONES + 1][ORDERS]; /* first frame */
 static uint32_t heap_orders[2][ZONES + 1];       /* bit per order whose list is not empty */
-static uint64_t free_frames, dirty_frames;
+static uint64_t dirty_frames;
+static uint64_t free_frames;  /* atomic: with those that are out of the lists to be cleared */
 static uint64_t total_frames; /* changes at start-up only */
+
+uint64_t frame_clean_most = 1UL << (28 - PAGE_SHIFT);
 
 /* ---- lists of frames, of the heap and of domains ---- */
 
@@ -90,17 +94,22 @@ static bool is_free_block(mfn_t mfn, unsigned order, bool clean)
 
 /* Put a block back, merging it with neighbours that are as clean as it is. The present flush clock
  * is not older than any neighbour's. */
-static void heap_free(mfn_t mfn, unsigned order, bool clean)
+static void heap_put(mfn_t mfn, unsigned order, bool clean)
 {
-    BUG_ON(mfn & ((1UL << order) - 1));
-    BUG_ON(mfn_to_frame(mfn)->pt_flags & FRAME_IS_FREE);
     SPIN_GUARD(&heap_lock);
-    free_frames += 1UL << order;
     for (; order < FRAME_ORDER_MAX && is_free_block(mfn ^ 1UL << order, order, clean); order++) {
         block_remove_locked(mfn ^ 1UL << order, order, clean);
         mfn &= ~(1UL << order);
     }
     block_insert_locked(mfn, order, arch_tlb_clock(), clean);
+}
+
+static void heap_free(mfn_t mfn, unsigned order)
+{
+    BUG_ON(mfn & ((1UL << order) - 1));
+    BUG_ON(mfn_to_frame(mfn)->pt_flags & FRAME_IS_FREE);
+    __atomic_fetch_add(&free_frames, 1UL << order, __ATOMIC_SEQ_CST);
+    heap_put(mfn, order, false);
 }
 
 /* Take a block of exactly `order` out of the heap, splitting a larger one; 0 when there is none. */
@@ -125,7 +134,6 @@ static mfn_t heap_take(unsigned order, unsigned addr_bits, bool clean)
             mfn += 1UL << have;
         }
         mfn_to_frame(mfn)->tlb_stamp = stamp;
-        free_frames -= 1UL << order;
         return mfn;
     }
     return 0;
@@ -134,7 +142,8 @@ static mfn_t heap_take(unsigned order, unsigned addr_bits, bool clean)
 bool frame_clear_idle(void)
 {
     mfn_t mfn = 0;
-    unsigned order = read_once(dirty_frames) ? CLEAR_ORDER + 1 : 0;
+    uint64_t dirty = read_once(dirty_frames);
+    unsigned order = dirty && frame_free_count() < dirty + frame_clean_most ? CLEAR_ORDER + 1 : 0;
     while (!mfn && order > 0) {
         mfn = heap_take(--order, 0, false);
     }
@@ -147,7 +156,7 @@ bool frame_clear_idle(void)
     do {
         arch_page_clear(mfn_to_virt(mfn + done++));
     } while (done < 1UL << order && (done % 16 || !preempt_needed()));
-    heap_free(mfn, order, done == 1UL << order);
+    heap_put(mfn, order, done == 1UL << order);
     return true;
 }
 
@@ -160,6 +169,7 @@ static struct frame *take_block(unsigned order, unsigned addr_bits, bool clear)
     if (!mfn) {
         return NULL;
     }
+    __atomic_fetch_sub(&free_frames, 1UL << order, __ATOMIC_SEQ_CST);
     /* SAFETY: whoever had these frames mapped has no translation left once this returns. */
     struct frame *block = mfn_to_frame(mfn);
     frame_tlb_flush(block, NULL);
@@ -186,7 +196,7 @@ static void heap_free_run(mfn_t first, mfn_t end)
         while (1UL << order > end - first) {
             order--;
         }
-        heap_free(first, order, false);
+        heap_free(first, order);
         first += 1UL << order;
     }
 }
@@ -227,7 +237,7 @@ void frame_free_hyp(struct frame *f, unsigned order)
     for (uint64_t i = 0; i < 1UL << order; i++) {
         BUG_ON(f[i].count || f[i].owner || (f[i].type & TYPE_COUNT_MASK));
     }
-    heap_free(frame_to_mfn(f), order, false);
+    heap_free(frame_to_mfn(f), order);
 }
 
 void *hyp_alloc(size_t bytes)
@@ -318,7 +328,7 @@ void frame_free(struct frame *f)
     }
     f->count = 0;
     f->type = TYPE_NONE;
-    heap_free(frame_to_mfn(f), 0, false);
+    heap_free(frame_to_mfn(f), 0);
 }
 
 bool frame_steal(struct domain *d, struct frame *f)
