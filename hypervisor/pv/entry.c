@@ -119,6 +119,7 @@ static void do_all_work(void)
             watchdog_beat();
             irq_window(!frame_clear_idle());
         } else if (!page_type_finish_deferred(v)) {
+            watchdog_beat(); /* each round gets further, if slowly where others take tables apart */
             irq_window(false);
         } else {
             trap_deliver_pending(v);
