@@ -423,7 +423,8 @@ const struct vane_command vane_commands_disk[] = {
         .summary = "change the size of a disk while its guest runs",
         .details = "SIZE is in MiB or has a unit, as in 10GiB. Without it the guest gets the size "
                    "the file has by now. Only files have their size changed; a guest follows a "
-                   "block device by itself.",
+                   "block device by itself. A qcow2 image is resized while no guest has it, with "
+                   "qemu-img resize.",
         .min_operands = 2,
         .max_operands = 3,
         .options = resize_options,

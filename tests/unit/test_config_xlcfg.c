@@ -161,7 +161,7 @@ static void test_xlcfg__everything(void)
              "on_poweroff = 'preserve'\non_reboot = 'destroy'\non_crash = 'coredump-restart'\n"
              "disk = [ 'phy:/dev/vg/a,xvda,w', 'file:/b.img,xvdb,r', '/c,raw,xvdc,rw' ]\n"
              "disk += [ 'vdev=xvdd, format=raw, access=w, target=/d, e.img' ]\n"
-             "vif = [ 'mac=00:16:3e:00:00:07,bridge=br0', '' ]\n"
+             "vif = [ 'mac=00:16:3e:00:00:07,bridge=br0,rate=10Mb/s', '' ]\n"
              "vfb = []\n");
     CU_ASSERT_STRING_EQUAL(config->name, "all");
     CU_ASSERT_EQUAL(config->current_memory_kib, 128 * 1024);
@@ -185,7 +185,9 @@ static void test_xlcfg__everything(void)
     CU_ASSERT_FALSE(config->disks[3].readonly);
     CU_ASSERT_EQUAL_FATAL(config->net_count, 2);
     CU_ASSERT_EQUAL(memcmp(config->nets[0].mac, mac, 6), 0);
+    CU_ASSERT_EQUAL(config->nets[0].rate_kib, 1280);
     CU_ASSERT_STRING_EQUAL(config->nets[1].bridge, "xenbr0");
+    CU_ASSERT_EQUAL(config->nets[1].rate_kib, 0);
     CU_ASSERT_FALSE(config->nets[1].mac_given);
     config_free(config);
 }
@@ -213,6 +215,7 @@ static void test_xlcfg__forms(void)
         HEAD "disk = ['file:/dev/odd,xvda,w', 'phy:/odd,xvdb,r']",
         HEAD "disk = ['phy:vg/name,xvda,w']",
         HEAD "vif = ['bridge=br0, vifname=web0, type=vif, script=vif-bridge']",
+        HEAD "vif = ['rate=250KB/s', 'rate=1GB/s@50ms', 'rate=2048B/s', 'rate=16384b/s']",
         HEAD "pci = ['01:00.0', '0000:02:1f.7,seize=1']",
         HEAD "pci = [ '0001:fF:00.1,seize=0,permissive=0,power_mgmt=0,msitranslate=0' ]",
         HEAD "pci = []",
@@ -341,11 +344,22 @@ static void test_xlcfg__bad_devices(void)
             "g.cfg:4: disk: 'backendtype=tap' is not done");
     refused(HEAD "disk = [ '/a,raw,xvda,rw,discard' ]", "g.cfg:4: disk: 'discard' is not done");
     refused(HEAD "vif = [ 'ip=10.0.0.1' ]",
-            "g.cfg:4: vif: 'ip=10.0.0.1' is not done: mac, bridge, vifname and type=vif are");
+            "g.cfg:4: vif: 'ip=10.0.0.1' is not done: mac, bridge, vifname, rate and type=vif are");
     refused(HEAD "vif = [ 'type=ioemu' ]",
-            "g.cfg:4: vif: 'type=ioemu' is not done: mac, bridge, vifname and type=vif are");
+            "g.cfg:4: vif: 'type=ioemu' is not done: mac, bridge, vifname, rate and type=vif are");
     refused(HEAD "vif = [ 'mac=01:00:00:00:00:00' ]",
             "g.cfg:4: vif: mac '01:00:00:00:00:00' is no unicast hardware address");
+    refused(HEAD "vif = [ 'rate=' ]", "g.cfg:4: vif: rate '' is none such as 10Mb/s or 250KB/s");
+    refused(HEAD "vif = [ 'rate=10' ]",
+            "g.cfg:4: vif: rate '10' is none such as 10Mb/s or 250KB/s");
+    refused(HEAD "vif = [ 'rate=8Kb' ]",
+            "g.cfg:4: vif: rate '8Kb' is none such as 10Mb/s or 250KB/s");
+    refused(HEAD "vif = [ 'rate=4Kb/s' ]",
+            "g.cfg:4: vif: rate '4Kb/s' is none such as 10Mb/s or 250KB/s");
+    refused(HEAD "vif = [ 'rate=1MB/s@20ms' ]",
+            "g.cfg:4: vif: rate '1MB/s@20ms' is none such as 10Mb/s or 250KB/s");
+    refused(HEAD "vif = [ 'rate=99999999999MB/s' ]",
+            "g.cfg:4: vif: rate '99999999999MB/s' is none such as 10Mb/s or 250KB/s");
     refused(HEAD "vif = [ 'bridge=a/b' ]",
             "g.cfg:4: vif: 'a/b' cannot be the name of an interface");
     /* What spans several devices is the XML reader's to find. */
@@ -372,6 +386,8 @@ static void test_xlcfg__from_xml(void)
         XML("<devices><disk type='file'><source file='/dev/f'/><target dev='xvda'/></disk>"
             "<disk type='block' device='cdrom'><source dev='/b'/><target dev='xvdb'/></disk>"
             "<interface type='bridge'><source bridge='b'/><target dev='t'/></interface>"
+            "<interface type='bridge'><source bridge='b'/>"
+            "<bandwidth><outbound average='1250'/></bandwidth></interface>"
             "</devices>"),
     };
 
