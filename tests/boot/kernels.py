@@ -2,7 +2,8 @@
 """The test kernels of tests/guests/ without any other domain: which there are, how one is started
 in the control domain's place, and what its console says about it.
 
-A kernel that cannot do without others says so in its head comment: "Not alone: <reason>."
+A kernel that cannot do without others says so in its head comment: "Not alone: <reason>.", one that
+wants options of the hypervisor when it is alone "Alone with <options>."
 """
 import collections
 import os
@@ -15,7 +16,7 @@ LIMIT = 120
 # The control domain's end is the machine's; with noreboot it stops there.
 ENDED = r"control domain has (shut down|crashed) |^\(PV\) Stopped, "
 
-Kernel = collections.namedtuple("Kernel", "name path reason")
+Kernel = collections.namedtuple("Kernel", "name path reason options")
 
 
 def wanted(names):
@@ -29,10 +30,12 @@ def wanted(names):
                 raise SystemExit("no test kernel named " + name)
             continue
         with open(source, encoding="ascii") as f:
-            refusal = re.search(r"^ \* Not alone: (.*)$", f.read(), re.MULTILINE)
+            head = f.read()
+        refusal = re.search(r"^ \* Not alone: (.*)$", head, re.MULTILINE)
+        options = re.search(r"^ \* Alone with (.*)\.$", head, re.MULTILINE)
         if only or not refusal:
             found.append(Kernel(name, os.path.join(machine.OUT, "guests", name + ".elf"),
-                                refusal and refusal.group(1)))
+                                refusal and refusal.group(1), options.group(1) if options else ""))
     return found
 
 
@@ -55,7 +58,7 @@ def setup_for(kernel, hv_args=""):
     setup.memory = 256
     setup.dom0_memory = "12M"   # as much as beside the canary
     own = os.environ.get("HV_ARGS") or ""
-    setup.hv_args = " ".join(["dom0_max_vcpus=2 noreboot", hv_args, own])
+    setup.hv_args = " ".join(["dom0_max_vcpus=2 noreboot", kernel.options, hv_args, own])
     return setup
 
 

@@ -3,8 +3,10 @@
  * A frame that was traded away without a flush by the guest: a translation left in the TLB must not
  * reach it once somebody else, or the guest itself anew, has it. The old address is written after
  * the trade: that faults if the frame is in use again, which it is unless there are others that
- * have been cleared already (alone, there are none). The new frames, handed out from the same pool,
- * stay clean.
+ * a processor with nothing to do has cleared. The new frames, handed out from the same pool, stay
+ * clean.
+ *
+ * Alone with maxcpus=1.
  */
 #include "lib.h"
 
