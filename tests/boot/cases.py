@@ -569,7 +569,7 @@ def all_tests():
         Smp("smp", "smp", weight=8, cpus=4, limit=1800),
         # CPUS=255 is as many as QEMU has without x2APIC. It looks through all of them whenever the
         # kernel writes where code has been, so what is timed in seconds says nothing.
-        Test("many", "many", weight=5, limit=3600, cpus=64, hv_args="dom0_max_vcpus=2",
+        Test("many", "many", weight=5, limit=3600, cpus=24, hv_args="dom0_max_vcpus=2",
              dom0_args="nosoftlockup rcupdate.rcu_cpu_stall_suppress=1"),
         Watchdog("watchdog"),
         Interrupts("irqs", weight=2),
