@@ -17,5 +17,5 @@ fetch:
 	@scripts/fetch run
 	@if [ "$(HV)" = xen ]; then scripts/fetch peer; fi
 
-image: fetch
+image: fetch all
 	@python3 scripts/image.py
