@@ -5,20 +5,13 @@
  */
 #include <CUnit/Basic.h>
 #include <errno.h>
-#include <libgen.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "dom0-tools/device/hostdev.h"
-#include "tests/unit/runner.h"
+#include "tests/unit/own_store.h"
 
-#define PATIENCE_MS 60000
 #define GUEST 5u
 #define FRONT "/local/domain/5/device/pci/0"
 #define BACK "/local/domain/0/backend/pci/5/0"
@@ -26,47 +19,7 @@
 #define DISK "0000:00:06.0"
 #define SOUND "0001:02:1f.7"
 
-static char here[512]; /* folder of this program */
-static char folder[] = "/tmp/paravane-hostdev-XXXXXX";
-static char path_socket[64];
-static pid_t daemon_pid;
-static struct xs_handle *xs;
 static struct err err;
-
-/* --- the daemon -------------------------------------------------------------------------- */
-
-static int open_suite(void)
-{
-    char program[600];
-
-    if (mkdtemp(folder) == NULL) {
-        return 1;
-    }
-    snprintf(path_socket, sizeof(path_socket), "%s/socket", folder);
-    snprintf(program, sizeof(program), "%s/../../xenstore-lite/xenstored", here);
-    setenv("XENSTORED_PATH", path_socket, 1);
-    daemon_pid = fork();
-    if (daemon_pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* whatever becomes of the test */
-        execl(program, program, "--no-xen", "--socket", path_socket, "--no-fork", (char *)NULL);
-        _exit(127);
-    }
-    for (int i = 0; i < PATIENCE_MS / 10 && xs == NULL; i++) {
-        poll(NULL, 0, 10);
-        xs = xs_open(0);
-    }
-    return xs != NULL ? 0 : 1;
-}
-
-static int close_suite(void)
-{
-    xs_close(xs);
-    kill(daemon_pid, SIGKILL);
-    waitpid(daemon_pid, NULL, 0);
-    unlink(path_socket);
-    rmdir(folder);
-    return 0;
-}
 
 static void put(const char *path, const char *value)
 {
@@ -289,11 +242,6 @@ int main(int argc, char **argv)
         {"where it stands", test_blame},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {
-        {"PCI functions of guests", open_suite, close_suite, NULL, NULL, tests},
-        CU_SUITE_INFO_NULL,
-    };
     (void)argc;
-    snprintf(here, sizeof(here), "%s", dirname(argv[0]));
-    return run_suites(suites);
+    return own_store_main(argv, "PCI functions of guests", tests);
 }

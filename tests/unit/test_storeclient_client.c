@@ -4,68 +4,14 @@
  */
 #include <CUnit/Basic.h>
 #include <errno.h>
-#include <libgen.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-#include <xenstore.h>
 
 #include "dom0-tools/storeclient/client.h"
-#include "tests/unit/runner.h"
+#include "tests/unit/own_store.h"
 
 #define MANY 300
-#define PATIENCE_MS 60000
-
-static char here[512]; /* folder of this program */
-static char folder[] = "/tmp/paravane-client-XXXXXX";
-static char path_socket[64];
-static pid_t daemon_pid;
-static struct xs_handle *xs;
-
-static int open_suite(void)
-{
-    char program[600];
-
-    if (mkdtemp(folder) == NULL) {
-        return 1;
-    }
-    snprintf(path_socket, sizeof(path_socket), "%s/socket", folder);
-    snprintf(program, sizeof(program), "%s/../../xenstore-lite/xenstored", here);
-    setenv("XENSTORED_PATH", path_socket, 1);
-    daemon_pid = fork();
-    if (daemon_pid == 0) {
-        execl(program, program, "--no-xen", "--socket", path_socket, "--no-fork", (char *)NULL);
-        _exit(127);
-    }
-    for (int i = 0; i < PATIENCE_MS / 10 && xs == NULL; i++) {
-        poll(NULL, 0, 10);
-        xs = xs_open(0);
-    }
-    return xs != NULL ? 0 : 1;
-}
-
-/* Once it is said to be gone, so are all of its sockets. */
-static void end_daemon(void)
-{
-    if (daemon_pid > 0) {
-        kill(daemon_pid, SIGKILL);
-        waitpid(daemon_pid, NULL, 0);
-        daemon_pid = 0;
-    }
-}
-
-static int close_suite(void)
-{
-    xs_close(xs);
-    end_daemon();
-    unlink(path_socket);
-    rmdir(folder);
-    return 0;
-}
 
 static bool writes(xs_transaction_t t, const char *path, const char *value)
 {
@@ -223,7 +169,7 @@ static void test_client__end_of_daemon(void)
 {
     unsigned int bytes;
 
-    end_daemon();
+    own_store_kill();
     CU_ASSERT_TRUE(readable(PATIENCE_MS));
     CU_ASSERT_TRUE(xs_check_watch(xs) == NULL && errno != EAGAIN);
     CU_ASSERT_TRUE(xs_read(xs, XBT_NULL, "/", &bytes) == NULL && errno == ENOTCONN);
@@ -248,11 +194,6 @@ int main(int argc, char **argv)
         {"end of the daemon", test_client__end_of_daemon},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {
-        {"store client", open_suite, close_suite, NULL, NULL, tests},
-        CU_SUITE_INFO_NULL,
-    };
     (void)argc;
-    snprintf(here, sizeof(here), "%s", dirname(argv[0]));
-    return run_suites(suites);
+    return own_store_main(argv, "store client", tests);
 }
