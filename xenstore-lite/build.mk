@@ -27,7 +27,7 @@ $(XS)/san/test_%.o: tests/unit/test_%.c
 
 $(XS)/test_store_%: $(XS)/san/test_store_%.o $(XS)/san/test_store_util.o $(XS_PURE:%=$(XS)/san/%.o)
 	$(CC) $(HOST_CFLAGS) $(SAN_CFLAGS) $(XS_WRAP) -o $@ $^ -lcunit -lz
-$(XS)/test_store_journal: $(XS)/san/journal_file.o
+$(XS)/test_store_journal: $(XS)/san/journal_file.o $(XS)/san/socket.o
 $(XS)/test_store_journal: XS_WRAP := -Wl,--wrap=write
 # Talks to a daemon of its own, through the stock client library.
 $(XS)/test_store_socket: $(XS)/san/test_store_socket.o | $(XS)/san/xenstored

@@ -17,6 +17,7 @@
 /* One client. */
 struct client {
     int fd;
+    int epoll_fd; /* reports it */
 };
 
 static ssize_t client_read(void *io, void *data, size_t len)
@@ -54,6 +55,9 @@ static void client_close(void *io)
 {
     struct client *cl = io;
 
+    /* SAFETY: a child that writes a snapshot has the socket too, so closing it here would not end
+     * its reports, which name a connection that is about to be freed. */
+    epoll_ctl(cl->epoll_fd, EPOLL_CTL_DEL, cl->fd, NULL);
     close(cl->fd);
     free(cl);
 }
@@ -131,6 +135,7 @@ int socket_accept(int listen_fd, int epoll_fd, struct server *s)
     }
     cl = mem_zalloc(sizeof(*cl));
     cl->fd = fd;
+    cl->epoll_fd = epoll_fd;
     t.io = cl;
     ev.data.ptr = conn_new(s, 0, NULL, &t);
     if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {

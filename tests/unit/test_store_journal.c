@@ -9,8 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +21,7 @@
 #include "tests/unit/test_store_util.h"
 #include "xenstore-lite/journal_file.h"
 #include "xenstore-lite/ring.h"
+#include "xenstore-lite/socket.h"
 
 #define IS(expression, text) CU_ASSERT_STRING_EQUAL(expression, text)
 
@@ -741,6 +745,42 @@ static void test_killed__all_is_there(void)
     fake_free(&control);
 }
 
+/*
+ * A child that writes a snapshot has the sockets of all clients too. A client that leaves in that
+ * time, so late that its end is an event of the next round, is freed and not heard of again.
+ */
+static void test_killed__client_leaves_meanwhile(void)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int client = socket(AF_UNIX, SOCK_STREAM, 0), epoll = epoll_create1(0), listener;
+    struct epoll_event event;
+    pid_t child;
+
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/socket", folder);
+    server_init(&s, NULL);
+    listener = socket_listen(addr.sun_path);
+    CU_ASSERT_FATAL(listener >= 0);
+    CU_ASSERT_EQUAL_FATAL(connect(client, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    CU_ASSERT_EQUAL(socket_accept(listener, epoll, &s), 1);
+    server_run(&s);
+    CU_ASSERT_EQUAL(epoll_wait(epoll, &event, 1, 0), 1);
+    child = fork();
+    if (child == 0) {
+        pause();
+    }
+    conn_wake(s.conns);
+    shutdown(client, SHUT_RDWR); /* closed alone it would still be open in the child */
+    server_run(&s);
+    CU_ASSERT_PTR_NULL(s.conns);
+    CU_ASSERT_EQUAL(epoll_wait(epoll, &event, 1, 0), 0);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    close(client);
+    close(listener);
+    close(epoll);
+    server_destroy(&s);
+}
+
 static void test_killed__one_store_a_folder(void)
 {
     struct journal_file *f, *second;
@@ -770,6 +810,7 @@ static void add_suites(void)
     CU_ADD_TEST(suite, test_killed__all_is_there);
     CU_ADD_TEST(suite, test_killed__child_is_late);
     CU_add_test(suite, "test_killed__all_is_still_there", test_killed__all_is_there);
+    CU_ADD_TEST(suite, test_killed__client_leaves_meanwhile);
     CU_ADD_TEST(suite, test_killed__one_store_a_folder);
 }
 
