@@ -29,12 +29,6 @@ void frame_tlb_flush(const struct frame *f, const cpumask_t *cpus)
 
 /* ---- general count ---- */
 
-void frame_get_held(struct frame *f)
-{
-    uint32_t old = __atomic_fetch_add(&f->count, 1, __ATOMIC_SEQ_CST);
-    BUG_ON((old & FRAME_COUNT_MASK) == 0 || (old & FRAME_COUNT_MASK) == FRAME_COUNT_MASK);
-}
-
 bool frame_drop_allocation(struct frame *f)
 {
     uint32_t old = __atomic_fetch_and(&f->count, ~FRAME_ALLOCATED, __ATOMIC_SEQ_CST);

@@ -142,7 +142,11 @@ static inline must_check bool frame_get(struct frame *f, const struct domain *d)
 }
 
 /* Take another reference where the caller already holds one. */
-void frame_get_held(struct frame *f);
+static inline void frame_get_held(struct frame *f)
+{
+    uint32_t old = __atomic_fetch_add(&f->count, 1, __ATOMIC_SEQ_CST);
+    BUG_ON(((old - 1) & FRAME_COUNT_MASK) >= FRAME_COUNT_MASK - 1);
+}
 
 /* Look a guest-supplied frame number up and take a general reference; NULL if it is not d's. */
 static inline must_check struct frame *frame_get_from_mfn(mfn_t mfn, const struct domain *d)

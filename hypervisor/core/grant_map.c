@@ -25,7 +25,7 @@
 /* The caller has a handle of the page in use. */
 static struct grant_mapping *mapping(const struct grant_table *gt, uint32_t handle)
 {
-    return &gt->maptrack[handle / MAPPINGS_PER_PAGE]->mapping[handle % MAPPINGS_PER_PAGE];
+    return &gt->maptrack[handle / HANDLES_PER_PAGE]->mapping[handle % HANDLES_PER_PAGE];
 }
 
 void grant_maptrack_add(struct grant_table *gt, uint32_t nr, struct maptrack_page *page)
@@ -62,13 +62,13 @@ static uint32_t handle_alloc(struct grant_table *gt)
         gt->spare = 0;
     }
     gt->free_handles--;
-    return nr * MAPPINGS_PER_PAGE + index;
+    return nr * HANDLES_PER_PAGE + index;
 }
 
 static void handle_free(struct grant_table *gt, uint32_t handle)
 {
     SPIN_GUARD(&gt->lock);
-    uint32_t nr = handle / MAPPINGS_PER_PAGE, index = handle % MAPPINGS_PER_PAGE;
+    uint32_t nr = handle / HANDLES_PER_PAGE, index = handle % HANDLES_PER_PAGE;
     struct maptrack_page *page = gt->maptrack[nr];
     page->mapping[index] = (struct grant_mapping){.ref = page->first_free};
     page->first_free = index;
@@ -92,15 +92,19 @@ static void handle_free(struct grant_table *gt, uint32_t handle)
 static struct grant_mapping *mapping_claim(struct grant_table *gt, uint32_t handle)
 {
     SPIN_GUARD(&gt->lock);
-    uint64_t limit = gt->max_maptrack * MAPPINGS_PER_PAGE;
+    uint64_t limit = gt->max_maptrack * HANDLES_PER_PAGE;
     /* SAFETY: tested, clamped for speculation. */
     uint32_t tested = (uint32_t)clamp_index(handle, limit);
-    if (handle >= limit || !gt->maptrack[tested / MAPPINGS_PER_PAGE] ||
-        !mapping(gt, tested)->live) {
+    if (handle >= limit || tested % HANDLES_PER_PAGE == MAPPINGS_PER_PAGE ||
+        !gt->maptrack[tested / HANDLES_PER_PAGE]) {
         return NULL;
     }
-    mapping(gt, tested)->live = false;
-    return mapping(gt, tested);
+    struct grant_mapping *m = mapping(gt, tested);
+    if (!__atomic_load_n(&m->live, __ATOMIC_ACQUIRE)) {
+        return NULL;
+    }
+    m->live = false;
+    return m;
 }
 
 static struct grant_use mapping_use(const struct grant_mapping *m)
@@ -136,8 +140,8 @@ static int16_t map(const struct hypercall *hc, struct gnttab_map_grant_ref *op)
     if (status == GNTST_okay && (op->flags & GNTMAP_host_map)) {
         /* The three software bits an entry has below its address. */
         uint64_t avail = ((uint64_t)op->flags >> _GNTMAP_guest_avail0 << 9) & X86_PTE_AVAIL;
-        if (pv_grant_map(hc->v, op->host_addr, op->flags & GNTMAP_contains_pte,
-                         frame_to_mfn(use.frame), !use.readonly, avail)) {
+        if (pv_grant_map(hc->v, op->host_addr, op->flags & GNTMAP_contains_pte, use.frame,
+                         !use.readonly, avail)) {
             grant_unpin(&use);
             status = GNTST_general_error;
         }
@@ -148,13 +152,12 @@ static int16_t map(const struct hypercall *hc, struct gnttab_map_grant_ref *op)
     }
     op->handle = handle;
     op->dev_bus_addr = frame_to_mfn(use.frame) << PAGE_SHIFT;
-    SPIN_GUARD(&gt->lock);
-    *mapping(gt, handle) = (struct grant_mapping){
-        .granter = use.granter,
-        .ref = use.ref,
-        .flags = op->flags & (MAP_KINDS | GNTMAP_readonly | GNTMAP_contains_pte),
-        .live = true,
-    };
+    struct grant_mapping *m = mapping(gt, handle);
+    m->granter = use.granter;
+    m->ref = use.ref;
+    m->flags = op->flags & (MAP_KINDS | GNTMAP_readonly | GNTMAP_contains_pte);
+    /* ORDER: from here on others may claim it. */
+    __atomic_store_n(&m->live, true, __ATOMIC_RELEASE);
     return GNTST_okay;
 }
 
@@ -181,14 +184,14 @@ void grant_unmap_finish(struct vcpu *v)
 static int16_t unmap_claimed(const struct hypercall *hc, const struct gnttab_unmap_grant_ref *op,
                              struct grant_mapping *m)
 {
-    mfn_t mfn = frame_to_mfn(mapping_use(m).frame);
+    struct frame *f = mapping_use(m).frame;
     unsigned undo = (op->host_addr ? m->flags & GNTMAP_host_map : 0) |
                     (op->dev_bus_addr ? m->flags & GNTMAP_device_map : 0);
-    if ((undo & GNTMAP_device_map) && op->dev_bus_addr != mfn << PAGE_SHIFT) {
+    if ((undo & GNTMAP_device_map) && op->dev_bus_addr != frame_to_mfn(f) << PAGE_SHIFT) {
         return GNTST_bad_dev_addr;
     }
     if ((undo & GNTMAP_host_map) &&
-        pv_grant_unmap(hc->v, op->host_addr, m->flags & GNTMAP_contains_pte, mfn,
+        pv_grant_unmap(hc->v, op->host_addr, m->flags & GNTMAP_contains_pte, f,
                        !(m->flags & GNTMAP_readonly))) {
         return GNTST_general_error;
     }
@@ -210,8 +213,7 @@ long gnttabop_unmap_grant_ref(struct hypercall *hc, struct gnttab_unmap_grant_re
         if (arg->status == GNTST_okay) {
             arch_tlb_flush_mask(&hc->d->dirty_cpus, FLUSH_TLB, 0);
         }
-        SPIN_GUARD(&gt->lock);
-        m->live = true;
+        __atomic_store_n(&m->live, true, __ATOMIC_RELEASE);
         return 0;
     }
     hc->v->unmapped[hc->v->unmapped_count++] = arg->handle;
@@ -229,10 +231,11 @@ long grant_table_release_mappings(struct domain *d)
     /* SAFETY: d is dying and none of its vCPUs is in a hypercall: its table is ours alone, and
      * every handle in use is live. Entries in its page tables go with these, and no CPU runs on
      * them any more. */
-    while (gt->release_next < gt->max_maptrack * MAPPINGS_PER_PAGE) {
+    while (gt->release_next < gt->max_maptrack * HANDLES_PER_PAGE) {
         uint32_t handle = gt->release_next++;
-        if (!gt->maptrack[handle / MAPPINGS_PER_PAGE]) {
-            gt->release_next = (handle / MAPPINGS_PER_PAGE + 1) * MAPPINGS_PER_PAGE;
+        if (!gt->maptrack[handle / HANDLES_PER_PAGE] ||
+            handle % HANDLES_PER_PAGE == MAPPINGS_PER_PAGE) {
+            gt->release_next = (handle / HANDLES_PER_PAGE + 1) * HANDLES_PER_PAGE;
             continue;
         }
         if (mapping(gt, handle)->live) {

@@ -28,7 +28,9 @@ struct grant_mapping {
     uint16_t flags;         /* GNTMAP_host_map, _device_map, _readonly, _contains_pte */
     bool live;
 };
-#define MAPPINGS_PER_PAGE 255u
+/* A handle is a page's number and, in the low bits, an entry of it; the last one has none. */
+#define HANDLES_PER_PAGE 256u
+#define MAPPINGS_PER_PAGE (HANDLES_PER_PAGE - 1)
 
 struct maptrack_page {
     struct grant_mapping mapping[MAPPINGS_PER_PAGE];

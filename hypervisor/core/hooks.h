@@ -14,14 +14,14 @@ struct vcpu_guest_context;
  * address, or with contains_pte the machine address of the entry (8-byte aligned). avail: software
  * bits for the entry, already in place (bits 9-11). Errors: -EINVAL, -EFAULT; GNTST mapping
  * is the caller's business. Replaces whatever was mapped and drops its references. */
-must_check int pv_grant_map(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t mfn,
+must_check int pv_grant_map(struct vcpu *v, uint64_t host_addr, bool contains_pte, struct frame *f,
                             bool writable, uint64_t avail);
-/* Clear the entry if it maps mfn with that writability (else -EINVAL, nothing changed). Owes all
+/* Clear the entry if it maps f with that writability (else -EINVAL, nothing changed). Owes all
  * TLBs of the domain's CPUs a full flush: its table may be in use at other addresses, too. Drops no
  * reference on the frame. The entry may have moved to another address space: v is the current vCPU
  * of the mapping domain. */
-must_check int pv_grant_unmap(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t mfn,
-                              bool writable);
+must_check int pv_grant_unmap(struct vcpu *v, uint64_t host_addr, bool contains_pte,
+                              const struct frame *f, bool writable);
 
 /* Drop one reference of the given page-table or descriptor type with its general reference; may
  * leave the frame on the current vCPU's mmu_deferred list. */

@@ -24,20 +24,44 @@ static inline_always uint64_t *find_slot(const struct vcpu *v, uint64_t host_add
     return good ? (uint64_t *)mfn_to_virt(mfn) + (host_addr & ~PAGE_MASK) / 8 : NULL;
 }
 
-int pv_grant_map(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t mfn, bool writable,
-                 uint64_t avail)
+static inline_always struct frame *table_of(const uint64_t *slot)
 {
-    uint64_t pte = mfn << PAGE_SHIFT | X86_PTE_P | X86_PTE_US | X86_PTE_A | X86_PTE_D | avail |
-                   (writable ? X86_PTE_RW : 0) | X86_PTE_NX;
-    SPIN_GUARD(&v->domain->mmu_lock);
-    uint64_t *slot = find_slot(v, host_addr, contains_pte);
-    return slot ? mmu_leaf_set(slot, pte, v->domain, mfn_to_frame(mfn)->owner) : -EINVAL;
+    return mfn_to_frame(virt_to_mfn(slot));
 }
 
-int pv_grant_unmap(struct vcpu *v, uint64_t host_addr, bool contains_pte, mfn_t mfn, bool writable)
+int pv_grant_map(struct vcpu *v, uint64_t host_addr, bool contains_pte, struct frame *f,
+                 bool writable, uint64_t avail)
+{
+    uint64_t pte = frame_to_mfn(f) << PAGE_SHIFT | X86_PTE_P | X86_PTE_US | X86_PTE_A | X86_PTE_D |
+                   avail | (writable ? X86_PTE_RW : 0) | X86_PTE_NX;
+    SPIN_GUARD(&v->domain->mmu_lock);
+    uint64_t *slot = find_slot(v, host_addr, contains_pte);
+    if (!slot) {
+        return -EINVAL;
+    }
+    if (unlikely(read_once(*slot) & X86_PTE_P)) {
+        return mmu_leaf_set(slot, pte, v->domain, f->owner);
+    }
+    /* SAFETY: the caller's references are of the kinds the entry needs. */
+    if (writable && frame_get_writable(f)) {
+        return -EINVAL;
+    }
+    frame_get_held(f);
+    write_once(*slot, pte);
+    table_of(slot)->pt_done++;
+    return 0;
+}
+
+int pv_grant_unmap(struct vcpu *v, uint64_t host_addr, bool contains_pte, const struct frame *f,
+                   bool writable)
 {
     SPIN_GUARD(&v->domain->mmu_lock);
     uint64_t *slot = find_slot(v, host_addr, contains_pte), pte = slot ? read_once(*slot) : 0;
-    bool same = (pte & X86_PTE_P) && PTE_MFN(pte) == mfn && !!(pte & X86_PTE_RW) == writable;
-    return same ? mmu_leaf_set(slot, 0, v->domain, v->domain) : -EINVAL;
+    if (!(pte & X86_PTE_P) || PTE_MFN(pte) != frame_to_mfn(f) || !!(pte & X86_PTE_RW) != writable) {
+        return -EINVAL;
+    }
+    write_once(*slot, 0);
+    table_of(slot)->pt_done--;
+    page_type_leaf_put(pte);
+    return 0;
 }

@@ -285,9 +285,10 @@ static void walk_frames(void)
 
 static const struct grant_mapping *live_mapping(const struct grant_table *gt, uint32_t handle)
 {
-    const struct maptrack_page *page = gt->maptrack[handle / MAPPINGS_PER_PAGE];
-    const struct grant_mapping *m = page ? &page->mapping[handle % MAPPINGS_PER_PAGE] : NULL;
-    return m && m->live ? m : NULL;
+    const struct maptrack_page *page = gt->maptrack[handle / HANDLES_PER_PAGE];
+    uint32_t index = handle % HANDLES_PER_PAGE;
+    bool live = page && index < MAPPINGS_PER_PAGE && page->mapping[index].live;
+    return live ? &page->mapping[index] : NULL;
 }
 
 #define PINS_MAX 512
@@ -321,7 +322,7 @@ static void walk_handles(const struct domain *d)
 {
     const struct grant_table *gt = d->grant;
     uint32_t live = 0, used = 0;
-    for (uint32_t h = 0; gt && h < gt->max_maptrack * MAPPINGS_PER_PAGE; h++) {
+    for (uint32_t h = 0; gt && h < gt->max_maptrack * HANDLES_PER_PAGE; h++) {
         const struct grant_mapping *m = live_mapping(gt, h);
         if (m) {
             note_domain(m->granter);
@@ -367,7 +368,7 @@ static unsigned handles_for(const struct domain *d, mfn_t mfn, bool write, bool 
 {
     const struct grant_table *gt = d->grant;
     unsigned n = 0;
-    for (uint32_t h = 0; gt && h < gt->max_maptrack * MAPPINGS_PER_PAGE; h++) {
+    for (uint32_t h = 0; gt && h < gt->max_maptrack * HANDLES_PER_PAGE; h++) {
         const struct grant_mapping *m = live_mapping(gt, h);
         if (m && (m->flags & GNTMAP_host_map) &&
             frame_to_mfn(grant_active(m->granter->grant, m->ref)->frame) == mfn) {

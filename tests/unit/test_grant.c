@@ -504,7 +504,7 @@ static void test_gnttabop_map_grant_ref__handles_run_out(void)
     grant(guest, REF, 0, page, 0);
     struct gnttab_map_grant_ref arg;
     unsigned limit = 4 * MAPPINGS_PER_PAGE; /* of suite_control() */
-    static uint8_t seen[4 * MAPPINGS_PER_PAGE];
+    static uint8_t seen[4 * HANDLES_PER_PAGE];
     memset(seen, 0, sizeof(seen));
     for (unsigned i = 0; i < limit; i++) {
         if (i && i % MAPPINGS_PER_PAGE == 0) {
@@ -513,13 +513,13 @@ static void test_gnttabop_map_grant_ref__handles_run_out(void)
             CU_ASSERT_EQUAL(host.fault_in_alloc, 0);
         }
         CU_ASSERT_EQUAL_FATAL(map_at(0, GNTMAP_device_map, REF, 1, &arg), GNTST_okay);
-        CU_ASSERT_FATAL(arg.handle < limit && !seen[arg.handle]);
+        CU_ASSERT_FATAL(arg.handle < sizeof(seen) && !seen[arg.handle]);
         seen[arg.handle] = 1;
     }
     CU_ASSERT_EQUAL(map_at(0, GNTMAP_device_map, REF, 1, NULL), GNTST_no_space);
     CU_ASSERT_EQUAL(frame_ref_count(page), 1 + limit);
-    for (unsigned i = 0; i < limit; i++) {
-        CU_ASSERT_EQUAL(unmap_at(0, arg.dev_bus_addr, i), GNTST_okay);
+    for (unsigned i = 0; i < sizeof(seen); i++) {
+        CU_ASSERT_EQUAL(unmap_at(0, arg.dev_bus_addr, i), seen[i] ? GNTST_okay : GNTST_bad_handle);
     }
     CU_ASSERT_EQUAL(map_at(0, GNTMAP_device_map, REF, 1, &arg), GNTST_okay);
     CU_ASSERT_EQUAL(unmap_at(0, arg.dev_bus_addr, arg.handle), GNTST_okay);
@@ -629,6 +629,8 @@ static void test_gnttabop_unmap_grant_ref__bad_handle(void)
     CU_ASSERT_EQUAL(map(0, GNTMAP_host_map, &handle), GNTST_okay);
     CU_ASSERT_EQUAL(unmap(0, handle + 1), GNTST_bad_handle);
     CU_ASSERT_EQUAL(unmap(0, MAPPINGS_PER_PAGE), GNTST_bad_handle);
+    CU_ASSERT_EQUAL(unmap(0, HANDLES_PER_PAGE), GNTST_bad_handle);
+    CU_ASSERT_EQUAL(unmap(0, 4 * HANDLES_PER_PAGE), GNTST_bad_handle);
     CU_ASSERT_EQUAL(unmap(0, UINT32_MAX), GNTST_bad_handle);
     suite_enter(guest->vcpu[0]); /* handles are the mapper's */
     CU_ASSERT_EQUAL(unmap(0, handle), GNTST_bad_handle);

@@ -117,9 +117,18 @@ void arch_relax(void)
     tlb_service();
 }
 
-void arch_tlb_flush_mask(const cpumask_t *mask, unsigned flags, vaddr_t va)
+static inline bool is_only(const cpumask_t *mask, unsigned cpu)
 {
-    unsigned self = arch_cpu_id();
+    for (unsigned i = 0; i * 64 < arch_facts.cpus_online; i++) {
+        if (mask->word[i] != (i == cpu / 64 ? 1UL << cpu % 64 : 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static noinline void flush_many(const cpumask_t *mask, unsigned self, unsigned flags, vaddr_t va)
+{
     struct cpu_tlb *mine = &tlbs[self];
     cpumask_t others = *mask;
     cpumask_clear(&others, self);
@@ -139,6 +148,16 @@ void arch_tlb_flush_mask(const cpumask_t *mask, unsigned flags, vaddr_t va)
     }
     while (__atomic_load_n(&mine->waiting, __ATOMIC_SEQ_CST)) {
         arch_relax();
+    }
+}
+
+void arch_tlb_flush_mask(const cpumask_t *mask, unsigned flags, vaddr_t va)
+{
+    unsigned self = arch_cpu_id();
+    if (is_only(mask, self)) {
+        arch_tlb_flush_local(flags, va);
+    } else {
+        flush_many(mask, self, flags, va);
     }
 }
 

@@ -8,11 +8,11 @@
 #include "machine.h"
 
 /* The whole range is canonical and outside the hypervisor's part of the address space, which begins
- * where the upper half does. */
+ * where the upper half does. No range at all is refused, which leaves as much to do as it is. */
 static inline bool range_ok(vaddr_t va, size_t bytes)
 {
     vaddr_t last = va + bytes - 1;
-    return bytes == 0 || (last >= va && (last < 1UL << 47 || va >= HYP_VIRT_END));
+    return last >= va && (last < 1UL << 47 || va >= HYP_VIRT_END);
 }
 
 _Static_assert(HYP_VIRT_START == ~0UL << 47, "there is something of guests' below it");
