@@ -16,6 +16,8 @@
 /* Limits of the control domain's clients, which have no quota. */
 #define CONTROL_OUTSTANDING 1024
 #define CONTROL_MEMORY (64U << 20)
+/* Messages go out in pieces of up to this many bytes. */
+#define OUT_PIECE 4096
 
 /* A message waiting to be sent. */
 struct out_msg {
@@ -292,26 +294,52 @@ static void conn_fail(struct conn *c, int reason)
     }
 }
 
-/* Sends what is queued. Returns: 0, or a negative errno when the transport is broken. */
-static int send_queued(struct conn *c)
+/* Copies the queue's next bytes into one piece. Returns: how many. */
+static size_t gather(const struct conn *c, char piece[OUT_PIECE])
 {
-    while (c->out) {
-        struct out_msg *m = c->out;
-        const char *data = (const char *)&m->hdr;
-        ssize_t n;
+    size_t have = 0;
 
-        n = c->t.write(c->t.io, data + m->sent, m->len - m->sent);
-        if (n < 0) {
-            return (int)n;
-        }
-        if (n == 0) {
-            return 0;
-        }
+    for (const struct out_msg *m = c->out; m && have < OUT_PIECE; m = m->next) {
+        size_t len = m->len - m->sent, room = OUT_PIECE - have;
+
+        len = len < room ? len : room;
+        memcpy(piece + have, (const char *)&m->hdr + m->sent, len);
+        have += len;
+    }
+    return have;
+}
+
+/* So many of the queue's bytes have gone. */
+static void advance(struct conn *c, size_t bytes)
+{
+    while (bytes > 0) {
+        struct out_msg *m = c->out;
+        size_t len = m->len - m->sent;
+
+        len = len < bytes ? len : bytes;
         no_longer_waiting(c, m);
-        m->sent += (size_t)n;
+        m->sent += len;
+        bytes -= len;
         if (m->sent == m->len) {
             free(out_pop(c));
         }
+    }
+}
+
+/* Sends what is queued, several messages at a time: each by itself would be a system call, and a
+ * switch to whoever waits for it. Returns: 0, or a negative errno when the transport is broken. */
+static int send_queued(struct conn *c)
+{
+    char piece[OUT_PIECE];
+
+    while (c->out) {
+        size_t len = gather(c, piece);
+        ssize_t n = c->t.write(c->t.io, piece, len);
+
+        if (n <= 0) {
+            return (int)n;
+        }
+        advance(c, (size_t)n);
     }
     return 0;
 }
@@ -358,9 +386,10 @@ static void note_received(struct conn *c)
     }
 }
 
-/* Handles requests while there are any, and room for their answers.
+/* Handles requests while there are any, and room for their answers; whether all that was there has
+ * been read is in *dry.
  * Returns: how many, but at least 1 when anything was read, or a negative errno. */
-static int handle_some(struct conn *c, unsigned int limit)
+static int handle_some(struct conn *c, unsigned int limit, bool *dry)
 {
     unsigned int count = 0;
     bool any = false, moved;
@@ -378,6 +407,7 @@ static int handle_some(struct conn *c, unsigned int limit)
             any = true;
         }
     }
+    *dry = rc == 0;
     return rc < 0 ? rc : (int)(count > 0 ? count : any);
 }
 
@@ -415,11 +445,14 @@ bool conn_run(struct conn *c)
     }
     rc = publish(c);
     while (rc >= 0 && turn > 0) {
-        done = handle_some(c, turn);
+        bool dry;
+
+        done = handle_some(c, turn, &dry);
         rc = publish(c);
         /* ORDER: a kernel sends an event only if it finds everything before taken, so after that
-         * has been published, be it half a request, one more look is owed. */
-        if (done <= 0) {
+         * has been published, be it half a request, one more look is owed. A socket's client need
+         * not know: what comes to a socket that was empty is reported. */
+        if (done <= 0 || (dry && !c->t.kick)) {
             break;
         }
         turn -= (unsigned int)done;

@@ -14,15 +14,19 @@
 
 #include "xenstore-lite/server.h"
 
+/* What is read at once: small requests come many together. */
+#define IN_BYTES 4096
+
 /* One client. */
 struct client {
     int fd;
     int epoll_fd; /* reports it */
+    size_t in_at, in_end;
+    char in[IN_BYTES]; /* received, not yet asked for from in_at to in_end */
 };
 
-static ssize_t client_read(void *io, void *data, size_t len)
+static ssize_t receive(const struct client *cl, void *data, size_t len)
 {
-    const struct client *cl = io;
     ssize_t n;
 
     do {
@@ -35,6 +39,25 @@ static ssize_t client_read(void *io, void *data, size_t len)
         return -EPIPE;
     }
     return errno == EAGAIN ? 0 : -errno;
+}
+
+static ssize_t client_read(void *io, void *data, size_t len)
+{
+    struct client *cl = io;
+
+    if (cl->in_at == cl->in_end) {
+        ssize_t n = receive(cl, cl->in, sizeof(cl->in));
+
+        if (n <= 0) {
+            return n;
+        }
+        cl->in_at = 0;
+        cl->in_end = (size_t)n;
+    }
+    len = len < cl->in_end - cl->in_at ? len : cl->in_end - cl->in_at;
+    memcpy(data, cl->in + cl->in_at, len);
+    cl->in_at += len;
+    return (ssize_t)len;
 }
 
 static ssize_t client_write(void *io, const void *data, size_t len)

@@ -9,8 +9,9 @@
  * the transaction fail. Callers see two differences: such a change reports success where the
  * failure comes later, and a daemon that does not run is an error at once.
  *
- * A handle belongs to one thread. Events that arrive while an answer is awaited are kept; a
- * descriptor to poll for them (xs_fileno) is made when somebody asks for it.
+ * A handle belongs to one thread. What has come is received in one piece, too; events that arrive
+ * with an answer are kept, and a descriptor to poll for them (xs_fileno) is made when somebody asks
+ * for it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +32,8 @@
 
 #define SOCKET_PATH "/run/xenstored/socket"
 #define OUT_BYTES 16384u
+/* Received at once: the answers to some hundred changes. */
+#define IN_BYTES 4096u
 /* Answers to this many requests fit into a socket's buffer, so sending never waits for reading. */
 #define POSTED_MAX 128u
 
@@ -53,7 +56,9 @@ struct xs_handle {
     unsigned int posted; /* requests whose answers have not been read */
     int posted_error;    /* errno of the first that failed */
     struct event *events, **events_end;
+    size_t in_at, in_end; /* received and not yet read, of `in` */
     size_t out_bytes;
+    char in[IN_BYTES];
     char out[OUT_BYTES];
 };
 
@@ -65,6 +70,7 @@ static void hang_up(struct xs_handle *h)
     if (h->fd >= 0) {
         close(h->fd);
         h->fd = -1;
+        h->in_at = h->in_end = 0;
     }
 }
 
@@ -94,28 +100,62 @@ static bool flush(struct xs_handle *h)
     return send_all(h, h->out, bytes);
 }
 
+/* Receives into memory. Returns: bytes, 0 when nothing is there and `wait` is not set, or -1. */
+static ssize_t receive_some(struct xs_handle *h, void *data, size_t bytes, bool wait)
+{
+    while (h->fd >= 0) {
+        ssize_t got = recv(h->fd, data, bytes, wait ? 0 : MSG_DONTWAIT);
+
+        if (got > 0) {
+            return got;
+        }
+        if (got < 0 && errno == EAGAIN && !wait) {
+            return 0;
+        }
+        if (got == 0 || errno != EINTR) {
+            hang_up(h);
+        }
+    }
+    errno = ENOTCONN;
+    return -1;
+}
+
 /* Reads exactly that much. Returns: 1, 0 when nothing is there and `wait` is not set, or -1. */
 static int receive_all(struct xs_handle *h, void *data, size_t bytes, bool wait)
 {
     size_t have = 0;
 
-    while (have < bytes && h->fd >= 0) {
-        ssize_t got =
-            recv(h->fd, (char *)data + have, bytes - have, wait || have > 0 ? 0 : MSG_DONTWAIT);
+    while (have < bytes) {
+        size_t part = h->in_end - h->in_at;
 
-        if (got > 0) {
-            have += (size_t)got;
-        } else if (got < 0 && errno == EAGAIN && !wait && have == 0) {
-            return 0;
-        } else if (got == 0 || errno != EINTR) {
-            hang_up(h);
+        if (part == 0) {
+            ssize_t got = receive_some(h, h->in, sizeof(h->in), wait || have > 0);
+
+            if (got <= 0) {
+                return (int)got;
+            }
+            h->in_at = 0;
+            h->in_end = part = (size_t)got;
         }
-    }
-    if (h->fd < 0) {
-        errno = ENOTCONN;
-        return -1;
+        part = part < bytes - have ? part : bytes - have;
+        memcpy((char *)data + have, h->in + h->in_at, part);
+        h->in_at += part;
+        have += part;
     }
     return 1;
+}
+
+/* Whether a whole event has been received, so that nobody who polls would hear of it. */
+static bool event_is_in(const struct xs_handle *h)
+{
+    size_t have = h->in_end - h->in_at;
+    struct xsd_sockmsg head;
+
+    if (have < sizeof(head)) {
+        return false;
+    }
+    memcpy(&head, h->in + h->in_at, sizeof(head));
+    return head.type == XS_WATCH_EVENT && head.len <= have - sizeof(head);
 }
 
 /* The next message, in memory of its own. Returns: as receive_all(). */
@@ -180,6 +220,17 @@ static void keep_event(struct xs_handle *h, const struct message *message)
     }
     *h->events_end = event;
     h->events_end = &event->next;
+}
+
+/* Keeps the events that came with what was read. */
+static void keep_events(struct xs_handle *h)
+{
+    struct message message;
+
+    while (event_is_in(h) && receive(h, &message, true) == 1) {
+        keep_event(h, &message);
+        free(message.body);
+    }
 }
 
 static char **take_event(struct xs_handle *h)
@@ -258,6 +309,7 @@ static char *answer(struct xs_handle *h, uint32_t type, uint32_t *bytes)
         keep_event(h, &message);
         free(message.body);
     }
+    keep_events(h);
     if (message.type == type) {
         *bytes = message.bytes;
         return message.body;
@@ -297,6 +349,7 @@ static bool collect(struct xs_handle *h)
         }
         free(message.body);
     }
+    keep_events(h);
     return true;
 }
 
@@ -627,6 +680,7 @@ static char **next_event(struct xs_handle *h, bool wait)
         }
         free(message.body);
     }
+    keep_events(h);
     return take_event(h);
 }
 

@@ -697,6 +697,42 @@ static void test_conn__one_client_cannot_keep_the_others_waiting(void)
     drain(&g1);
 }
 
+/* Each write may be a system call and a switch to the client. */
+static void test_conn__answers_leave_together(void)
+{
+    struct fake_msg m;
+
+    IS(fake_ask(&dom0, XS_WRITE, 0, "/long|"), "OK|");
+    drain(&dom0);
+    dom0.writes = 0;
+    for (int i = 0; i < 10; i++) {
+        fake_send(&dom0, XS_READ, 0, "/long", 6);
+    }
+    fake_run(&s);
+    CU_ASSERT_EQUAL(dom0.writes, 1);
+    for (int i = 0; i < 10; i++) {
+        CU_ASSERT(fake_next(&dom0, &m) && m.hdr.type == XS_READ && m.hdr.len == 0);
+    }
+    /* Whatever part of a piece goes, no byte is lost or sent twice. */
+    for (size_t room = 1; room < 60; room += 7) {
+        for (int i = 0; i < 3; i++) {
+            fake_send(&dom0, XS_GET_DOMAIN_PATH, 0, "1", 2);
+        }
+        for (int i = 0; i < 200 && dom0.writes != 0; i++) {
+            dom0.room = room;
+            dom0.writes = 0;
+            conn_wake(dom0.conn);
+            fake_run(&s);
+        }
+        dom0.room = SIZE_MAX;
+        dom0.writes = 1;
+        for (int i = 0; i < 3; i++) {
+            CU_ASSERT(fake_next(&dom0, &m) && strcmp(m.body, "/local/domain/1") == 0);
+        }
+        CU_ASSERT_FALSE(fake_next(&dom0, &m));
+    }
+}
+
 static void add_suites(void)
 {
     CU_pSuite node = CU_add_suite("nodes", open_server, close_server);
@@ -733,6 +769,7 @@ static void add_suites(void)
     CU_ADD_TEST(domain, test_domain__nodes_of_the_gone);
     CU_ADD_TEST(domain, test_domain__number_used_again);
     CU_ADD_TEST(domain, test_domain__list_of_the_machine);
+    CU_ADD_TEST(domain, test_conn__answers_leave_together);
     CU_ADD_TEST(domain, test_conn__one_client_cannot_keep_the_others_waiting);
     CU_ADD_TEST(domain, test_books__balance);
 }

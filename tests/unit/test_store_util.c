@@ -30,6 +30,7 @@ static ssize_t fake_write(void *io, const void *data, size_t len)
     size_t n = len < f->room ? len : f->room;
 
     buf_add(&f->from_server, data, n);
+    f->writes += n > 0;
     if (f->room != SIZE_MAX) {
         f->room -= n;
     }

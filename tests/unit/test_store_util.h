@@ -18,6 +18,7 @@ struct fake {
     size_t seen;            /* bytes of it the test has looked at */
     size_t room;            /* bytes the server may still write; SIZE_MAX: any */
     size_t step;            /* most bytes moved in one read; 0: any */
+    unsigned int writes;    /* of the server that moved bytes */
     int failed;             /* reason given to fail(), or 0 */
     bool closed;            /* the server has let go */
 };

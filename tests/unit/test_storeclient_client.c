@@ -13,6 +13,18 @@
 
 #define MANY 300
 
+ssize_t __real_recv(int fd, void *data, size_t bytes, int flags);
+ssize_t __wrap_recv(int fd, void *data, size_t bytes, int flags);
+
+static unsigned int receives;
+
+/* Counts the client's system calls. */
+ssize_t __wrap_recv(int fd, void *data, size_t bytes, int flags)
+{
+    receives++;
+    return __real_recv(fd, data, bytes, flags);
+}
+
 static bool writes(xs_transaction_t t, const char *path, const char *value)
 {
     return xs_write(xs, t, path, value, (unsigned int)strlen(value));
@@ -106,6 +118,23 @@ static void test_client__transactions(void)
     CU_ASSERT_TRUE(reads(XBT_NULL, "/t/3", "theirs") && xs_rm(xs, XBT_NULL, "/t"));
 }
 
+/* What the daemon sends in one piece is received in one. */
+static void test_client__answers_come_together(void)
+{
+    xs_transaction_t t = xs_transaction_start(xs);
+    char path[32];
+
+    receives = 0;
+    for (unsigned int i = 0; i < 100; i++) {
+        snprintf(path, sizeof(path), "/together/%u", i);
+        CU_ASSERT_TRUE(writes(t, path, path));
+    }
+    CU_ASSERT_TRUE(xs_transaction_end(xs, t, false));
+    CU_ASSERT_TRUE(receives > 0 && receives < 50);
+    CU_ASSERT_TRUE(reads(XBT_NULL, "/together/99", "/together/99"));
+    CU_ASSERT_TRUE(xs_rm(xs, XBT_NULL, "/together"));
+}
+
 static bool readable(int timeout_ms)
 {
     struct pollfd ready = {.fd = xs_fileno(xs), .events = POLLIN};
@@ -189,6 +218,7 @@ int main(int argc, char **argv)
         {"nodes", test_client__nodes},
         {"long directory", test_client__long_directory},
         {"transactions", test_client__transactions},
+        {"answers come together", test_client__answers_come_together},
         {"watches", test_client__watches},
         {"many", test_client__many},
         {"end of the daemon", test_client__end_of_daemon},
