@@ -8,10 +8,11 @@
 #define HYP_VIRT_START 0xffff800000000000
 #define HYP_VIRT_END 0xffff880000000000
 
-#define M2P_RO_START 0xffff800000000000 /* slot 256, readable by guests: the ABI fixes it */
-#define M2P_RW_START 0xffff808000000000 /* slot 257, the same, writable by the hypervisor */
-#define FRAMETABLE_START 0xffff810000000000
-#define HYP_IMAGE_START 0xffff828000000000 /* text RX, rodata R, data RW */
+#define M2P_RO_START 0xffff800000000000     /* slot 256, readable by guests: the ABI fixes it */
+#define M2P_RW_START 0xffff808000000000     /* slot 257, the same, writable by the hypervisor */
+#define FRAMETABLE_START 0xffff810000000000 /* struct frame of each frame of RAM */
+#define FRAMELINKS_START 0xffff818000000000 /* and its struct frame_link */
+#define HYP_IMAGE_START 0xffff828000000000  /* text RX, rodata R, data RW */
 #define PERCPU_START 0xffff828040000000
 #define IOREMAP_START 0xffff828080000000 /* device memory */
 #define IOREMAP_END 0xffff830000000000

@@ -57,8 +57,8 @@ void evtchn_show(const struct domain *d);
 
 /* ---- evtchn_bits.c: the words shared with the guest ---- */
 /* Set the pending bit; if that is news and the port is not masked, notify the vCPU whose number is
- * at `vcpu`. False: nobody was to be told. */
-bool evtchn_bits_raise(struct domain *d, uint32_t port, const uint16_t *vcpu);
+ * at `vcpu`. 0: nobody was to be told. */
+long evtchn_bits_raise(struct domain *d, uint32_t port, const uint16_t *vcpu);
 /* The port belongs to v from now on: notify it of what is pending. */
 void evtchn_bits_rebound(struct vcpu *v, uint32_t port);
 /* Clear the mask bit and notify v of what was pending meanwhile. */

@@ -36,25 +36,25 @@ static void select_word(struct vcpu *v, uint32_t port)
     }
 }
 
-static noinline bool tell(struct domain *d, uint32_t port, const uint16_t *vcpu)
+static noinline long tell(struct domain *d, uint32_t port, const uint16_t *vcpu)
 {
     if (!test_bit(port, d->shared_info->evtchn_mask)) {
         /* ORDER: read behind the atomic operation below; see evtchn_bits_rebound(). */
         select_word(d->vcpu[read_once(*vcpu)], port);
     }
     sched_op_wake_pollers(d, port);
-    return true;
+    return 1;
 }
 
-bool evtchn_bits_raise(struct domain *d, uint32_t port, const uint16_t *vcpu)
+long evtchn_bits_raise(struct domain *d, uint32_t port, const uint16_t *vcpu)
 {
     if (test_and_set_bit(port, d->shared_info->evtchn_pending)) {
-        return false;
+        return 0;
     }
     /* ABI: polling sees masked ports too. */
     bool quiet = test_bit(port, d->shared_info->evtchn_mask) &&
                  find_next_bit(d->pollers, MAX_VCPUS, 0) == MAX_VCPUS;
-    return quiet ? false : tell(d, port, vcpu);
+    return quiet ? 0 : tell(d, port, vcpu);
 }
 
 void evtchn_bits_unmask(struct vcpu *v, uint32_t port)

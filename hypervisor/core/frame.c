@@ -12,6 +12,7 @@
 #include "core/domain.h"
 
 struct frame *frame_table;
+struct frame_link *frame_links;
 
 void frame_tlb_flush(const struct frame *f, const cpumask_t *cpus)
 {
@@ -21,7 +22,7 @@ void frame_tlb_flush(const struct frame *f, const cpumask_t *cpus)
             cpumask_set(&mask, cpu);
         }
     }
-    arch_tlb_filter(&mask, f->tlb_stamp);
+    arch_tlb_filter(&mask, frame_link(f)->tlb_stamp);
     if (!cpumask_empty(&mask)) {
         arch_tlb_flush_mask(&mask, FLUSH_TLB, 0);
     }
@@ -62,7 +63,7 @@ int frame_get_writable_slow(struct frame *f)
                 continue;
             }
             if (flush) {
-                frame_tlb_flush(f, &f->owner->dirty_cpus);
+                frame_tlb_flush(f, &frame_owner(f)->dirty_cpus);
                 __atomic_store_n(&f->type, TYPE_WRITABLE | 1, __ATOMIC_SEQ_CST);
             }
             return 0;
@@ -88,7 +89,7 @@ void frame_put_writable_slow(struct frame *f)
              * the count can be seen to be 0. LOCKED keeps others from getting and putting a
              * reference between our reading the clock and our giving up the count, which would
              * leave the frame with a stamp that is too old. */
-            f->tlb_stamp = arch_tlb_clock();
+            frame_link(f)->tlb_stamp = arch_tlb_clock();
             __atomic_store_n(&f->type, TYPE_WRITABLE, __ATOMIC_SEQ_CST);
             return;
         }
@@ -99,8 +100,8 @@ void frame_put_writable_slow(struct frame *f)
 
 void frame_share(struct frame *f, struct domain *d)
 {
-    BUG_ON(f->count || f->owner);
-    f->owner = d;
+    BUG_ON(f->count || f->owner_page);
+    frame_set_owner(f, d);
     f->type = TYPE_WRITABLE | 1; /* our own reference: it never becomes a page table */
     /* ORDER: owner and type before the count, which opens the frame to others. */
     __atomic_store_n(&f->count, FRAME_HYP | 1, __ATOMIC_SEQ_CST);
@@ -111,6 +112,6 @@ void frame_unshare(struct frame *f)
     BUG_ON(!(read_once(f->count) & FRAME_HYP));
     /* SAFETY: without an owner nobody can take new references (frame_get looks again after it has
      * taken one), and the frame may outlive d in the page tables of a control domain. */
-    write_once(f->owner, NULL);
+    frame_set_owner(f, NULL);
     frame_put_writable_and_ref(f);
 }

@@ -53,25 +53,29 @@ struct domain;
 #define TYPE_COUNT_MASK ((1U << 25) - 1)
 
 struct frame {
-    uint32_t count;       /* atomic */
-    uint32_t type;        /* atomic */
-    struct domain *owner; /* NULL: free or the hypervisor's; changes only while count is 0 */
-    /* Owned frames: links of the owner's page list, by frame number, under its pages_lock.
-     * Free frames: links of the allocator, under heap_lock. */
-    uint32_t next, prev;
-    uint32_t tlb_stamp; /* flush clock when the last mapping of the present use went away */
+    uint32_t count;      /* atomic */
+    uint32_t type;       /* atomic */
+    uint32_t owner_page; /* frame_owner(); changes only while count is 0 */
     /* PARTIAL: entries [0, pt_done) hold references; VALIDATED tables: how many are present. */
     uint16_t pt_done;
     uint8_t order;    /* of the block this frame heads, if it is free or from hyp_alloc() */
     uint8_t pt_flags; /* PT_CHILD_PARTIAL; free frames: FRAME_IS_FREE */
 };
-_Static_assert(sizeof(struct frame) == 32, "what a frame costs");
+/* The rest, apart: what is looked at often is small and indexed by a shift. */
+struct frame_link {
+    /* Owned frames: links of the owner's page list, by frame number, under its pages_lock.
+     * Free frames: links of the allocator, under heap_lock. */
+    uint32_t next, prev;
+    uint32_t tlb_stamp; /* flush clock when the last mapping of the present use went away */
+};
+_Static_assert(sizeof(struct frame) + sizeof(struct frame_link) == 28, "what a frame costs");
 #define INVALID_LINK 0      /* ends a list: frame 0 is in none */
 #define PT_CHILD_PARTIAL 1u /* entry pt_done's table may be PARTIAL on our behalf */
 #define FRAME_IS_FREE 2u    /* heads a free block of the allocator */
 #define FRAME_IS_CLEAN 4u   /* and all of it is zero */
 
 extern struct frame *frame_table;
+extern struct frame_link *frame_links;
 
 /* The frame exists in the table (it is RAM). Every guest-supplied number is tested first. */
 static inline bool mfn_valid(mfn_t mfn)
@@ -93,9 +97,38 @@ static inline mfn_t frame_to_mfn(const struct frame *f)
     return (mfn_t)(f - frame_table);
 }
 
+static inline struct frame_link *frame_link(const struct frame *f)
+{
+    return &frame_links[frame_to_mfn(f)];
+}
+
 static inline void *frame_to_virt(const struct frame *f)
 {
     return mfn_to_virt(frame_to_mfn(f));
+}
+
+/* How frames name a domain, so that a comparison takes no conversion: the page number of its
+ * structure's address, whose upper bits are those of all memory. */
+static inline uint32_t owner_page(const void *d)
+{
+    return (uint32_t)((uintptr_t)d >> PAGE_SHIFT);
+}
+
+/* NULL: free or the hypervisor's. */
+static inline struct domain *frame_owner(const struct frame *f)
+{
+    uint32_t page = read_once(f->owner_page);
+    return page ? mfn_to_virt((uint32_t)(page - owner_page(mfn_to_virt(0)))) : NULL;
+}
+
+static inline bool frame_is_of(const struct frame *f, const struct domain *d)
+{
+    return read_once(f->owner_page) == owner_page(d);
+}
+
+static inline void frame_set_owner(struct frame *f, const struct domain *d)
+{
+    write_once(f->owner_page, owner_page(d));
 }
 
 /* ---- references; inline is what every change of a level-1 entry does ---- */
@@ -127,14 +160,14 @@ static inline must_check bool frame_get(struct frame *f, const struct domain *d)
     uint32_t old = __atomic_load_n(&f->count, __ATOMIC_SEQ_CST);
     do {
         /* Neither 0 nor the most there may be: FRAME_COUNT_MANY. */
-        if (((old - 1) & FRAME_COUNT_MANY) || read_once(f->owner) != d) {
+        if (((old - 1) & FRAME_COUNT_MANY) || !frame_is_of(f, d)) {
             return false;
         }
     } while (!frame_cas(&f->count, &old, old + 1));
     /* SAFETY: between the look at the owner and the swap the frame may have been freed and given to
      * somebody else, or taken back by frame_unshare(). With our reference in place the owner can
      * only be d from here on, or is not d. */
-    if (unlikely(read_once(f->owner) != d)) {
+    if (unlikely(!frame_is_of(f, d))) {
         frame_put(f);
         return false;
     }

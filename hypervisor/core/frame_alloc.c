@@ -38,21 +38,23 @@ uint64_t frame_clean_most = 1UL << (28 - PAGE_SHIFT);
 
 /* ---- lists of frames, of the heap and of domains ---- */
 
-static void list_insert(uint32_t *head, struct frame *f)
+static void list_insert(uint32_t *head, const struct frame *f)
 {
-    f->prev = INVALID_LINK;
-    f->next = *head;
+    struct frame_link *l = frame_link(f);
+    l->prev = INVALID_LINK;
+    l->next = *head;
     *head = (uint32_t)frame_to_mfn(f);
-    if (f->next != INVALID_LINK) {
-        mfn_to_frame(f->next)->prev = *head;
+    if (l->next != INVALID_LINK) {
+        frame_links[l->next].prev = *head;
     }
 }
 
-static void list_remove(uint32_t *head, struct frame *f)
+static void list_remove(uint32_t *head, const struct frame *f)
 {
-    *(f->prev != INVALID_LINK ? &mfn_to_frame(f->prev)->next : head) = f->next;
-    if (f->next != INVALID_LINK) {
-        mfn_to_frame(f->next)->prev = f->prev;
+    const struct frame_link *l = frame_link(f);
+    *(l->prev != INVALID_LINK ? &frame_links[l->prev].next : head) = l->next;
+    if (l->next != INVALID_LINK) {
+        frame_links[l->next].prev = l->prev;
     }
 }
 
@@ -68,7 +70,7 @@ static void block_insert_locked(mfn_t mfn, unsigned order, uint32_t stamp, bool 
     struct frame *f = mfn_to_frame(mfn);
     f->pt_flags = clean ? FRAME_IS_FREE | FRAME_IS_CLEAN : FRAME_IS_FREE;
     f->order = (uint8_t)order;
-    f->tlb_stamp = stamp;
+    frame_link(f)->tlb_stamp = stamp;
     list_insert(&heap_list[clean][zone_of(mfn)][order], f);
     heap_orders[clean][zone_of(mfn)] |= 1u << order;
     dirty_frames += clean ? 0 : 1UL << order;
@@ -126,14 +128,14 @@ static mfn_t heap_take(unsigned order, unsigned addr_bits, bool clean)
         }
         unsigned have = (unsigned)__builtin_ctz(usable);
         mfn_t mfn = heap_list[clean][zone][have];
-        uint32_t stamp = mfn_to_frame(mfn)->tlb_stamp;
+        uint32_t stamp = frame_links[mfn].tlb_stamp;
         block_remove_locked(mfn, have, clean);
         /* The lower half stays free at each step. */
         while (have-- > order) {
             block_insert_locked(mfn, have, stamp, clean);
             mfn += 1UL << have;
         }
-        mfn_to_frame(mfn)->tlb_stamp = stamp;
+        frame_links[mfn].tlb_stamp = stamp;
         return mfn;
     }
     return 0;
@@ -173,9 +175,10 @@ static struct frame *take_block(unsigned order, unsigned addr_bits, bool clear)
     /* SAFETY: whoever had these frames mapped has no translation left once this returns. */
     struct frame *block = mfn_to_frame(mfn);
     frame_tlb_flush(block, NULL);
-    const struct frame fresh = {.tlb_stamp = block->tlb_stamp};
+    uint32_t stamp = frame_links[mfn].tlb_stamp;
     for (uint64_t i = 0; i < 1UL << order; i++) {
-        block[i] = fresh;
+        block[i] = (struct frame){0};
+        frame_links[mfn + i] = (struct frame_link){.tlb_stamp = stamp};
         if (clear && !clean) {
             arch_page_clear(mfn_to_virt(mfn + i));
         }
@@ -235,7 +238,7 @@ struct frame *frame_alloc_hyp(unsigned order, unsigned addr_bits)
 void frame_free_hyp(struct frame *f, unsigned order)
 {
     for (uint64_t i = 0; i < 1UL << order; i++) {
-        BUG_ON(f[i].count || f[i].owner || (f[i].type & TYPE_COUNT_MASK));
+        BUG_ON(f[i].count || f[i].owner_page || (f[i].type & TYPE_COUNT_MASK));
     }
     heap_free(frame_to_mfn(f), order);
 }
@@ -268,7 +271,7 @@ static void disown(struct domain *d, struct frame *f)
     spin_lock(&d->pages_lock);
     BUG_ON(d->page_count == 0);
     list_remove(&d->page_list, f);
-    f->owner = NULL;
+    frame_set_owner(f, NULL);
     bool last = --d->page_count == 0;
     spin_unlock(&d->pages_lock);
     if (last) {
@@ -281,8 +284,8 @@ int frame_assign(struct domain *d, struct frame *f, unsigned order)
     uint64_t count = 1UL << order;
     /* A stolen frame comes here without a visit to the heap. */
     for (uint64_t i = 0; i < count; i++) {
-        BUG_ON(f[i].count || f[i].owner || f[i].type);
-        if (i == 0 || f[i].tlb_stamp != f[i - 1].tlb_stamp) {
+        BUG_ON(f[i].count || f[i].owner_page || f[i].type);
+        if (i == 0 || frame_link(&f[i])->tlb_stamp != frame_link(&f[i - 1])->tlb_stamp) {
             frame_tlb_flush(&f[i], NULL);
         }
     }
@@ -299,7 +302,7 @@ int frame_assign(struct domain *d, struct frame *f, unsigned order)
     d->page_count += count;
     /* Last first: a walk of the list then sees ascending frame numbers. */
     for (uint64_t i = count; i-- > 0;) {
-        f[i].owner = d;
+        frame_set_owner(&f[i], d);
         list_insert(&d->page_list, &f[i]);
         /* ORDER: owner before the count, which opens the frame to others. */
         __atomic_store_n(&f[i].count, FRAME_ALLOCATED | 1, __ATOMIC_SEQ_CST);
@@ -324,7 +327,7 @@ void frame_free(struct frame *f)
     BUG_ON((f->type & TYPE_COUNT_MASK) || (f->count & (FRAME_ALLOCATED | FRAME_COUNT_MASK)));
     m2p_set(frame_to_mfn(f), INVALID_M2P);
     if (!(f->count & FRAME_HYP)) {
-        disown(f->owner, f);
+        disown(frame_owner(f), f);
     }
     f->count = 0;
     f->type = TYPE_NONE;
@@ -345,7 +348,7 @@ bool frame_steal(struct domain *d, struct frame *f)
         return false;
     }
     f->type = TYPE_NONE;
-    f->tlb_stamp = arch_tlb_clock();
+    frame_link(f)->tlb_stamp = arch_tlb_clock();
     disown(d, f);
     return true;
 }
@@ -354,9 +357,9 @@ struct frame *frame_list_next(struct domain *d, const struct frame *f, uint64_t 
 {
     unsigned skips = types ? RUN_MAX : 0;
     SPIN_GUARD(&d->pages_lock);
-    for (uint32_t link = f ? f->next : d->page_list; link != INVALID_LINK;) {
+    for (uint32_t link = f ? frame_link(f)->next : d->page_list; link != INVALID_LINK;) {
         struct frame *next = mfn_to_frame(link);
-        link = next->next;
+        link = frame_links[link].next;
         if (skips && !(read_once(next->type) & types)) {
             skips--;
             continue;
@@ -378,20 +381,21 @@ static bool let_go(struct frame *f)
     }
     BUG_ON(f->type & TYPE_COUNT_MASK);
     m2p_set(frame_to_mfn(f), INVALID_M2P);
-    f->owner = NULL;
+    frame_set_owner(f, NULL);
     f->type = TYPE_NONE;
     return true;
 }
 
 void frame_free_behind(struct domain *d, struct frame *f)
 {
+    struct frame_link *l = frame_link(f);
     mfn_t first = frame_to_mfn(f) + 1, end = first;
     spin_lock(&d->pages_lock);
-    for (; f->next == end && end - first < RUN_MAX && let_go(mfn_to_frame(end)); end++) {
-        f->next = mfn_to_frame(end)->next;
+    for (; l->next == end && end - first < RUN_MAX && let_go(mfn_to_frame(end)); end++) {
+        l->next = frame_links[end].next;
     }
-    if (f->next != INVALID_LINK) {
-        mfn_to_frame(f->next)->prev = (uint32_t)frame_to_mfn(f);
+    if (l->next != INVALID_LINK) {
+        frame_links[l->next].prev = (uint32_t)frame_to_mfn(f);
     }
     d->page_count -= end - first;
     spin_unlock(&d->pages_lock);

@@ -200,14 +200,14 @@ long memop_claim_pages(struct hypercall *hc, struct xen_memory_reservation *arg)
 /* Frames in transit belong to nobody; they are stacked through their links. */
 static void push(uint32_t *stack, struct frame *f)
 {
-    f->next = *stack;
+    frame_link(f)->next = *stack;
     *stack = (uint32_t)frame_to_mfn(f);
 }
 
 static struct frame *pop(uint32_t *stack)
 {
     struct frame *f = *stack == INVALID_LINK ? NULL : mfn_to_frame(*stack);
-    *stack = f ? f->next : INVALID_LINK;
+    *stack = f ? frame_link(f)->next : INVALID_LINK;
     return f;
 }
 

@@ -129,7 +129,7 @@ long pv_domain_relinquish(struct domain *d)
 static void clear_device_entries(struct domain *d, struct frame *f)
 {
     SPIN_GUARD(&d->mmu_lock);
-    for (unsigned i = 0; i < PT_ENTRIES && mmu_is_l1(f) && f->owner == d; i++) {
+    for (unsigned i = 0; i < PT_ENTRIES && mmu_is_l1(f) && frame_is_of(f, d); i++) {
         uint64_t *slot = (uint64_t *)frame_to_virt(f) + i, pte = read_once(*slot);
         if ((pte & X86_PTE_P) && !page_type_leaf_frame(pte) && !page_type_device_ok(pte, d)) {
             (void)!mmu_leaf_set(slot, 0, d, d);
@@ -147,7 +147,7 @@ long pv_device_unmap(struct domain *d)
     spin_unlock(&d->mmu_lock);
     for (; mfn < arch_facts.max_mfn; mfn++) {
         struct frame *f = mfn_to_frame(mfn);
-        if (read_once(f->owner) == d && mmu_is_l1(f)) {
+        if (frame_is_of(f, d) && mmu_is_l1(f)) {
             clear_device_entries(d, f);
             hypercall_preempt_soon();
         }

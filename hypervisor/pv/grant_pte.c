@@ -40,7 +40,7 @@ int pv_grant_map(struct vcpu *v, uint64_t host_addr, bool contains_pte, struct f
         return -EINVAL;
     }
     if (unlikely(read_once(*slot) & X86_PTE_P)) {
-        return mmu_leaf_set(slot, pte, v->domain, f->owner);
+        return mmu_leaf_set(slot, pte, v->domain, frame_owner(f));
     }
     /* SAFETY: the caller's references are of the kinds the entry needs. */
     if (writable && frame_get_writable(f)) {

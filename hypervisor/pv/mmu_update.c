@@ -58,7 +58,7 @@ static inline_always int leaf_change_writable(uint64_t *slot, uint64_t seen, uin
     }
     struct frame *f = page_type_leaf_frame(seen);
     /* SAFETY: the entry's reference keeps the frame; whether it may be mapped is asked anew. */
-    if (!f || f->owner != how->foreign) {
+    if (!f || !frame_is_of(f, how->foreign)) {
         return 1;
     }
     if ((pte & X86_PTE_RW) && frame_get_writable(f)) {

@@ -49,7 +49,7 @@ void page_type_entry_put(unsigned level, uint64_t pte)
  */
 static bool give_way(const struct frame *f)
 {
-    return hypercall_preempt_check() || spin_contended(&f->owner->mmu_lock);
+    return hypercall_preempt_check() || spin_contended(&frame_owner(f)->mmu_lock);
 }
 
 /* Most of most tables is empty: eight entries at a time, which begin at a multiple of eight. */
@@ -83,7 +83,7 @@ static int validate_entries(struct frame *f, unsigned level)
             i++;
             continue;
         }
-        int rc = page_type_entry_get(level, &pte, f->owner, f->owner);
+        int rc = page_type_entry_get(level, &pte, frame_owner(f), frame_owner(f));
         if (rc) {
             f->pt_flags = rc == -ERESTART ? PT_CHILD_PARTIAL : 0;
             f->pt_done = (uint16_t)i;
@@ -145,7 +145,7 @@ static bool drop_entries(struct frame *f, unsigned level, unsigned left)
         uint64_t pte = read_once(table[f->pt_done]);
         if ((pte & X86_PTE_P) && mfn_valid(PTE_MFN(pte))) {
             struct frame *child = mfn_to_frame(PTE_MFN(pte));
-            if (child->owner == f->owner && (read_once(child->type) & TYPE_PARTIAL) &&
+            if (child->owner_page == f->owner_page && (read_once(child->type) & TYPE_PARTIAL) &&
                 page_type_level(child->type) == level - 1 && !page_type_dismantle(child)) {
                 return false;
             }
@@ -186,12 +186,12 @@ static bool drop_entries(struct frame *f, unsigned level, unsigned left)
 
 static bool dismantle(struct frame *f, unsigned left)
 {
-    ASSERT(spin_is_mine(&f->owner->mmu_lock));
+    ASSERT(spin_is_mine(&frame_owner(f)->mmu_lock));
     ASSERT(read_once(f->type) & TYPE_PARTIAL);
     if (!drop_entries(f, page_type_level(f->type), left)) {
         return false;
     }
-    f->tlb_stamp = arch_tlb_clock();
+    frame_link(f)->tlb_stamp = arch_tlb_clock();
     /* ORDER: the stamp is in place before the count can be seen to be 0. */
     __atomic_store_n(&f->type, f->type & TYPE_MASK, __ATOMIC_SEQ_CST);
     frame_put(f);
@@ -219,7 +219,7 @@ bool page_type_finish_deferred(struct vcpu *v)
         /* Off the list while we work on it: an entry there is a reason to stop. */
         struct frame *f = v->mmu_deferred[--v->mmu_deferred_count];
         /* The list's reference keeps frame and owner; only a PARTIAL one is left to be done. */
-        struct domain *d = f->owner;
+        struct domain *d = frame_owner(f);
         spin_lock(&d->mmu_lock);
         bool done = !(read_once(f->type) & TYPE_PARTIAL) || page_type_dismantle(f);
         spin_unlock(&d->mmu_lock);
@@ -305,7 +305,7 @@ int page_type_get(mfn_t mfn, struct domain *d, uint32_t type, struct frame **out
 
 void page_type_put(struct frame *f)
 {
-    ASSERT(spin_is_mine(&f->owner->mmu_lock));
+    ASSERT(spin_is_mine(&frame_owner(f)->mmu_lock));
     if (!put_references(f)) {
         defer(f);
     }
@@ -313,7 +313,7 @@ void page_type_put(struct frame *f)
 
 void pv_page_type_put(struct frame *f)
 {
-    SPIN_GUARD(&f->owner->mmu_lock);
+    SPIN_GUARD(&frame_owner(f)->mmu_lock);
     page_type_put(f);
 }
 

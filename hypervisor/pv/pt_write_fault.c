@@ -20,7 +20,7 @@ static inline uint64_t *written_entry(const struct vcpu *v, vaddr_t va)
         return NULL;
     }
     const struct frame *table = mfn_to_frame(mfn);
-    return table->owner == v->domain && mmu_is_l1(table)
+    return frame_is_of(table, v->domain) && mmu_is_l1(table)
                ? (uint64_t *)mfn_to_virt(mfn) + (va & ~PAGE_MASK) / 8
                : NULL;
 }

@@ -15,6 +15,7 @@ void host_start(unsigned cpus)
 {
     /* From the heap, so that the sanitizer sees an access past its end. */
     frame_table = calloc(HOST_FRAMES, sizeof(*frame_table));
+    frame_links = calloc(HOST_FRAMES, sizeof(*frame_links));
     memset(host_m2p, 0xff, HOST_FRAMES * sizeof(*host_m2p));
     host.cpus = cpus;
     arch_facts.cpus_present = arch_facts.cpus_online = cpus;

@@ -219,7 +219,7 @@ static bool cache(struct host_tlb *t, vaddr_t va, uint64_t *pte, bool write, mfn
                                        .write = write,
                                        .global = *pte & X86_PTE_G,
                                        .mapper = current_vcpu()->domain,
-                                       .owner = mfn_to_frame(PTE_MFN(*pte))->owner};
+                                       .owner = frame_owner(mfn_to_frame(PTE_MFN(*pte)))};
     }
     *mfn = e->mfn;
     return true;

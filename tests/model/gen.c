@@ -51,8 +51,9 @@ static unsigned live_level(unsigned dom, unsigned page)
     }
     const struct frame *f = mfn_to_frame(mfn);
     uint64_t kind = (f->type & TYPE_MASK) >> TYPE_SHIFT;
-    return f->owner == world[dom].d && (f->type & TYPE_COUNT_MASK) && kind <= 4 ? (unsigned)kind
-                                                                                : 0;
+    return frame_owner(f) == world[dom].d && (f->type & TYPE_COUNT_MASK) && kind <= 4
+               ? (unsigned)kind
+               : 0;
 }
 
 static unsigned level_of(unsigned dom, unsigned page)

@@ -119,7 +119,7 @@ static void leaf(const struct domain *d, uint64_t pte, mfn_t table, unsigned ind
         add_ref(f);
     }
     /* A dying domain's handles go before its tables, on which no pcpu runs any more. */
-    if (f->owner != d && !d->privileged && d->state == DOM_ALIVE) {
+    if (frame_owner(f) != d && !d->privileged && d->state == DOM_ALIVE) {
         need_grant(d, mfn, pte & X86_PTE_RW);
     }
 }
@@ -150,7 +150,7 @@ static void use_table(struct frame *f, unsigned level)
 static void walk_table(struct frame *f, unsigned level)
 {
     mfn_t table = frame_to_mfn(f);
-    const struct domain *d = f->owner;
+    const struct domain *d = frame_owner(f);
     if (expected[table].walked) {
         return;
     }
@@ -182,7 +182,7 @@ static void walk_table(struct frame *f, unsigned level)
                 continue;
             }
             mfn_t child = PTE_MFN(entry[i]);
-            if (child >= HOST_FRAMES || mfn_to_frame(child)->owner != d) {
+            if (child >= HOST_FRAMES || frame_owner(mfn_to_frame(child)) != d) {
                 model_fail("foreign-table", "table %lx of d%u uses %lx", (unsigned long)table,
                            d->id, (unsigned long)child);
             }
@@ -255,13 +255,13 @@ static void walk_frames(void)
     for (mfn_t mfn = first_used; mfn < HOST_FRAMES; mfn++) {
         struct frame *f = mfn_to_frame(mfn);
         uint64_t type = f->type;
-        if (f->owner) {
-            note_domain(f->owner);
+        if (frame_owner(f)) {
+            note_domain(frame_owner(f));
         }
         if (f->count & FRAME_ALLOCATED) {
             add_ref(f);
         }
-        if (f->count & FRAME_COUNT_MASK && (f->count & FRAME_HYP) && f->owner) {
+        if (f->count & FRAME_COUNT_MASK && (f->count & FRAME_HYP) && frame_owner(f)) {
             if (kind_of(f) == KIND_WRITABLE) {
                 add_type(f, KIND_WRITABLE);
             } else {
@@ -421,7 +421,7 @@ static void check_frame(mfn_t mfn)
         model_fail("flags", "frame %lx without a use has type word %lx", (unsigned long)mfn,
                    (unsigned long)f->type);
     }
-    if (!count && f->owner) {
+    if (!count && frame_owner(f)) {
         model_fail("owner", "free frame %lx has an owner", (unsigned long)mfn);
     }
     if (!count && m2p_get(mfn) != INVALID_M2P) {
@@ -437,7 +437,7 @@ static void check_domains(void)
         uint32_t refs = d->state != DOM_DEAD;
         for (mfn_t mfn = first_used; mfn < HOST_FRAMES; mfn++) {
             const struct frame *f = mfn_to_frame(mfn);
-            pages += f->owner == d && !(f->count & FRAME_HYP);
+            pages += frame_owner(f) == d && !(f->count & FRAME_HYP);
         }
         if (pages != d->page_count) {
             model_fail("pages", "d%u has %lu frames, not %lu", d->id, (unsigned long)pages,
@@ -467,14 +467,14 @@ static void check_translation(unsigned cpu, const struct host_translation *t)
         model_fail("tlb-table", "pcpu %u can still write to %lx, of type %u, at %lx", cpu,
                    (unsigned long)t->mfn, kind_of(f), (unsigned long)t->va);
     }
-    if (f->owner && f->owner != t->owner) {
+    if (frame_owner(f) && frame_owner(f) != t->owner) {
         model_fail("tlb-owner", "pcpu %u still has %lx at %lx, which has gone to d%u", cpu,
-                   (unsigned long)t->mfn, (unsigned long)t->va, f->owner->id);
+                   (unsigned long)t->mfn, (unsigned long)t->va, frame_owner(f)->id);
     }
-    if (f->owner && f->owner != t->mapper && !t->mapper->privileged &&
+    if (frame_owner(f) && frame_owner(f) != t->mapper && !t->mapper->privileged &&
         !handles_for(t->mapper, t->mfn, t->write, true)) {
         model_fail("tlb-grant", "pcpu %u can still reach %lx of d%u at %lx: the grant is over", cpu,
-                   (unsigned long)t->mfn, f->owner->id, (unsigned long)t->va);
+                   (unsigned long)t->mfn, frame_owner(f)->id, (unsigned long)t->va);
     }
 }
 
@@ -495,7 +495,7 @@ static void check_loaded(unsigned cpu)
     const struct vcpu *v = host_current[cpu];
     if (t->l4) {
         check_cached_table(cpu, &(struct host_table){frame_to_mfn(t->l4), 4});
-        if (t->l4->owner != v->domain) {
+        if (frame_owner(t->l4) != v->domain) {
             model_fail("loaded", "pcpu %u runs on the tables of another domain", cpu);
         }
         const uint64_t *entry = frame_to_virt(t->l4);
@@ -556,7 +556,7 @@ static void after_alloc(mfn_t first, uint64_t count)
 {
     static const uint8_t zeroes[PAGE_SIZE];
     first_used = MIN(first_used, first);
-    if (mfn_to_frame(first)->owner && race_just_now()) {
+    if (frame_owner(mfn_to_frame(first)) && race_just_now()) {
         return; /* their owner has already had a turn with them */
     }
     for (mfn_t mfn = first; mfn < first + count; mfn++) {

@@ -409,7 +409,7 @@ static void test_domain_kill__frame_in_use_elsewhere_keeps_the_structure(void)
     /* Nobody finds it, the id is free, the frame still has its owner. */
     struct domain *gone = domain_get(5);
     CU_ASSERT_PTR_NULL(gone);
-    CU_ASSERT_PTR_EQUAL(f->owner, d);
+    CU_ASSERT_PTR_EQUAL(frame_owner(f), d);
     CU_ASSERT_EQUAL(d->state, DOM_DEAD);
     CU_ASSERT_TRUE(frame_free_count() < before);
     struct domain *again = create(5);
@@ -426,7 +426,7 @@ static void test_domain_kill__shared_page_mapped_elsewhere(void)
     CU_ASSERT_TRUE(frame_get(f, d));
     suite_destroy(d);
     CU_ASSERT_EQUAL(frame_free_count(), before - 1);
-    CU_ASSERT_PTR_NULL(f->owner);
+    CU_ASSERT_PTR_NULL(frame_owner(f));
     frame_put(f);
     CU_ASSERT_EQUAL(frame_free_count(), before);
 }

@@ -112,7 +112,7 @@ static void test_frame_drop_allocation__once(void)
     frame_put(f);
     CU_ASSERT_EQUAL(d->page_count, pages - 1);
     CU_ASSERT_EQUAL(frame_free_count(), free_before + 1);
-    CU_ASSERT_PTR_NULL(f->owner);
+    CU_ASSERT_PTR_NULL(frame_owner(f));
     CU_ASSERT_EQUAL(m2p_get(mfn), INVALID_M2P);
     end();
 }
@@ -125,7 +125,7 @@ static void test_frame_put__after_death_of_owner(void)
     uint32_t *byte = frame_to_virt(f);
     *byte = 0x5eed;
     suite_destroy(d);
-    CU_ASSERT_PTR_EQUAL(f->owner, d);
+    CU_ASSERT_PTR_EQUAL(frame_owner(f), d);
     CU_ASSERT_EQUAL(*byte, 0x5eed);
     CU_ASSERT_EQUAL(f->count, 1);
     CU_ASSERT_EQUAL(d->page_count, 1);
@@ -145,10 +145,10 @@ static void test_frame_get_writable__counts(void)
     CU_ASSERT_EQUAL(type_count(f), 2);
     host.tlb_clock = 40;
     frame_put_writable(f);
-    CU_ASSERT_NOT_EQUAL(f->tlb_stamp, 40);
+    CU_ASSERT_NOT_EQUAL(frame_link(f)->tlb_stamp, 40);
     frame_put_writable(f);
     CU_ASSERT_EQUAL(f->type, TYPE_WRITABLE);
-    CU_ASSERT_EQUAL(f->tlb_stamp, 40);
+    CU_ASSERT_EQUAL(frame_link(f)->tlb_stamp, 40);
     CU_ASSERT_EQUAL(frame_get_writable(f), 0);
     CU_ASSERT_EQUAL(host.flush_count, 0);
     frame_put_writable(f);
@@ -177,7 +177,7 @@ static void test_frame_get_writable__flushes_old_table(void)
     begin();
     cpumask_set(&d->dirty_cpus, 0);
     f->type = TYPE_L1;
-    f->tlb_stamp = host.tlb_clock;
+    frame_link(f)->tlb_stamp = host.tlb_clock;
     CU_ASSERT_EQUAL(frame_get_writable(f), 0);
     CU_ASSERT_EQUAL(f->type, TYPE_WRITABLE | 1);
     CU_ASSERT_EQUAL_FATAL(host.flush_count, 1);
@@ -187,11 +187,11 @@ static void test_frame_get_writable__flushes_old_table(void)
 
     /* Everybody has flushed since it was a table, or nobody ran the owner: nothing to do. */
     f->type = TYPE_L2;
-    f->tlb_stamp = host.tlb_clock++;
+    frame_link(f)->tlb_stamp = host.tlb_clock++;
     CU_ASSERT_EQUAL(frame_get_writable(f), 0);
     frame_put_writable(f);
     f->type = TYPE_SEGDESC;
-    f->tlb_stamp = host.tlb_clock;
+    frame_link(f)->tlb_stamp = host.tlb_clock;
     cpumask_clear(&d->dirty_cpus, 0);
     CU_ASSERT_EQUAL(frame_get_writable(f), 0);
     frame_put_writable(f);

@@ -15,7 +15,7 @@ static struct frame *drain(unsigned addr_bits)
     struct frame *chain = NULL;
     struct frame *f;
     while ((f = frame_alloc_hyp(0, addr_bits))) {
-        f->next = chain ? (uint32_t)frame_to_mfn(chain) : INVALID_LINK;
+        frame_link(f)->next = chain ? (uint32_t)frame_to_mfn(chain) : INVALID_LINK;
         chain = f;
     }
     return chain;
@@ -26,7 +26,7 @@ static uint64_t refill(struct frame *chain)
     uint64_t count = 0;
     while (chain) {
         struct frame *f = chain;
-        chain = f->next == INVALID_LINK ? NULL : mfn_to_frame(f->next);
+        chain = frame_link(f)->next == INVALID_LINK ? NULL : mfn_to_frame(frame_link(f)->next);
         frame_free_hyp(f, 0);
         count++;
     }
@@ -61,7 +61,7 @@ static void test_frame_alloc_hyp__orders(void)
         f = frame_alloc_hyp(order, 0);
         CU_ASSERT(is_clear(f, order));
         CU_ASSERT_EQUAL(f->count, 0);
-        CU_ASSERT_PTR_NULL(f->owner);
+        CU_ASSERT_PTR_NULL(frame_owner(f));
         frame_free_hyp(f, order);
     }
     CU_ASSERT_PTR_NULL(frame_alloc_hyp(FRAME_ORDER_MAX + 1, 0));
@@ -101,11 +101,11 @@ static void test_frame_alloc_hyp__every_second_frame(void)
     struct frame *even = NULL;
     while (chain) {
         struct frame *f = chain;
-        chain = f->next == INVALID_LINK ? NULL : mfn_to_frame(f->next);
+        chain = frame_link(f)->next == INVALID_LINK ? NULL : mfn_to_frame(frame_link(f)->next);
         if (frame_to_mfn(f) & 1) {
             frame_free_hyp(f, 0);
         } else {
-            f->next = even ? (uint32_t)frame_to_mfn(even) : INVALID_LINK;
+            frame_link(f)->next = even ? (uint32_t)frame_to_mfn(even) : INVALID_LINK;
             even = f;
         }
     }
@@ -123,7 +123,8 @@ static void test_frame_alloc_hyp__address_limit(void)
     for (unsigned bits = 17; bits <= 25; bits++) {
         struct frame *chain = drain(bits);
         CU_ASSERT_PTR_NOT_NULL(chain);
-        for (f = chain; f; f = f->next == INVALID_LINK ? NULL : mfn_to_frame(f->next)) {
+        for (f = chain; f;
+             f = frame_link(f)->next == INVALID_LINK ? NULL : mfn_to_frame(frame_link(f)->next)) {
             CU_ASSERT(frame_to_mfn(f) >> (bits - PAGE_SHIFT) == 0);
         }
         CU_ASSERT_EQUAL(frame_free_count() == 0, bits == 25);
@@ -262,9 +263,9 @@ static uint64_t list_length(const struct domain *d)
 {
     uint64_t count = 0;
     uint32_t before = INVALID_LINK;
-    for (uint32_t nr = d->page_list; nr != INVALID_LINK; nr = mfn_to_frame(nr)->next) {
-        CU_ASSERT_EQUAL(mfn_to_frame(nr)->prev, before);
-        CU_ASSERT_PTR_EQUAL(mfn_to_frame(nr)->owner, d);
+    for (uint32_t nr = d->page_list; nr != INVALID_LINK; nr = frame_links[nr].next) {
+        CU_ASSERT_EQUAL(frame_links[nr].prev, before);
+        CU_ASSERT_PTR_EQUAL(frame_owner(mfn_to_frame(nr)), d);
         before = nr;
         count++;
     }
@@ -363,7 +364,7 @@ static void test_frame_steal__only_unused(void)
     CU_ASSERT_EQUAL(d->page_count, pages - 1);
     CU_ASSERT_EQUAL(list_length(d), pages - 1);
     CU_ASSERT_EQUAL(f->count, 0);
-    CU_ASSERT_PTR_NULL(f->owner);
+    CU_ASSERT_PTR_NULL(frame_owner(f));
     CU_ASSERT_FALSE(frame_steal(d, f));
     CU_ASSERT_FALSE(frame_get(f, d));
 
@@ -371,7 +372,7 @@ static void test_frame_steal__only_unused(void)
     host.flush_count = 0;
     CU_ASSERT_EQUAL(frame_assign(other, f, 0), 0);
     CU_ASSERT_EQUAL(host.flush_count, 1);
-    CU_ASSERT_PTR_EQUAL(f->owner, other);
+    CU_ASSERT_PTR_EQUAL(frame_owner(f), other);
     CU_ASSERT_EQUAL(f->count, FRAME_ALLOCATED | 1);
     suite_destroy(other);
     suite_destroy(d);
@@ -387,7 +388,7 @@ static void test_frame_assign__refused(void)
     d->state = DOM_DYING;
     CU_ASSERT_EQUAL(frame_assign(d, f, 1), -ENOMEM);
     d->state = DOM_ALIVE;
-    CU_ASSERT_PTR_NULL(f->owner);
+    CU_ASSERT_PTR_NULL(frame_owner(f));
     f[1].count = 1;
     volatile int rc = 0;
     CU_ASSERT(HOST_ENDS_IN(HOST_PANIC, rc = frame_assign(d, f, 1)));
@@ -402,7 +403,8 @@ static void test_frame_clear_idle__dirty_memory(void)
     unsigned largest = largest_order();
     uint64_t free_before = frame_free_count();
     struct frame *chain = drain(0);
-    for (struct frame *f = chain; f; f = f->next == INVALID_LINK ? NULL : mfn_to_frame(f->next)) {
+    for (struct frame *f = chain; f;
+         f = frame_link(f)->next == INVALID_LINK ? NULL : mfn_to_frame(frame_link(f)->next)) {
         memset(frame_to_virt(f), 0xa5, PAGE_SIZE);
     }
     refill(chain);
@@ -425,7 +427,8 @@ static void test_frame_clear_idle__dirty_memory(void)
     CU_ASSERT_EQUAL(largest_order(), largest);
     CU_ASSERT(frame_clear_idle()); /* that has been given out meanwhile */
     chain = drain(0);
-    for (f = chain; f; f = f->next == INVALID_LINK ? NULL : mfn_to_frame(f->next)) {
+    for (f = chain; f;
+         f = frame_link(f)->next == INVALID_LINK ? NULL : mfn_to_frame(frame_link(f)->next)) {
         CU_ASSERT(is_clear(f, 0));
     }
     CU_ASSERT_EQUAL(refill(chain), free_before);
@@ -452,7 +455,8 @@ static void test_frame_clear_idle__enough(void)
 {
     uint64_t most = frame_clean_most, free_before = frame_free_count();
     struct frame *chain = drain(0);
-    for (struct frame *f = chain; f; f = f->next == INVALID_LINK ? NULL : mfn_to_frame(f->next)) {
+    for (struct frame *f = chain; f;
+         f = frame_link(f)->next == INVALID_LINK ? NULL : mfn_to_frame(frame_link(f)->next)) {
         memset(frame_to_virt(f), 0xa5, PAGE_SIZE);
     }
     refill(chain);
@@ -461,7 +465,7 @@ static void test_frame_clear_idle__enough(void)
     }
     uint64_t clear = 0;
     for (mfn_t mfn = 1; mfn < arch_facts.max_mfn; mfn++) {
-        clear += !mfn_to_frame(mfn)->owner && is_clear(mfn_to_frame(mfn), 0);
+        clear += !frame_owner(mfn_to_frame(mfn)) && is_clear(mfn_to_frame(mfn), 0);
     }
     CU_ASSERT(clear >= 100 && clear < 100 + 64 + free_before / 4);
     frame_clean_most = most;
@@ -505,7 +509,7 @@ static void test_frame_free_behind__stops_at_a_reference(void)
     CU_ASSERT_EQUAL(frame_free_count(), free_before - 12);
     CU_ASSERT_EQUAL(arch_m2p()[frame_to_mfn(&f[3])], INVALID_M2P);
     CU_ASSERT_EQUAL(arch_m2p()[frame_to_mfn(&f[5])], 78);
-    CU_ASSERT_PTR_NULL(f[1].owner);
+    CU_ASSERT_PTR_NULL(frame_owner(&f[1]));
     CU_ASSERT_FALSE(frame_get(&f[4], d));
     CU_ASSERT_EQUAL(f[0].next, frame_to_mfn(&f[5]));
     CU_ASSERT_EQUAL(f[5].prev, frame_to_mfn(&f[0]));

@@ -82,7 +82,7 @@ static void test_populate__self(void)
     CU_ASSERT_EQUAL(guest->page_count, 4);
     for (unsigned i = 0; i < 4; i++) {
         struct frame *f = mfn_to_frame(list_at(list)[i]);
-        CU_ASSERT_PTR_EQUAL(f->owner, guest);
+        CU_ASSERT_PTR_EQUAL(frame_owner(f), guest);
         CU_ASSERT_EQUAL(m2p_get(list_at(list)[i]), 100 + i);
     }
     uint64_t pfn = 512;
@@ -99,7 +99,7 @@ static void test_populate__other_domain(void)
     start(&control);
     vaddr_t list = list_of(&pfn, 1);
     CU_ASSERT_EQUAL(reserve(XENMEM_populate_physmap, list, 1, 0, 1), 1);
-    CU_ASSERT_PTR_EQUAL(mfn_to_frame(*list_at(list))->owner, guest);
+    CU_ASSERT_PTR_EQUAL(frame_owner(mfn_to_frame(*list_at(list))), guest);
     CU_ASSERT_EQUAL(reserve(XENMEM_populate_physmap, list, 1, 0, 77), -ESRCH);
     suite_enter(guest->vcpu[0]);
     CU_ASSERT_EQUAL(reserve(XENMEM_populate_physmap, list, 1, 0, 0), -EPERM);
@@ -289,7 +289,7 @@ static void test_exchange__many_for_one(void)
     CU_ASSERT_EQUAL(guest->page_count, 8);
     for (unsigned i = 0; i < 8; i++) {
         CU_ASSERT_EQUAL(m2p_get(mfn + i), 1000 + i);
-        CU_ASSERT_PTR_EQUAL(mfn_to_frame(mfn + i)->owner, guest);
+        CU_ASSERT_PTR_EQUAL(frame_owner(mfn_to_frame(mfn + i)), guest);
     }
     CU_ASSERT(old / 8 == mfn / 8 || m2p_get(old) == INVALID_M2P);
     /* And back, to single frames. */
@@ -343,7 +343,7 @@ static void assert_unchanged(const uint64_t *mfns, unsigned count, uint64_t free
     CU_ASSERT_EQUAL(guest->page_count, count);
     CU_ASSERT_EQUAL(frame_free_count(), free_before);
     for (unsigned i = 0; i < count; i++) {
-        CU_ASSERT_PTR_EQUAL(mfn_to_frame(mfns[i])->owner, guest);
+        CU_ASSERT_PTR_EQUAL(frame_owner(mfn_to_frame(mfns[i])), guest);
         CU_ASSERT_EQUAL(m2p_get(mfns[i]), 50 + i);
         CU_ASSERT_EQUAL(frame_ref_count(mfn_to_frame(mfns[i])), 1);
     }
@@ -389,7 +389,7 @@ static void test_exchange__result_cannot_be_written(void)
     CU_ASSERT_EQUAL(guest->page_count, 4);
     CU_ASSERT_EQUAL(frame_free_count(), free_before);
     for (unsigned i = 0; i < 4; i++) {
-        CU_ASSERT_PTR_NOT_EQUAL(mfn_to_frame(mfns[i])->owner, guest);
+        CU_ASSERT_PTR_NOT_EQUAL(frame_owner(mfn_to_frame(mfns[i])), guest);
     }
     finish();
 }

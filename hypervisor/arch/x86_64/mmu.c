@@ -25,8 +25,11 @@
 #define SECTIONS_MAX (DIRECTMAP_BYTES >> (PAGE_SHIFT + SECTION_SHIFT))
 
 _Static_assert(FRAMETABLE_START + (DIRECTMAP_BYTES >> PAGE_SHIFT) * sizeof(struct frame) <=
+                   FRAMELINKS_START,
+               "the frame table reaches the links");
+_Static_assert(FRAMELINKS_START + (DIRECTMAP_BYTES >> PAGE_SHIFT) * sizeof(struct frame_link) <=
                    HYP_IMAGE_START,
-               "the frame table reaches the image");
+               "the links reach the image");
 
 static uint64_t *hyp_l4;
 uint64_t section_present[BITMAP_WORDS(SECTIONS_MAX)];
@@ -199,6 +202,7 @@ static void build_frame_tables(void)
             }
             mfn_t mfn = s << SECTION_SHIFT;
             populate((vaddr_t)&frame_table[mfn], SECTION_FRAMES * sizeof(struct frame), 0, 0);
+            populate((vaddr_t)&frame_links[mfn], SECTION_FRAMES * sizeof(struct frame_link), 0, 0);
             uint64_t offset = mfn * sizeof(uint64_t);
             populate(M2P_RW_START + offset, SECTION_FRAMES * sizeof(uint64_t), 0xff,
                      M2P_RO_START + (offset & ~(LARGE_BYTES - 1)));
@@ -212,6 +216,7 @@ void mmu_init(const struct boot_info *info)
 {
     memmap_init(info, HYP_LOAD_PHYS >> PAGE_SHIFT, image_maddr(__image_end) >> PAGE_SHIFT);
     frame_table = (struct frame *)FRAMETABLE_START;
+    frame_links = (struct frame_link *)FRAMELINKS_START;
     arch_facts.absent_top = speculation.absent ? arch_facts.max_mfn << PAGE_SHIFT : 0;
     hyp_l4 = mfn_to_virt(table_alloc());
     for (unsigned slot = HYP_L4_FIRST; slot <= HYP_L4_LAST; slot++) {

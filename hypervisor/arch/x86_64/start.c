@@ -41,8 +41,10 @@ static void report_memory(void)
     for (unsigned i = 0; i < arch_facts.free_count; i++) {
         left += (arch_facts.free[i].end - arch_facts.free[i].first) << PAGE_SHIFT;
     }
-    printk("Memory: %lu MiB RAM, %lu MiB free, highest frame %lx\n", ram >> 20, left >> 20,
-           arch_facts.max_mfn - 1);
+    printk(
+        "Memory: %lu MiB RAM, %lu MiB free, %lu KiB taken by us, by firmware's first MiB and the "
+        "boot modules, highest frame %lx\n",
+        ram >> 20, left >> 20, (ram - left) >> 10, arch_facts.max_mfn - 1);
 }
 
 static void check_tables(void)
