@@ -12,10 +12,9 @@ DT_LIBS := $(DT_ALL_LIBS) -Wl,--push-state,--no-as-needed -lgcc_s -Wl,--pop-stat
 # libgcc_s: libxenstore ends its reader thread with pthread_cancel(), which loads it by name at that
 # moment; linked, it is found by whoever collects the libraries of an image.
 # vane has its libraries in it: it runs for milliseconds, and finding them would take most of these.
-# ICU's tables, 30 MiB, are for XML in encodings that libxml2 does not know itself; those are then
-# unsupported.
+# static/unused.c keeps what it never uses of them out.
 DT_STATIC := -static-pie -Wl,-z,pack-relative-relocs,--gc-sections,--no-warnings \
-             -Wl,--start-group $(DT_ALL_LIBS) -lstdc++ -Wl,--end-group
+             -Wl,--start-group $(filter-out -licu%,$(DT_ALL_LIBS)) -Wl,--end-group
 
 DT_LIB_SRC := $(filter-out dom0-tools/vane/% %/main.c,$(wildcard dom0-tools/*/*.c))
 DT_VANE_SRC := $(wildcard dom0-tools/vane/*.c)
@@ -44,11 +43,10 @@ $(DT_B)/libtools.a $(DT_B)/libtools-san.a:
 	rm -f $@
 	$(AR) rcs $@ $^
 
-$(DT_B)/no_icu_data.o:
+$(DT_B)/unused.o: dom0-tools/vane/static/unused.c dom0-tools/build.mk
 	@mkdir -p $(@D)
-	echo "const char icudt$$(pkg-config --modversion icu-uc | cut -d. -f1)_dat[64] = {0};" | \
-	  $(CC) -x c -c -o $@ -
-$(DT_B)/vane: $(call dt_objs,obj,$(DT_VANE_SRC)) $(DT_B)/no_icu_data.o $(DT_B)/libtools.a
+	$(CC) $(DT_CFLAGS) -DICU_VERSION=$$(pkg-config --modversion icu-uc | cut -d. -f1) -c -o $@ $<
+$(DT_B)/vane: $(call dt_objs,obj,$(DT_VANE_SRC)) $(DT_B)/unused.o $(DT_B)/libtools.a
 	$(CC) -o $@ $^ $(DT_STATIC)
 $(DT_DAEMONS): $(DT_B)/vane-%d: $(DT_B)/obj/%/main.o $(DT_B)/libtools.a
 	$(CC) -o $@ $^ $(DT_LIBS)
@@ -75,6 +73,7 @@ DT_FLOOD_WRAP := -Wl,--wrap=xs_read,--wrap=xs_write
 $(DT_B)/tests/test_console_flood: DT_LIBS += $(DT_FLOOD_WRAP)
 
 # These tests run the whole program.
+$(DT_B)/tests/test_vane_shipped: | $(DT_B)/vane
 $(filter $(DT_B)/tests/test_vane_%,$(DT_TESTS)): $(DT_B)/tests/vane
 
 -include $(wildcard $(DT_B)/obj/*/*.d $(DT_B)/san/*/*.d $(DT_B)/tests/*.d)
