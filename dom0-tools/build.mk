@@ -65,6 +65,10 @@ $(DT_TESTS): $(DT_B)/tests/%: tests/unit/%.c $(DT_B)/libtools-san.a
 # Xen's own library for xl's files judges beside ours.
 $(DT_B)/tests/test_config_xlcfg: DT_LIBS += -lxlutil -lxenlight
 
+# A file of the program itself.
+$(DT_B)/tests/test_vane_table: private DT_LIBS += $(DT_B)/san/vane/output.o $(DT_B)/libtools-san.a -Wl,--wrap=realloc
+$(DT_B)/tests/test_vane_table: $(DT_B)/san/vane/output.o
+
 # Against the daemon itself.
 $(DT_B)/tests/test_storeclient_client $(DT_B)/tests/test_device_hostdev: | $(B)/xenstore-lite/xenstored
 # Functions whose calls a single test takes over.

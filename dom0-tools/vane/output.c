@@ -135,12 +135,16 @@ int vane_print_json(struct json_object *value)
 
 /* --- tables ------------------------------------------------------------------------------ */
 
+/* Most cells are not longer, so that they are formatted but once. */
+#define CELL_BYTES 64
+
 struct vane_table {
     size_t column_count;
     const char *const *headings;
-    char **cells; /* row by row */
-    size_t cell_count;
-    size_t room;
+    size_t *widths; /* of the columns */
+    size_t column;  /* of the next cell */
+    char *text;     /* cells row by row, each with its NUL */
+    size_t bytes, room;
 };
 
 /* A table is a convenience of a program that is about to end: out of memory ends it now. */
@@ -153,90 +157,147 @@ static void *must(void *memory)
     return memory;
 }
 
+static bool is_right(const struct vane_table *table, size_t column)
+{
+    return table->headings[column][0] == '>';
+}
+
+static const char *heading(const struct vane_table *table, size_t column)
+{
+    return table->headings[column] + is_right(table, column);
+}
+
 struct vane_table *vane_table_new(const char *const headings[], size_t column_count)
 {
     struct vane_table *table = must(calloc(1, sizeof(*table)));
 
     table->column_count = column_count;
     table->headings = headings;
+    table->widths = must(calloc(column_count, sizeof(*table->widths)));
+    for (size_t i = 0; i < column_count; i++) {
+        table->widths[i] = strlen(heading(table, i));
+    }
     return table;
+}
+
+/* Room for that many bytes behind the last cell. */
+static char *cell_room(struct vane_table *table, size_t bytes)
+{
+    if (table->bytes + bytes > table->room) {
+        table->room = table->room * 2 + bytes + 1024;
+        table->text = must(realloc(table->text, table->room));
+    }
+    return table->text + table->bytes;
+}
+
+/* What has been put there is a cell of so many bytes without its NUL. */
+static void cell_done(struct vane_table *table, size_t bytes)
+{
+    size_t *width = &table->widths[table->column];
+
+    *width = bytes > *width ? bytes : *width;
+    table->bytes += bytes + 1;
+    table->column = table->column + 1 < table->column_count ? table->column + 1 : 0;
 }
 
 void vane_table_cell(struct vane_table *table, const char *format, ...)
 {
-    char *text = NULL;
+    size_t room = CELL_BYTES;
     va_list list;
+    int bytes;
 
     va_start(list, format);
-    if (vasprintf(&text, format, list) < 0) {
-        text = NULL;
-    }
+    bytes = vsnprintf(cell_room(table, room), room, format, list);
     va_end(list);
-    if (table->cell_count == table->room) {
-        table->room = table->room * 2 + 32;
-        table->cells = must(realloc(table->cells, table->room * sizeof(*table->cells)));
+    if (bytes >= CELL_BYTES) {
+        room = (size_t)bytes + 1;
+        va_start(list, format);
+        bytes = vsnprintf(cell_room(table, room), room, format, list);
+        va_end(list);
     }
-    table->cells[table->cell_count++] = must(text);
+    if (bytes < 0) {
+        must(NULL);
+    }
+    cell_done(table, (size_t)bytes);
 }
 
-static size_t column_width(const struct vane_table *table, size_t column)
+void vane_table_text(struct vane_table *table, const char *text)
 {
-    const char *heading = table->headings[column];
-    size_t width = strlen(heading) - (*heading == '>' ? 1 : 0);
+    size_t bytes = strlen(text);
 
-    for (size_t i = column; i < table->cell_count; i += table->column_count) {
-        size_t bytes = strlen(table->cells[i]);
-
-        width = bytes > width ? bytes : width;
-    }
-    return width;
+    memcpy(cell_room(table, bytes + 1), text, bytes + 1);
+    cell_done(table, bytes);
 }
 
-static void print_spaces(size_t count)
+void vane_table_number(struct vane_table *table, uint64_t number)
 {
-    while (count-- > 0) {
-        putchar_unlocked(' ');
-    }
+    char digits[24];
+    char *at = digits + sizeof(digits) - 1;
+
+    *at = '\0';
+    do {
+        *--at = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    vane_table_text(table, at);
 }
 
-static void print_cell(const struct vane_table *table, size_t column, size_t width,
-                       const char *text)
+/* Writes a cell with its spaces and what stands behind it. Returns: behind that. */
+static char *put_cell(const struct vane_table *table, size_t column, const char *text, char *to)
 {
-    bool right = table->headings[column][0] == '>';
     bool last = column + 1 == table->column_count;
     size_t bytes = strlen(text);
-    size_t spaces = width > bytes ? width - bytes : 0;
+    size_t spaces = table->widths[column] - bytes;
 
-    print_spaces(right ? spaces : 0);
-    fputs(text, stdout);
-    print_spaces(right || last ? 0 : spaces);
-    fputs(last ? "\n" : "  ", stdout);
+    if (is_right(table, column)) {
+        memset(to, ' ', spaces);
+        to += spaces;
+    }
+    memcpy(to, text, bytes);
+    to += bytes;
+    if (last) {
+        *to++ = '\n';
+        return to;
+    }
+    spaces = (is_right(table, column) ? 0 : spaces) + 2;
+    memset(to, ' ', spaces);
+    return to + spaces;
 }
 
 void vane_table_free(struct vane_table *table)
 {
-    for (size_t i = 0; table != NULL && i < table->cell_count; i++) {
-        free(table->cells[i]);
-    }
     if (table != NULL) {
-        free(table->cells);
+        free(table->text);
+        free(table->widths);
     }
     free(table);
 }
 
 int vane_table_print(struct vane_table *table)
 {
-    size_t *widths = must(calloc(table->column_count, sizeof(*widths)));
+    const char *cell = table->text;
+    const char *end = cell + table->bytes;
+    size_t line_bytes = 0;
+    char *line;
+    char *at;
 
     for (size_t i = 0; i < table->column_count; i++) {
-        widths[i] = column_width(table, i);
-        print_cell(table, i, widths[i], table->headings[i] + (table->headings[i][0] == '>'));
+        line_bytes += table->widths[i] + 2;
     }
-    for (size_t i = 0, column = 0; i < table->cell_count; i++) {
-        print_cell(table, column, widths[column], table->cells[i]);
-        column = column + 1 < table->column_count ? column + 1 : 0;
+    at = line = must(malloc(line_bytes));
+    for (size_t i = 0; i < table->column_count; i++) {
+        at = put_cell(table, i, heading(table, i), at);
     }
-    free(widths);
+    fwrite(line, 1, (size_t)(at - line), stdout);
+    while (cell != end) {
+        at = line;
+        for (size_t i = 0; i < table->column_count && cell != end; i++) {
+            at = put_cell(table, i, cell, at);
+            cell += strlen(cell) + 1;
+        }
+        fwrite(line, 1, (size_t)(at - line), stdout);
+    }
+    free(line);
     vane_table_free(table);
     return flushed();
 }

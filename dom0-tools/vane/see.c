@@ -116,11 +116,11 @@ static int print_list(const struct look_domains *list, char (*names)[LOOK_NAME_B
         char letters[7];
 
         state_letters(info, letters);
-        vane_table_cell(table, "%u", info->domain);
-        vane_table_cell(table, "%s", names[i]);
-        vane_table_cell(table, "%s", letters);
-        vane_table_cell(table, "%" PRIu64, info->tot_pages * PAGE_KIB / 1024);
-        vane_table_cell(table, "%u", info->nr_online_vcpus);
+        vane_table_number(table, info->domain);
+        vane_table_text(table, names[i]);
+        vane_table_text(table, letters);
+        vane_table_number(table, info->tot_pages * PAGE_KIB / 1024);
+        vane_table_number(table, info->nr_online_vcpus);
         vane_table_cell(table, "%" PRIu64 ".%" PRIu64, info->cpu_time / 1000000000,
                         info->cpu_time / 100000000 % 10);
     }

@@ -117,6 +117,10 @@ struct vane_table *vane_table_new(const char *const headings[], size_t column_co
 void vane_table_cell(struct vane_table *table, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* The same for what needs no format. */
+void vane_table_text(struct vane_table *table, const char *text);
+void vane_table_number(struct vane_table *table, uint64_t number);
+
 /* Frees a table that is not to be printed; NULL is fine. */
 void vane_table_free(struct vane_table *table);
 
