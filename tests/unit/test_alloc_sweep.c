@@ -102,7 +102,7 @@ static struct state take_state(void)
             s.frames = HASH(s.frames, mfn);
             s.frames = HASH(s.frames, f->count);
             s.frames = HASH(s.frames, f->type);
-            s.frames = HASH(s.frames, frame_owner(f));
+            s.frames = HASH(s.frames, f->owner_page);
         }
     }
     s.control = hash_domain(0, control);

@@ -511,8 +511,8 @@ static void test_frame_free_behind__stops_at_a_reference(void)
     CU_ASSERT_EQUAL(arch_m2p()[frame_to_mfn(&f[5])], 78);
     CU_ASSERT_PTR_NULL(frame_owner(&f[1]));
     CU_ASSERT_FALSE(frame_get(&f[4], d));
-    CU_ASSERT_EQUAL(f[0].next, frame_to_mfn(&f[5]));
-    CU_ASSERT_EQUAL(f[5].prev, frame_to_mfn(&f[0]));
+    CU_ASSERT_EQUAL(frame_link(&f[0])->next, frame_to_mfn(&f[5]));
+    CU_ASSERT_EQUAL(frame_link(&f[5])->prev, frame_to_mfn(&f[0]));
     /* What does not follow in memory stays. */
     frame_free_behind(d, &f[0]);
     CU_ASSERT_EQUAL(d->page_count, had + 12);

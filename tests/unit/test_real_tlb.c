@@ -77,6 +77,7 @@ static void load(unsigned cpu)
 
 static void begin(void)
 {
+    arch_facts.cpus_online = 8;
     tlb_clock = 1;
     memset(interrupts, 0, sizeof(interrupts));
     real_run.loads = real_run.pages = real_run.caches = 0;
@@ -148,6 +149,10 @@ static void test_flush__on_those_asked(void)
     CU_ASSERT_EQUAL(real_run.pages, 2);
     CU_ASSERT_EQUAL(real_run.page, 0xffff888000001000);
     CU_ASSERT_EQUAL(real_run.loads, 3);
+    mask = mask_of(0x01); /* nobody else */
+    arch_tlb_flush_mask(&mask, FLUSH_ONE, 0xffff888000002000);
+    CU_ASSERT(real_run.pages == 3 && real_run.page == 0xffff888000002000);
+    CU_ASSERT(interrupts[1] == 2 && interrupts[2] == 1 && interrupts[3] == 1);
     arch_tlb_flush_local(FLUSH_CACHE, 0);
     CU_ASSERT(real_run.caches == 1 && real_run.loads == 3);
     for (unsigned cpu = 0; cpu < 8; cpu++) {

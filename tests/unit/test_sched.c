@@ -180,7 +180,9 @@ static void test_sched__wakeup_preempts_a_cpu_hog(void)
     /* A wake-up right now must wait for the minimum turn, but not longer. */
     sched_wake(v[1]);
     CU_ASSERT_PTR_EQUAL(host_exit_path(), v[0]);
-    host_advance(NS_PER_MS / 2);
+    host_advance(sched_min_run() - 1);
+    CU_ASSERT_PTR_EQUAL(host_exit_path(), v[0]);
+    host_advance(1);
     CU_ASSERT_PTR_EQUAL(host_exit_path(), v[1]);
     end(2);
 }

@@ -171,7 +171,7 @@ static void test_sysctl_scheduler_op(void)
     static const unsigned good[] = {100, 10000, 500}, bad[] = {0, 99, 10001, UINT32_MAX};
     start();
     CU_ASSERT_EQUAL(sysctl(XEN_SYSCTL_scheduler_op, &op), 0);
-    CU_ASSERT_EQUAL(*us, 500);
+    CU_ASSERT_EQUAL(*us, 2000);
     for (unsigned i = 0; i < ARRAY_SIZE(good); i++) {
         *us = good[i];
         arg->cmd = XEN_SYSCTL_SCHEDOP_putinfo;
