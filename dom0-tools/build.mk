@@ -65,7 +65,11 @@ $(DT_TESTS): $(DT_B)/tests/%: tests/unit/%.c $(DT_B)/libtools-san.a
 # Xen's own library for xl's files judges beside ours.
 $(DT_B)/tests/test_config_xlcfg: DT_LIBS += -lxlutil -lxenlight
 
-# A file of the program itself.
+# Files of the program itself.
+DT_HV_WRAP := $(foreach f,xencall_open xencall_close xencall_alloc_buffer xencall_free_buffer xencall1 \
+                xenforeignmemory_open xenforeignmemory_close,-Wl,--wrap=$(f))
+$(DT_B)/tests/test_libhv_calls: private DT_LIBS += $(DT_B)/san/vane/look.o $(DT_B)/libtools-san.a $(DT_HV_WRAP)
+$(DT_B)/tests/test_libhv_calls: $(DT_B)/san/vane/look.o
 $(DT_B)/tests/test_vane_table: private DT_LIBS += $(DT_B)/san/vane/output.o $(DT_B)/libtools-san.a -Wl,--wrap=realloc
 $(DT_B)/tests/test_vane_table: $(DT_B)/san/vane/output.o
 

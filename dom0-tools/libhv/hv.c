@@ -22,6 +22,9 @@
 /* ABI: a value of tsc_mode that no public header names. */
 #define TSC_MODE_NEVER_EMULATE 2u
 
+/* A page without what libxencall notes in it. */
+#define SCRATCH_BYTES (HV_PAGE_BYTES - 64)
+
 /* The libraries print a line of their own about each failure unless given a logger; callers of
  * libhv report in their words, once. */
 static void ignore_message(xentoollog_logger *logger, xentoollog_level level, int errnoval,
@@ -72,15 +75,26 @@ void hv_close(struct hv *hv)
         xenforeignmemory_close(hv->memory);
     }
     if (hv->call != NULL) {
+        xencall_free_buffer(hv->call, hv->scratch);
         xencall_close(hv->call);
     }
     free(hv);
 }
 
+/* Where a call's structure lies: the page of the handle, for libxencall clears what it gives anew
+ * each time, which is more work than most calls are. Returns: NULL without memory. */
+static void *scratch(struct hv *hv, size_t bytes)
+{
+    if (hv->scratch == NULL && bytes <= SCRATCH_BYTES) {
+        hv->scratch = xencall_alloc_buffer(hv->call, SCRATCH_BYTES);
+    }
+    return bytes <= SCRATCH_BYTES ? hv->scratch : NULL;
+}
+
 /* Calls with a bounce buffer as only argument. */
 static int call_envelope(struct hv *hv, unsigned int call, void *op, size_t bytes)
 {
-    void *bounce = xencall_alloc_buffer(hv->call, bytes);
+    void *bounce = scratch(hv, bytes);
     int rc;
 
     if (bounce == NULL) {
@@ -92,7 +106,6 @@ static int call_envelope(struct hv *hv, unsigned int call, void *op, size_t byte
         rc = -errno;
     }
     memcpy(op, bounce, bytes);
-    xencall_free_buffer(hv->call, bounce);
     return rc;
 }
 
@@ -110,7 +123,7 @@ int hv_sysctl(struct hv *hv, struct xen_sysctl *op)
 
 long hv_call_struct(struct hv *hv, unsigned int call, unsigned int op, void *arg, size_t bytes)
 {
-    void *bounce = xencall_alloc_buffer(hv->call, bytes);
+    void *bounce = scratch(hv, bytes);
     long rc;
 
     if (bounce == NULL) {
@@ -122,7 +135,6 @@ long hv_call_struct(struct hv *hv, unsigned int call, unsigned int op, void *arg
         rc = -errno;
     }
     memcpy(arg, bounce, bytes);
-    xencall_free_buffer(hv->call, bounce);
     return rc;
 }
 
@@ -208,11 +220,10 @@ int hv_domain_info_list(struct hv *hv, uint32_t first, struct xen_domctl_getdoma
     if (max == 0 || max > DOMID_FIRST_RESERVED) {
         return -EINVAL;
     }
-    bounce = xencall_alloc_buffer(hv->call, bytes);
+    bounce = xencall_alloc_buffer(hv->call, bytes); /* cleared */
     if (bounce == NULL) {
         return -ENOMEM;
     }
-    memset(bounce, 0, bytes);
     op.u.getdomaininfolist.first_domain = (domid_t)first;
     op.u.getdomaininfolist.max_domains = (uint32_t)max;
     set_xen_guest_handle(op.u.getdomaininfolist.buffer, bounce);

@@ -17,6 +17,7 @@
 struct hv {
     xencall_handle *call;            /* hypercalls */
     xenforeignmemory_handle *memory; /* mappings of other domains' pages */
+    void *scratch;                   /* a page for the structure of the call that is being made */
 };
 
 /* The logger of the libraries below: says nothing. */

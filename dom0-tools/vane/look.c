@@ -15,6 +15,8 @@
 
 #define MAX_DOMAINS 32752 /* every id there can be */
 #define LIST_STEP 128
+/* What fits into a page: most machines have no more, and what is asked for is cleared first. */
+#define LIST_FIRST ((HV_PAGE_BYTES - 64) / sizeof(struct xen_domctl_getdomaininfo))
 
 int look_open(struct look *look, bool names, struct err *err)
 {
@@ -112,13 +114,15 @@ void look_name(const struct look *look, uint32_t domid, char *name, size_t name_
 int look_list(const struct look *look, struct look_domains *list, struct err *err)
 {
     size_t room = 0;
+    size_t step = LIST_FIRST;
+    size_t asked;
     uint32_t first = 0;
     int got;
 
     *list = (struct look_domains){0};
     do {
-        if (list->count + LIST_STEP > room) {
-            room = room * 2 + LIST_STEP;
+        if (list->count + step > room) {
+            room = room * 2 + step;
 
             void *larger = realloc(list->infos, room * sizeof(*list->infos));
 
@@ -128,14 +132,16 @@ int look_list(const struct look *look, struct look_domains *list, struct err *er
             }
             list->infos = larger;
         }
-        got = hv_domain_info_list(look->hv, first, list->infos + list->count, LIST_STEP);
+        got = hv_domain_info_list(look->hv, first, list->infos + list->count, step);
         if (got < 0) {
             free(list->infos);
             return look_call_failed(err, got, "cannot list the domains");
         }
         list->count += (size_t)got;
         first = got > 0 ? list->infos[list->count - 1].domain + 1u : 0;
-    } while (got == LIST_STEP && list->count < MAX_DOMAINS);
+        asked = step;
+        step = LIST_STEP;
+    } while ((size_t)got == asked && list->count < MAX_DOMAINS);
     return 0;
 }
 
