@@ -12,8 +12,9 @@ DT_LIBS := $(DT_ALL_LIBS) -Wl,--push-state,--no-as-needed -lgcc_s -Wl,--pop-stat
 # libgcc_s: libxenstore ends its reader thread with pthread_cancel(), which loads it by name at that
 # moment; linked, it is found by whoever collects the libraries of an image.
 # vane has its libraries in it: it runs for milliseconds, and finding them would take most of these.
-# static/unused.c keeps what it never uses of them out.
+# static/unused.c keeps what it never uses of them out, static/order.ld what it often uses together.
 DT_STATIC := -static-pie -Wl,-z,pack-relative-relocs,--gc-sections,--no-warnings \
+             -Wl,-T,dom0-tools/vane/static/order.ld \
              -Wl,--start-group $(filter-out -licu%,$(DT_ALL_LIBS)) -Wl,--end-group
 
 DT_LIB_SRC := $(filter-out dom0-tools/vane/% %/main.c,$(wildcard dom0-tools/*/*.c))
@@ -46,8 +47,8 @@ $(DT_B)/libtools.a $(DT_B)/libtools-san.a:
 $(DT_B)/unused.o: dom0-tools/vane/static/unused.c dom0-tools/build.mk
 	@mkdir -p $(@D)
 	$(CC) $(DT_CFLAGS) -DICU_VERSION=$$(pkg-config --modversion icu-uc | cut -d. -f1) -c -o $@ $<
-$(DT_B)/vane: $(call dt_objs,obj,$(DT_VANE_SRC)) $(DT_B)/unused.o $(DT_B)/libtools.a
-	$(CC) -o $@ $^ $(DT_STATIC)
+$(DT_B)/vane: $(call dt_objs,obj,$(DT_VANE_SRC)) $(DT_B)/unused.o $(DT_B)/libtools.a dom0-tools/vane/static/order.ld
+	$(CC) -o $@ $(filter-out %.ld,$^) $(DT_STATIC)
 $(DT_DAEMONS): $(DT_B)/vane-%d: $(DT_B)/obj/%/main.o $(DT_B)/libtools.a
 	$(CC) -o $@ $^ $(DT_LIBS)
 $(DT_B)/tests/vane: $(call dt_objs,san,$(DT_VANE_SRC)) $(DT_B)/libtools-san.a

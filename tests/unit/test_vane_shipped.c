@@ -78,6 +78,37 @@ static void test_shipped__size(void)
     CU_ASSERT_TRUE(code > 0 && code <= 2200 * KIB);
 }
 
+/* What each start runs is in a part of its own, of a few mappings. */
+static void test_shipped__order(void)
+{
+    FILE *file = fopen(program, "r");
+    Elf64_Ehdr head;
+    Elf64_Shdr names;
+    bool found = false;
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    CU_ASSERT_EQUAL_FATAL(fread(&head, sizeof(head), 1, file), 1);
+    fseek(file, (long)(head.e_shoff + head.e_shstrndx * sizeof(names)), SEEK_SET);
+    CU_ASSERT_EQUAL_FATAL(fread(&names, sizeof(names), 1, file), 1);
+    for (unsigned int i = 0; i < head.e_shnum; i++) {
+        Elf64_Shdr part;
+        char name[16] = "";
+
+        fseek(file, (long)(head.e_shoff + i * sizeof(part)), SEEK_SET);
+        CU_ASSERT_EQUAL_FATAL(fread(&part, sizeof(part), 1, file), 1);
+        fseek(file, (long)(names.sh_offset + part.sh_name), SEEK_SET);
+        CU_ASSERT_TRUE(fread(name, 1, sizeof(name) - 1, file) > 0);
+        if (strcmp(name, ".text.often") == 0) {
+            found = true;
+            CU_ASSERT_TRUE(part.sh_size > 400 * KIB && part.sh_size < 900 * KIB);
+            CU_ASSERT_TRUE(head.e_entry >= part.sh_addr &&
+                           head.e_entry < part.sh_addr + part.sh_size);
+        }
+    }
+    fclose(file);
+    CU_ASSERT_TRUE(found);
+}
+
 static int start(void)
 {
     return mkdtemp(folder) != NULL ? 0 : 1;
@@ -93,8 +124,10 @@ static int end(void)
 
 int main(int argc, char **argv)
 {
-    CU_TestInfo tests[] = {
-        {"encodings", test_shipped__encodings}, {"size", test_shipped__size}, CU_TEST_INFO_NULL};
+    CU_TestInfo tests[] = {{"encodings", test_shipped__encodings},
+                           {"size", test_shipped__size},
+                           {"order", test_shipped__order},
+                           CU_TEST_INFO_NULL};
     CU_SuiteInfo suites[] = {{"the shipped vane", start, end, NULL, NULL, tests},
                              CU_SUITE_INFO_NULL};
     char here[2048];
