@@ -200,8 +200,18 @@ static int tell_back(const char *sysfs, const char *file, const char *name, stru
     return tell(path, name, err);
 }
 
+/* Has the control domain's driver for it look at a function that nobody has. */
+static int probe(const char *sysfs, const char *name, struct err *err)
+{
+    char path[PATH_BYTES];
+
+    snprintf(path, sizeof(path), "%s/bus/pci/drivers_probe", sysfs);
+    return tell(path, name, err);
+}
+
 int pci_take(const char *sysfs, const struct pci_function *function, struct err *err)
 {
+    struct err ignored = {0};
     char path[PATH_BYTES];
     int rc = 0;
 
@@ -214,16 +224,22 @@ int pci_take(const char *sysfs, const struct pci_function *function, struct err 
         path_of(sysfs, function->name, "driver/unbind", path);
         rc = tell(path, function->name, err);
     }
-    rc = rc != 0 ? rc : tell_back(sysfs, "new_slot", function->name, err);
-    return rc != 0 ? rc : tell_back(sysfs, "bind", function->name, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = tell_back(sysfs, "new_slot", function->name, err);
+    rc = rc != 0 ? rc : tell_back(sysfs, "bind", function->name, err);
+    if (rc != 0) { /* nobody would drive it */
+        tell_back(sysfs, "remove_slot", function->name, &ignored);
+        probe(sysfs, function->name, &ignored);
+    }
+    return rc;
 }
 
 int pci_give_back(const char *sysfs, const char *name, struct err *err)
 {
-    char path[PATH_BYTES];
     int rc = tell_back(sysfs, "unbind", name, err);
 
     rc = rc != 0 ? rc : tell_back(sysfs, "remove_slot", name, err);
-    snprintf(path, sizeof(path), "%s/bus/pci/drivers_probe", sysfs);
-    return rc != 0 ? rc : tell(path, name, err);
+    return rc != 0 ? rc : probe(sysfs, name, err);
 }

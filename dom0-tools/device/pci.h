@@ -45,7 +45,7 @@ int pci_each(const char *sysfs, int (*visit)(const struct pci_function *function
              void *context, struct err *err);
 
 /* Takes a function from its driver, if it has one, and gives it to pciback.
- * Errors: ENODEV no pciback; what the kernel says. */
+ * On failure its driver has it again. Errors: ENODEV no pciback; what the kernel says. */
 int pci_take(const char *sysfs, const struct pci_function *function, struct err *err);
 
 /* Takes it from pciback and lets the kernel find a driver for it. */

@@ -166,6 +166,27 @@ static void test_take_and_give_back(void)
     CU_ASSERT_STRING_EQUAL(said("drivers_probe"), CARD);
 }
 
+/* What pciback does not want goes back to its driver, whichever step fails. */
+static void test_refused(void)
+{
+    static const char *const missing[] = {"new_slot", "bind"};
+    struct pci_function f;
+    char line[256];
+
+    CU_ASSERT_EQUAL(pci_read(root, CARD, &f, &err), 0);
+    for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
+        snprintf(line, sizeof(line),
+                 "cd $R/bus/pci && mkdir -p drivers/pciback && cd drivers/pciback && "
+                 "touch new_slot bind unbind && rm %s && : >remove_slot && : >../../drivers_probe",
+                 missing[i]);
+        CU_ASSERT_EQUAL(shell(line), 0);
+        CU_ASSERT_EQUAL(pci_take(root, &f, &err), -ENOENT);
+        CU_ASSERT_PTR_NOT_NULL(strstr(err.text, missing[i]));
+        CU_ASSERT_STRING_EQUAL(said("drivers/pciback/remove_slot"), CARD);
+        CU_ASSERT_STRING_EQUAL(said("drivers_probe"), CARD);
+    }
+}
+
 static int count_one(const struct pci_function *function, void *context)
 {
     CU_ASSERT_STRING_EQUAL(function->name, CARD);
@@ -189,7 +210,8 @@ int main(void)
     static CU_TestInfo tests[] = {
         {"names", test_names},       {"ranges", test_ranges},
         {"messages", test_messages}, {"taking and giving back", test_take_and_give_back},
-        {"all of them", test_each},  CU_TEST_INFO_NULL,
+        {"refused", test_refused},   {"all of them", test_each},
+        CU_TEST_INFO_NULL,
     };
     CU_SuiteInfo suites[] = {{"PCI functions", set_up, clean_up, NULL, NULL, tests},
                              CU_SUITE_INFO_NULL};
