@@ -165,7 +165,7 @@ static int put_net(FILE *to, const struct vane_net *net, struct err *err)
         return err_set(err, EBADMSG, "vif: a filter of addresses, for which xl has no word");
     }
     if (net->rate_kib != 0) {
-        snprintf(rate, sizeof(rate), ", rate=%lluKB/s", (unsigned long long)net->rate_kib);
+        snprintf(rate, sizeof(rate), ", rate=%lluB/s", (unsigned long long)net->rate_kib * 1024);
     }
 
     if (net->mac_given) {

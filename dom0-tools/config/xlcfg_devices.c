@@ -17,6 +17,9 @@
 
 #define DEFAULT_BRIDGE "xenbr0" /* xl's */
 
+/* As many as the most there can be has in bytes. */
+#define RATE_DIGITS 13
+
 /* The string being taken apart. */
 struct parts {
     struct xl_file *file;
@@ -285,27 +288,30 @@ static int set_mac(const struct parts *parts, struct vane_net *net, const char *
     return net->mac_given ? 0 : wrong(parts, "mac '%.64s' is no unicast hardware address", value);
 }
 
-/* "10Mb/s": a number, K, M or G of 1024 as in libvirt's XML, bits or bytes. The time over which the
- * kernel evens it out has no word in XML; xl's own, 50 ms, is what it is. */
+/* "10Mb/s": a number, K, M or G of 1000 as xl has them, bits or bytes; in XML it is whole KiB, of
+ * which there is no less than 1. The time over which the kernel evens it out has no word in XML;
+ * xl's own, 50 ms, is what it is. */
 static int set_rate(const struct parts *parts, struct vane_net *net, const char *value)
 {
     static const char prefixes[] = "KMG";
     size_t digits = strspn(value, "0123456789");
     const char *unit = value + digits;
     const char *prefix = *unit != '\0' ? strchr(prefixes, *unit) : NULL;
-    unsigned int shift = prefix != NULL ? 10 * (unsigned int)(prefix - prefixes + 1) : 0;
-    uint64_t kib;
+    uint64_t bytes = digits > 0 && digits <= RATE_DIGITS ? strtoull(value, NULL, 10) : 0;
+    bool small = true;
 
-    unit += prefix != NULL;
-    kib = digits > 0 && digits <= 9 ? strtoull(value, NULL, 10) << shift >> 10 : 0;
-    if (*unit == 'b') {
-        kib /= 8;
+    for (const char *at = prefixes; prefix != NULL && at <= prefix; at++) {
+        small = small && !__builtin_mul_overflow(bytes, 1000u, &bytes);
     }
-    if (kib == 0 || kib > UINT32_MAX || (*unit != 'b' && *unit != 'B') ||
+    unit += prefix != NULL;
+    if (*unit == 'b') {
+        bytes /= 8;
+    }
+    if (!small || bytes < 1024 || bytes / 1024 > UINT32_MAX || (*unit != 'b' && *unit != 'B') ||
         (strcmp(unit + 1, "/s") != 0 && strcmp(unit + 1, "/s@50ms") != 0)) {
         return wrong(parts, "rate '%.64s' is none such as 10Mb/s or 250KB/s", value);
     }
-    net->rate_kib = kib;
+    net->rate_kib = bytes / 1024;
     return 0;
 }
 
