@@ -124,6 +124,30 @@ int map_file(const char *path, size_t max_bytes, void **data, size_t *bytes, str
                     err);
 }
 
+size_t map_next_data(int fd, size_t *at, size_t end)
+{
+    struct stat status;
+    off_t data = *at < end ? lseek(fd, (off_t)*at, SEEK_DATA) : (off_t)end;
+    off_t hole;
+
+    if (data < 0 && errno != ENXIO) {
+        return end - *at; /* nobody knows of holes here */
+    }
+    if (data < 0) {
+        /* Behind the end of the file reads as zeros, too: it must not pass for a hole. */
+        if (fstat(fd, &status) != 0 || (uintmax_t)status.st_size < end) {
+            shrunk = 1;
+        }
+        return 0;
+    }
+    if ((size_t)data >= end) {
+        return 0;
+    }
+    hole = lseek(fd, data, SEEK_HOLE);
+    *at = (size_t)data;
+    return hole > data && (size_t)hole < end ? (size_t)(hole - data) : end - *at;
+}
+
 bool map_has_shrunk(void)
 {
     return shrunk != 0;

@@ -24,5 +24,9 @@ int map_open(int fd, const char *path, size_t max_bytes, void **data, size_t *by
 /* Ends a mapping, for who goes on for long. */
 void map_end(void *data);
 
+/* Finds the next bytes of a mapped file, from `at` on, that may be other than zero.
+ * Returns: how many, below `end`, with *at moved to the first of them; 0 when there are no more. */
+size_t map_next_data(int fd, size_t *at, size_t end);
+
 /* Whether any file has lost something of what was mapped of it. */
 bool map_has_shrunk(void);

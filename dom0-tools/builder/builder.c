@@ -243,22 +243,17 @@ static int populate(struct build *b)
 static int load_segment(struct build *b, const struct elf_segment *s)
 {
     const struct builder_image *image = b->image;
-    off_t end = (off_t)(s->offset + s->filesz);
+    size_t end = s->offset + s->filesz;
+    size_t at = s->offset;
+    size_t part;
     int rc = 0;
 
-    for (off_t at = (off_t)s->offset, stop; rc == 0 && at < end; at = stop) {
-        stop = end;
-        if (image->elf_fd >= 0) {
-            at = lseek(image->elf_fd, at, SEEK_DATA);
-            stop = at >= 0 && at < end ? lseek(image->elf_fd, at, SEEK_HOLE) : -1;
-            if (stop < 0) {
-                break; /* nothing more */
-            }
-            stop = stop < end ? stop : end;
-        }
-        rc = window_write(&b->windows, s->load_pa + (uint64_t)at - s->offset,
-                          (const uint8_t *)image->elf + at, (uint64_t)(stop - at));
-    }
+    do {
+        part = image->elf_fd >= 0 ? map_next_data(image->elf_fd, &at, end) : end - at;
+        rc = window_write(&b->windows, s->load_pa + at - s->offset,
+                          (const uint8_t *)image->elf + at, part);
+        at += part;
+    } while (rc == 0 && part != 0 && at < end);
     return rc;
 }
 

@@ -62,6 +62,65 @@ static void test_map__refused(void)
     CU_ASSERT_EQUAL(map_file("/dev/zero", BYTES, &data, &bytes, &err), -EINVAL);
 }
 
+static void test_map__data(void)
+{
+    struct err err = {0};
+    void *data;
+    size_t bytes, at = 0;
+    int ends[2];
+    int fd;
+
+    write_file(4096);
+    CU_ASSERT_EQUAL(truncate(path, 1 << 20), 0);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    CU_ASSERT_EQUAL(pwrite(fd, content, 10, 512 << 10), 10);
+    close(fd);
+    fd = map_file(path, 2 << 20, &data, &bytes, &err);
+    CU_ASSERT_TRUE_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL(map_next_data(fd, &at, 100), 100);
+    CU_ASSERT_EQUAL(map_next_data(fd, &at, bytes), 4096);
+    at = 4096;
+    CU_ASSERT_EQUAL(map_next_data(fd, &at, 512 << 10), 0);
+    CU_ASSERT_EQUAL(map_next_data(fd, &at, bytes), 4096);
+    CU_ASSERT_EQUAL(at, 512 << 10);
+    at += 4096;
+    CU_ASSERT_EQUAL(map_next_data(fd, &at, bytes), 0); /* a hole at the end */
+    CU_ASSERT_EQUAL(map_next_data(fd, &at, at), 0);
+    CU_ASSERT_FALSE(map_has_shrunk());
+    /* What does not know holes has none. */
+    CU_ASSERT_EQUAL(pipe(ends), 0);
+    CU_ASSERT_EQUAL(map_next_data(ends[0], &at, bytes), bytes - at);
+    close(ends[0]);
+    close(ends[1]);
+    map_end(data);
+    close(fd);
+}
+
+/* A file that ends before it should is not taken for one with a hole there; in a child, since what
+ * has shrunk stays so. */
+static void test_map__data_lost(void)
+{
+    struct err err = {0};
+    void *data;
+    size_t bytes, at = 8192;
+    int status = 0;
+    int fd;
+    pid_t child;
+
+    write_file(BYTES);
+    fd = map_file(path, BYTES, &data, &bytes, &err);
+    CU_ASSERT_TRUE_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL(truncate(path, 8192), 0);
+    child = fork();
+    if (child == 0) {
+        _exit(map_next_data(fd, &at, bytes) == 0 && map_has_shrunk() ? 0 : 1);
+    }
+    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+    CU_ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    map_end(data);
+    close(fd);
+}
+
 static void test_map__shrinks(void)
 {
     struct err err = {0};
@@ -101,10 +160,9 @@ static void test_map__shrinks(void)
 int main(void)
 {
     CU_TestInfo tests[] = {
-        {"contents", test_map__contents},
-        {"refused", test_map__refused},
-        {"shrinks", test_map__shrinks},
-        CU_TEST_INFO_NULL,
+        {"contents", test_map__contents}, {"refused", test_map__refused},
+        {"data", test_map__data},         {"data lost", test_map__data_lost},
+        {"shrinks", test_map__shrinks},   CU_TEST_INFO_NULL,
     };
     int fd = mkstemp(path);
     int status;
