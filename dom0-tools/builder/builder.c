@@ -49,23 +49,33 @@ struct build {
     uint64_t shared_info_frame;
 };
 
+/* Unpacks a boot image and keeps the result. From a copy: while it is mapped its file can change,
+ * and what stands beside it in the cache must be what it was unpacked to. */
+static int unpack(const char *kernel, const void *file, size_t file_bytes,
+                  struct builder_image *image, struct err *err)
+{
+    void *copy = malloc(file_bytes + 1);
+    int rc;
+
+    if (copy == NULL) {
+        return err_set(err, ENOMEM, "kernel %s: no memory for %zu bytes", kernel, file_bytes);
+    }
+    memcpy(copy, file, file_bytes);
+    rc = kernel_unpack(copy, file_bytes, &image->elf, &image->elf_bytes, err);
+    if (rc == 0) {
+        kernel_cache_put(KERNEL_CACHE_FOLDER, copy, file_bytes, image->elf, image->elf_bytes);
+    }
+    free(copy);
+    return rc == 0 ? 0 : err_prefix(err, "kernel %s", kernel);
+}
+
 /* Finds what a boot image was unpacked to, or unpacks it. */
 static int load_packed(const char *kernel, const void *file, size_t file_bytes,
                        struct builder_image *image, struct err *err)
 {
-    int rc;
-
     image->elf_fd =
         kernel_cache_get(KERNEL_CACHE_FOLDER, file, file_bytes, &image->elf, &image->elf_bytes);
-    if (image->elf_fd >= 0) {
-        return 0;
-    }
-    rc = kernel_unpack(file, file_bytes, &image->elf, &image->elf_bytes, err);
-    if (rc != 0) {
-        return err_prefix(err, "kernel %s", kernel);
-    }
-    kernel_cache_put(KERNEL_CACHE_FOLDER, file, file_bytes, image->elf, image->elf_bytes);
-    return 0;
+    return image->elf_fd >= 0 ? 0 : unpack(kernel, file, file_bytes, image, err);
 }
 
 static int load_kernel(const char *kernel, struct builder_image *image, struct err *err)
