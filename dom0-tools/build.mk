@@ -78,7 +78,7 @@ $(DT_B)/tests/test_vane_table: $(DT_B)/san/vane/output.o
 $(DT_B)/tests/test_storeclient_client $(DT_B)/tests/test_device_hostdev: | $(B)/xenstore-lite/xenstored
 # Functions whose calls a single test takes over.
 $(DT_B)/tests/test_storeclient_client: DT_LIBS += -Wl,--wrap=recv
-$(DT_B)/tests/test_builder_image: DT_LIBS += $(foreach f,kernel_cache_get kernel_cache_put kernel_unpack,-Wl,--wrap=$(f))
+$(DT_B)/tests/test_builder_image: DT_LIBS += $(foreach f,elf_info_parse kernel_cache_get kernel_cache_put kernel_unpack,-Wl,--wrap=$(f))
 DT_FLOOD_WRAP := -Wl,--wrap=xs_read,--wrap=xs_write
 $(DT_B)/tests/test_console_flood: DT_LIBS += $(DT_FLOOD_WRAP)
 

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,7 +19,9 @@
 
 static struct range {
     uintptr_t start, bytes; /* 0: none */
+    bool ended;             /* nobody looks at it any more */
 } maps[MAPS_MAX];
+static pid_t owner; /* whose they are: a child has none of them, and something else there */
 static volatile sig_atomic_t shrunk;
 
 static void on_lost_page(int number, siginfo_t *info, void *context)
@@ -50,16 +53,36 @@ static struct range *find(uintptr_t start)
     return NULL;
 }
 
+/* A place for another mapping, for which one that has ended goes. NULL: there are too many. */
+static struct range *make_place(void)
+{
+    struct range *range;
+
+    if (owner != getpid()) {
+        memset(maps, 0, sizeof(maps));
+        owner = getpid();
+    }
+    range = find(0);
+    for (unsigned int i = 0; i < MAPS_MAX && range == NULL; i++) {
+        if (maps[i].ended) {
+            range = &maps[i];
+            munmap((void *)range->start, range->bytes);
+        }
+    }
+    return range;
+}
+
 /* Takes note of a mapping. False: there are too many. */
 static bool guard(void *data, size_t bytes)
 {
     struct sigaction action = {.sa_sigaction = on_lost_page, .sa_flags = SA_SIGINFO};
-    struct range *range = find(0);
+    struct range *range = make_place();
 
     if (range == NULL || sigaction(SIGBUS, &action, NULL) != 0) {
         return false;
     }
-    *range = (struct range){(uintptr_t)data, (bytes + PAGE_BYTES - 1) & -(uintptr_t)PAGE_BYTES};
+    *range = (struct range){.start = (uintptr_t)data,
+                            .bytes = (bytes + PAGE_BYTES - 1) & -(uintptr_t)PAGE_BYTES};
     return true;
 }
 
@@ -68,8 +91,7 @@ void map_end(void *data)
     struct range *range = data != NULL ? find((uintptr_t)data) : NULL;
 
     if (range != NULL) {
-        munmap(data, range->bytes);
-        *range = (struct range){0, 0};
+        range->ended = true;
     }
 }
 

@@ -2,8 +2,8 @@
 /*
  * Whole files to read, mapped instead of copied: kernels and ramdisks of many MiB.
  *
- * Mappings stay until the process ends, and are not inherited by children: taking a page out of a
- * process that runs costs a trap, of one that ends it does not. What a file loses while it is
+ * A mapping that is done with stays until another needs its place or the process ends: taking a page
+ * out of a process that runs costs a trap, of one that ends it does not. Children inherit none. What a file loses while it is
  * mapped reads as zeros, and map_has_shrunk() tells of it; no signal ends the program half-way.
  */
 #pragma once
@@ -21,7 +21,7 @@ int map_file(const char *path, size_t max_bytes, void **data, size_t *bytes, str
 int map_open(int fd, const char *path, size_t max_bytes, void **data, size_t *bytes,
              struct err *err);
 
-/* Ends a mapping, for who goes on for long. */
+/* Says that nobody looks at a mapping any more; without it 16 are all there can be. */
 void map_end(void *data);
 
 /* Finds the next bytes of a mapped file, from `at` on, that may be other than zero.

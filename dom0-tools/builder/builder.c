@@ -95,6 +95,7 @@ static int load_kernel(const char *kernel, struct builder_image *image, struct e
         return 0;
     }
     rc = load_packed(kernel, file, file_bytes, image, err);
+    map_end(file);
     close(fd);
     return rc;
 }
@@ -134,10 +135,12 @@ undo:
 void builder_image_free(struct builder_image *image)
 {
     if (image->elf_fd >= 0) {
+        map_end(image->elf);
         close(image->elf_fd);
     } else {
         free(image->elf);
     }
+    map_end(image->ramdisk);
     *image = (struct builder_image){.elf_fd = -1};
 }
 

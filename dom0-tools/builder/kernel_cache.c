@@ -79,9 +79,8 @@ int kernel_cache_get(const char *folder, const void *image, size_t image_bytes, 
     if (fd >= 0) {
         if (bytes == image_bytes && memcmp(kept, image, bytes) == 0) {
             found = map_kept(dir, key, ".elf", elf, elf_bytes);
-        } else {
-            map_end(kept);
         }
+        map_end(kept);
         close(fd);
     }
     close(dir);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,6 +61,45 @@ static void test_map__refused(void)
     CU_ASSERT_EQUAL(map_file("/nowhere", BYTES, &data, &bytes, &err), -ENOENT);
     CU_ASSERT_EQUAL(map_file("/tmp", BYTES, &data, &bytes, &err), -EINVAL);
     CU_ASSERT_EQUAL(map_file("/dev/zero", BYTES, &data, &bytes, &err), -EINVAL);
+}
+
+/* What has ended makes room, what has not stays; a child's memory is not taken for its parent's
+ * mappings. */
+static void test_map__many(void)
+{
+    struct err err = {0};
+    void *data, *used, *other;
+    size_t bytes;
+    int status = 0;
+    int fd;
+    pid_t child;
+
+    write_file(BYTES);
+    close(map_file(path, BYTES, &used, &bytes, &err));
+    for (unsigned int i = 0; i < 100; i++) {
+        fd = map_file(path, BYTES, &data, &bytes, &err);
+        CU_ASSERT_TRUE_FATAL(fd >= 0);
+        close(fd);
+        map_end(data);
+    }
+    CU_ASSERT_EQUAL(memcmp(used, content, BYTES), 0);
+    child = fork();
+    if (child == 0) {
+        char *own = mmap(data, 4096, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+        for (unsigned int i = 0; own == data && i < 100; i++) {
+            if (map_file(path, BYTES, &other, &bytes, &err) < 0) {
+                _exit(2);
+            }
+            map_end(other);
+            own[0] = 1;
+        }
+        _exit(own == data ? 0 : 1);
+    }
+    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+    CU_ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    map_end(used);
 }
 
 static void test_map__data(void)
@@ -160,9 +200,13 @@ static void test_map__shrinks(void)
 int main(void)
 {
     CU_TestInfo tests[] = {
-        {"contents", test_map__contents}, {"refused", test_map__refused},
-        {"data", test_map__data},         {"data lost", test_map__data_lost},
-        {"shrinks", test_map__shrinks},   CU_TEST_INFO_NULL,
+        {"contents", test_map__contents},
+        {"refused", test_map__refused},
+        {"many", test_map__many},
+        {"data", test_map__data},
+        {"data lost", test_map__data_lost},
+        {"shrinks", test_map__shrinks},
+        CU_TEST_INFO_NULL,
     };
     int fd = mkstemp(path);
     int status;

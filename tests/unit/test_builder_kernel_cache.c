@@ -97,7 +97,9 @@ static void test_cache__found_again(void)
     write_image(sizeof(image));
     CU_ASSERT_FALSE(found());
     kernel_cache_put(folder, image, sizeof(image), elf, sizeof(elf));
-    CU_ASSERT_TRUE(found() && found());
+    for (unsigned int i = 0; i < 40; i++) { /* as one process does that starts many guests */
+        CU_ASSERT_TRUE(found());
+    }
     CU_ASSERT_EQUAL(files(), 2);
     list = opendir(folder);
     while ((entry = readdir(list)) != NULL) {
