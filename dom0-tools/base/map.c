@@ -53,6 +53,17 @@ static struct range *find(uintptr_t start)
     return NULL;
 }
 
+/* Whether there is a mapping that somebody looks at. */
+static bool any_used(void)
+{
+    bool used = false;
+
+    for (unsigned int i = 0; i < MAPS_MAX; i++) {
+        used = used || (maps[i].start != 0 && !maps[i].ended);
+    }
+    return used;
+}
+
 /* A place for another mapping, for which one that has ended goes. NULL: there are too many. */
 static struct range *make_place(void)
 {
@@ -61,6 +72,9 @@ static struct range *make_place(void)
     if (owner != getpid()) {
         memset(maps, 0, sizeof(maps));
         owner = getpid();
+    }
+    if (!any_used()) {
+        shrunk = 0; /* who lost something has ended */
     }
     range = find(0);
     for (unsigned int i = 0; i < MAPS_MAX && range == NULL; i++) {

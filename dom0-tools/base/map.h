@@ -2,9 +2,10 @@
 /*
  * Whole files to read, mapped instead of copied: kernels and ramdisks of many MiB.
  *
- * A mapping that is done with stays until another needs its place or the process ends: taking a page
- * out of a process that runs costs a trap, of one that ends it does not. Children inherit none. What a file loses while it is
- * mapped reads as zeros, and map_has_shrunk() tells of it; no signal ends the program half-way.
+ * A mapping that is done with stays until another needs its place or the process ends: taking a
+ * page out of a process that runs costs a trap, of one that ends it does not. Children inherit
+ * none. What a file loses while it is mapped reads as zeros, and map_has_shrunk() tells of it; no
+ * signal ends the program half-way.
  */
 #pragma once
 
@@ -28,5 +29,5 @@ void map_end(void *data);
  * Returns: how many, below `end`, with *at moved to the first of them; 0 when there are no more. */
 size_t map_next_data(int fd, size_t *at, size_t end);
 
-/* Whether any file has lost something of what was mapped of it. */
+/* Whether any file has lost something of what was mapped of it, since no mapping was looked at. */
 bool map_has_shrunk(void);

@@ -182,8 +182,14 @@ static void test_map__shrinks(void)
         CU_ASSERT_EQUAL(((volatile char *)data)[i], 0);
     }
     map_end(data);
-    map_end(other);
     close(fd);
+    close(map_file(path, BYTES, &data, &bytes, &err));
+    CU_ASSERT_TRUE(map_has_shrunk()); /* the other is in use */
+    map_end(data);
+    map_end(other);
+    close(map_file(path, BYTES, &data, &bytes, &err));
+    CU_ASSERT_FALSE(map_has_shrunk()); /* what comes later is another guest's */
+    map_end(data);
 
     /* Another's fault is not hidden. */
     pid_t child = fork();
