@@ -53,6 +53,7 @@ struct message {
 struct xs_handle {
     int fd; /* -1 when the daemon has gone */
     int poll_fd, event_fd;
+    bool together;       /* between xs_together_begin() and its end */
     unsigned int posted; /* requests whose answers have not been read */
     int posted_error;    /* errno of the first that failed */
     struct event *events, **events_end;
@@ -377,11 +378,12 @@ static bool tell(struct xs_handle *h, uint32_t type, xs_transaction_t transactio
     return ok != NULL;
 }
 
-/* As tell(), but within a transaction its end says what became of it. */
+/* As tell(), but within a transaction, or between xs_together_begin() and xs_together_end(), the
+ * end says what became of it. */
 static bool post(struct xs_handle *h, uint32_t type, xs_transaction_t transaction,
                  struct parts parts)
 {
-    if (transaction == XBT_NULL) {
+    if (transaction == XBT_NULL && !h->together) {
         return tell(h, type, transaction, parts);
     }
     if (h->posted == POSTED_MAX && !collect(h)) {
@@ -643,6 +645,28 @@ bool xs_transaction_end(struct xs_handle *h, xs_transaction_t t, bool abort)
         return false;
     }
     return ok;
+}
+
+void xs_together_begin(struct xs_handle *h)
+{
+    h->together = true;
+    h->posted_error = 0;
+}
+
+bool xs_together_end(struct xs_handle *h)
+{
+    int failed;
+
+    h->together = false;
+    if (!collect(h)) {
+        return false;
+    }
+    failed = h->posted_error;
+    h->posted_error = 0;
+    if (failed != 0) {
+        errno = failed;
+    }
+    return failed == 0;
 }
 
 /* --- watches ----------------------------------------------------------------------------- */

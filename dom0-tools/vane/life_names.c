@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "dom0-tools/device/node.h"
+#include "dom0-tools/storeclient/client.h"
 #include "dom0-tools/vane/life.h"
 
 #define FOLDER LIFE_RUN_DIR "/names"
@@ -69,17 +70,21 @@ bool life_name_find(struct xs_handle *xs, const char *name, uint32_t *domid)
 
 bool life_name_taken(struct xs_handle *xs, const char *name, uint32_t *domid)
 {
-    struct node others = node_at(xs, XBT_NULL, "/libxl");
+    static const char *const paths[2] = {"/local/domain/0/name", "/libxl"};
+    char *values[2];
+    bool taken, others;
 
     if (find_by_link(xs, name, domid)) {
         return true;
     }
     *domid = 0;
-    if (has_name(xs, "0", name)) {
-        return true;
-    }
+    xs_read_many(xs, paths, 2, values);
+    taken = values[0] != NULL && strcmp(values[0], name) == 0;
+    others = values[1] != NULL;
+    free(values[0]);
+    free(values[1]);
     /* All of ours have their link, unless somebody has swept them away. */
-    return (node_exists(&others) || access(FOLDER, F_OK) != 0) && find_by_walk(xs, name, domid);
+    return taken || ((others || access(FOLDER, F_OK) != 0) && find_by_walk(xs, name, domid));
 }
 
 void life_name_claim(const char *name, uint32_t domid)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "dom0-tools/device/node.h"
+#include "dom0-tools/storeclient/client.h"
 #include "dom0-tools/vane/life.h"
 
 #define CONTROL_DOMID 0u
@@ -59,17 +60,13 @@ static int check_name(struct xs_handle *xs, const char *wanted, struct err *err)
     return 0;
 }
 
-/* Refuses a name or uuid another domain has. */
-static int check_unique(const struct create *create, xs_transaction_t transaction)
+/* Refuses a uuid another domain has; that nobody has the name, life_check() has seen to. */
+static int check_uuid(const struct create *create, xs_transaction_t transaction)
 {
     struct xs_handle *xs = create->life->xs;
     struct node vm;
     char path[64];
-    int rc = check_name(xs, create->config->name, create->err);
 
-    if (rc != 0) {
-        return rc;
-    }
     vm_path(create->config, path);
     vm = node_at(xs, transaction, "%s", path);
     if (node_exists(&vm)) {
@@ -129,7 +126,7 @@ static int create_body(xs_transaction_t transaction, void *context)
     struct xs_handle *xs = create->life->xs;
     struct node home = node_at(xs, transaction, "/local/domain/%u", create->domid);
     struct node device = node_at(xs, transaction, "%s/device", home.path);
-    int rc = check_unique(create, transaction);
+    int rc = check_uuid(create, transaction);
 
     if (rc != 0) {
         return rc;
@@ -222,18 +219,14 @@ int life_nodes_rename(struct life *life, uint32_t domid, const char *name, struc
     return rc;
 }
 
-/* The rings' nodes. */
-struct connect {
-    struct life *life;
-    const struct builder_guest *guest;
-};
-
-static int connect_body(xs_transaction_t transaction, void *context)
+int life_nodes_connect(struct life *life, const struct builder_guest *guest, struct err *err)
 {
-    const struct connect *connect = context;
-    const struct builder_guest *guest = connect->guest;
-    struct node home = node_at(connect->life->xs, transaction, "/local/domain/%u", guest->domid);
+    struct node home = node_at(life->xs, XBT_NULL, "/local/domain/%u", guest->domid);
+    bool introduced;
+    int problem;
 
+    /* Nobody looks before the domain is introduced, which goes with them. */
+    xs_together_begin(life->xs);
     node_put(&home, "store/port", "%u", guest->store_port);
     node_put(&home, "store/ring-ref", "%llu", (unsigned long long)guest->store_frame);
     node_put(&home, "console/port", "%u", guest->console_port);
@@ -241,19 +234,14 @@ static int connect_body(xs_transaction_t transaction, void *context)
     node_put(&home, "console/type", "xenconsoled");
     node_put(&home, "console/output", "pty");
     node_put(&home, "console/limit", "1048576");
-    return home.error;
-}
-
-int life_nodes_connect(struct life *life, const struct builder_guest *guest, struct err *err)
-{
-    struct connect connect = {.life = life, .guest = guest};
-    int rc = node_transaction(life->xs, connect_body, &connect);
-
-    if (rc != 0) {
-        return err_set_errno(err, -rc, "cannot write store nodes");
+    introduced = xs_introduce_domain(life->xs, guest->domid, guest->store_frame, guest->store_port);
+    problem = errno;
+    if (!xs_together_end(life->xs) || home.error != 0) {
+        return err_set_errno(err, home.error != 0 ? -home.error : errno,
+                             "cannot write store nodes");
     }
-    if (!xs_introduce_domain(life->xs, guest->domid, guest->store_frame, guest->store_port)) {
-        return err_set_errno(err, errno, "the store does not accept the domain");
+    if (!introduced) {
+        return err_set_errno(err, problem, "the store does not accept the domain");
     }
     return 0;
 }

@@ -193,6 +193,27 @@ static void test_client__many(void)
     CU_ASSERT_TRUE(xs_rm(xs, XBT_NULL, "/m"));
 }
 
+/* Changes that go with the next request, and what becomes of them. */
+static void test_client__together(void)
+{
+    receives = 0;
+    xs_together_begin(xs);
+    CU_ASSERT_TRUE(writes(XBT_NULL, "/g/a", "1") && writes(XBT_NULL, "/g/b", "2"));
+    CU_ASSERT_EQUAL(receives, 0);
+    CU_ASSERT_TRUE(reads(XBT_NULL, "/g/b", "2") && writes(XBT_NULL, "/g/c", "3"));
+    CU_ASSERT_TRUE(xs_together_end(xs) && reads(XBT_NULL, "/g/c", "3"));
+
+    xs_together_begin(xs);
+    CU_ASSERT_TRUE(writes(XBT_NULL, "/g/bad path", "x") && writes(XBT_NULL, "/g/d", "4"));
+    CU_ASSERT_TRUE(reads(XBT_NULL, "/g/d", "4"));
+    errno = 0;
+    CU_ASSERT_TRUE(!xs_together_end(xs) && errno == EINVAL);
+    /* That has been said, and what follows is waited for again. */
+    CU_ASSERT_TRUE(!writes(XBT_NULL, "/g/bad path", "x") && errno == EINVAL);
+    xs_together_begin(xs);
+    CU_ASSERT_TRUE(xs_together_end(xs) && xs_rm(xs, XBT_NULL, "/g"));
+}
+
 /* The last: the daemon is gone afterwards. */
 static void test_client__end_of_daemon(void)
 {
@@ -221,6 +242,7 @@ int main(int argc, char **argv)
         {"answers come together", test_client__answers_come_together},
         {"watches", test_client__watches},
         {"many", test_client__many},
+        {"together", test_client__together},
         {"end of the daemon", test_client__end_of_daemon},
         CU_TEST_INFO_NULL,
     };
