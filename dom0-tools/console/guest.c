@@ -23,6 +23,7 @@
 #include <xen/grant_table.h>
 
 #include "dom0-tools/device/node.h"
+#include "dom0-tools/storeclient/client.h"
 
 #define INPUT_BYTES 1024u /* all that a ring holds */
 
@@ -129,17 +130,12 @@ static int open_terminal(struct guest *guest, const struct node *console, struct
 }
 
 /* Maps the ring page: by the grant the builder made, or as the control domain may map anything. */
-static int map_ring(struct guest *guest, const struct node *console, struct err *err)
+static int map_ring(struct guest *guest, uint64_t frame, struct err *err)
 {
     const struct guest_services *services = guest->services;
     struct xencons_interface *page = NULL;
-    uint64_t frame;
     xen_pfn_t pfn;
-    int rc = node_read_number(console, "ring-ref", &frame);
 
-    if (rc != 0) {
-        return err_set(err, ENOENT, "no ring yet");
-    }
     if (services->grants != NULL) {
         page = xengnttab_map_grant_ref(services->grants, guest->domid, GNTTAB_RESERVED_CONSOLE,
                                        PROT_READ | PROT_WRITE);
@@ -174,13 +170,44 @@ static void release_ring(struct guest *guest)
     guest->ring.page = NULL;
 }
 
+/* Where a guest's console is. */
+struct place {
+    uint64_t port;
+    uint64_t frame;
+};
+
+/* Asks the store for name and place in one exchange. */
+static int find_place(struct guest *guest, struct place *place, struct err *err)
+{
+    static const char *const names[3] = {"name", "console/port", "console/ring-ref"};
+    char paths[3][64];
+    const char *pointers[3] = {paths[0], paths[1], paths[2]};
+    char *values[3];
+    int rc = 0;
+
+    for (int i = 0; i < 3; i++) {
+        snprintf(paths[i], sizeof(paths[i]), "/local/domain/%u/%s", guest->domid, names[i]);
+    }
+    xs_read_many(guest->services->xs, pointers, 3, values);
+    if (values[0] == NULL || strlen(values[0]) >= sizeof(guest->name) ||
+        !name_is_file_name(values[0]) || node_number(values[1], &place->port) != 0 ||
+        node_number(values[2], &place->frame) != 0) {
+        rc = err_set(err, ENOENT, "no name, port or ring yet");
+    } else {
+        memcpy(guest->name, values[0], strlen(values[0]) + 1);
+    }
+    for (int i = 0; i < 3; i++) {
+        free(values[i]);
+    }
+    return rc;
+}
+
 int guest_open(const struct guest_services *services, uint32_t domid, struct guest **out,
                struct err *err)
 {
-    struct node home = node_at(services->xs, XBT_NULL, "/local/domain/%u", domid);
     struct node console = node_at(services->xs, XBT_NULL, "/local/domain/%u/console", domid);
     struct guest *guest = calloc(1, sizeof(*guest));
-    uint64_t port = 0;
+    struct place place = {0};
     char path[128];
     int rc;
 
@@ -199,19 +226,17 @@ int guest_open(const struct guest_services *services, uint32_t domid, struct gue
         rc = err_set(err, ENOMEM, "out of memory");
         goto undo;
     }
-    if (node_read(&home, "name", guest->name, sizeof(guest->name)) != 0 ||
-        node_read_number(&console, "port", &port) != 0 || !name_is_file_name(guest->name)) {
-        rc = err_set(err, ENOENT, "no name or port yet");
-        goto undo;
+    rc = find_place(guest, &place, err);
+    if (rc == 0) {
+        rc = map_ring(guest, place.frame, err);
     }
-    rc = map_ring(guest, &console, err);
     if (rc == 0) {
         rc = open_log(guest, err);
     }
     if (rc != 0) {
         goto undo;
     }
-    guest->port = xenevtchn_bind_interdomain(services->events, domid, (evtchn_port_t)port);
+    guest->port = xenevtchn_bind_interdomain(services->events, domid, (evtchn_port_t)place.port);
     if (guest->port < 0) {
         rc = err_set_errno(err, errno, "cannot bind the console's event channel");
         goto undo;

@@ -35,7 +35,8 @@
 struct daemon {
     struct hv *hv;
     struct loop loop;
-    int lifeline; /* to the store, for nothing but its end, or -1 */
+    int lifeline;                              /* to the store, for nothing but its end, or -1 */
+    uint8_t awaited[DOMID_FIRST_RESERVED / 8]; /* bits of domains whose console is */
 };
 
 #define LIST_STEP 64
@@ -72,12 +73,17 @@ static void await_console(struct daemon *daemon, uint32_t domid, bool await)
 {
     struct node console =
         node_at(daemon->loop.services.xs, XBT_NULL, "/local/domain/%u/console", domid);
+    uint8_t *bits = &daemon->awaited[domid % DOMID_FIRST_RESERVED / 8];
+    uint8_t bit = (uint8_t)(1u << domid % 8);
 
-    /* Both fail when it is so already. */
-    if (await) {
-        xs_watch(daemon->loop.services.xs, console.path, CONSOLE_TOKEN);
-    } else {
+    if (((*bits & bit) != 0) == await) {
+        return;
+    }
+    if (!await) {
         xs_unwatch(daemon->loop.services.xs, console.path, CONSOLE_TOKEN);
+        *bits &= (uint8_t)~bit;
+    } else if (xs_watch(daemon->loop.services.xs, console.path, CONSOLE_TOKEN)) {
+        *bits |= bit;
     }
 }
 
@@ -171,6 +177,7 @@ static void close_store(struct daemon *daemon)
     if (daemon->loop.services.xs != NULL) {
         xs_close(daemon->loop.services.xs);
         daemon->loop.services.xs = NULL;
+        memset(daemon->awaited, 0, sizeof(daemon->awaited)); /* watches end with it */
     }
     if (daemon->lifeline >= 0) {
         close(daemon->lifeline);

@@ -137,18 +137,24 @@ int node_read(const struct node *node, const char *name, char *text, size_t text
     return rc;
 }
 
-int node_read_number(const struct node *node, const char *name, uint64_t *number)
+int node_number(const char *text, uint64_t *number)
 {
-    char text[24];
     char *end;
-    int rc = node_read(node, name, text, sizeof(text));
 
-    if (rc != 0) {
-        return rc;
+    if (text == NULL) {
+        return -ENOENT;
     }
     errno = 0;
     *number = strtoull(text, &end, 10);
     return text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 ? -EINVAL : 0;
+}
+
+int node_read_number(const struct node *node, const char *name, uint64_t *number)
+{
+    char text[24];
+    int rc = node_read(node, name, text, sizeof(text));
+
+    return rc != 0 ? rc : node_number(text, number);
 }
 
 enum node_state node_read_state(const struct node *node)

@@ -57,6 +57,9 @@ void node_make(struct node *node, uint32_t owner, uint32_t reader);
 /* Reads a child (or the node itself) as text. Errors: -ENOENT, -EOVERFLOW, as the store gives. */
 int node_read(const struct node *node, const char *name, char *text, size_t text_bytes);
 
+/* A value as unsigned decimal number. Errors: -EINVAL when it is none, -ENOENT for NULL. */
+int node_number(const char *text, uint64_t *number);
+
 /* Reads a child as unsigned decimal number. Errors: -EINVAL when it is none, and the above. */
 int node_read_number(const struct node *node, const char *name, uint64_t *number);
 

@@ -162,26 +162,27 @@ int xengnttab_unmap(xengnttab_handle *handle, void *start, uint32_t count)
 /* ---- the store: the three nodes of a guest that are read, and any that is written; the linker
  * puts these in the place of our client's ---- */
 
-void *__wrap_xs_read(struct xs_handle *handle, xs_transaction_t transaction, const char *path,
-                     unsigned int *length);
+bool __wrap_xs_read_many(struct xs_handle *handle, const char *const paths[], size_t count,
+                         char *values[]);
 bool __wrap_xs_write(struct xs_handle *handle, xs_transaction_t transaction, const char *path,
                      const void *data, unsigned int length);
 
-void *__wrap_xs_read(struct xs_handle *handle, xs_transaction_t transaction, const char *path,
-                     unsigned int *length)
+bool __wrap_xs_read_many(struct xs_handle *handle, const char *const paths[], size_t count,
+                         char *values[])
 {
-    const char *name = strrchr(path, '/') + 1;
-    char text[32] = "1";
-    unsigned int domid = 0;
-
     (void)handle;
-    (void)transaction;
-    CU_ASSERT_EQUAL(sscanf(path, "/local/domain/%u/", &domid), 1);
-    if (strcmp(name, "name") == 0) {
-        snprintf(text, sizeof(text), "flood%u", domid);
+    CU_ASSERT_EQUAL(count, 3); /* all in one exchange */
+    for (size_t i = 0; i < count; i++) {
+        char text[32] = "1";
+        unsigned int domid = 0;
+
+        CU_ASSERT_EQUAL(sscanf(paths[i], "/local/domain/%u/", &domid), 1);
+        if (strcmp(strrchr(paths[i], '/') + 1, "name") == 0) {
+            snprintf(text, sizeof(text), "flood%u", domid);
+        }
+        values[i] = strdup(text);
     }
-    *length = (unsigned int)strlen(text);
-    return strdup(text);
+    return true;
 }
 
 bool __wrap_xs_write(struct xs_handle *handle, xs_transaction_t transaction, const char *path,
