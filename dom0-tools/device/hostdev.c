@@ -50,11 +50,11 @@ static void put_number(struct node *back, const char *what, unsigned int slot, u
     node_put(back, name, "%u", value);
 }
 
-int hostdev_each(struct xs_handle *xs, uint32_t domid,
-                 int (*visit)(unsigned int slot, const char *name, bool taken, void *context),
-                 void *context)
+static int each_in(struct xs_handle *xs, xs_transaction_t transaction, uint32_t domid,
+                   int (*visit)(unsigned int slot, const char *name, bool taken, void *context),
+                   void *context)
 {
-    struct node back = back_of(xs, XBT_NULL, domid);
+    struct node back = back_of(xs, transaction, domid);
     unsigned int count = slots_of(&back);
     int rc = 0;
 
@@ -69,6 +69,13 @@ int hostdev_each(struct xs_handle *xs, uint32_t domid,
         }
     }
     return rc;
+}
+
+int hostdev_each(struct xs_handle *xs, uint32_t domid,
+                 int (*visit)(unsigned int slot, const char *name, bool taken, void *context),
+                 void *context)
+{
+    return each_in(xs, XBT_NULL, domid, visit, context);
 }
 
 /* A function being looked for. */
@@ -91,20 +98,29 @@ static int is_it(unsigned int slot, const char *name, bool taken, void *context)
     return 1;
 }
 
-bool hostdev_owner(struct xs_handle *xs, const char *name, uint32_t *domid)
+/* Finds a guest that has a function, another than `not_domid`. */
+static bool find_owner(struct xs_handle *xs, xs_transaction_t transaction, struct search *search,
+                       uint32_t not_domid, uint32_t *domid)
 {
-    struct node root = node_at(xs, XBT_NULL, "/local/domain/%u/backend/pci", DEVICE_BACKEND_DOMID);
-    struct search search = {.name = name};
+    struct node root =
+        node_at(xs, transaction, "/local/domain/%u/backend/pci", DEVICE_BACKEND_DOMID);
     unsigned int count;
     char **ids = node_list(&root, &count);
     bool found = false;
 
     for (unsigned int i = 0; ids != NULL && i < count && !found; i++) {
         *domid = (uint32_t)strtoul(ids[i], NULL, 10);
-        found = hostdev_each(xs, *domid, is_it, &search) == 1;
+        found = *domid != not_domid && each_in(xs, transaction, *domid, is_it, search) == 1;
     }
     free(ids);
     return found;
+}
+
+bool hostdev_owner(struct xs_handle *xs, const char *name, uint32_t *domid)
+{
+    struct search search = {.name = name};
+
+    return find_owner(xs, XBT_NULL, &search, DEVICE_BACKEND_DOMID, domid);
 }
 
 /* --- checks ------------------------------------------------------------------------------ */
@@ -147,6 +163,14 @@ static int blame(const struct vane_config *config, const struct vane_hostdev *ho
                               : err_prefix(err, "%s:%u: <hostdev>", config->file, hostdev->line);
 }
 
+static int not_held(const struct pci_function *function, struct err *err)
+{
+    return err_set(err, EBUSY,
+                   "device %s: pciback does not hold it (attribute managed='yes' gives it to "
+                   "pciback)",
+                   function->name);
+}
+
 int hostdev_check(struct xs_handle *xs, const struct vane_config *config, struct err *err)
 {
     int rc = 0;
@@ -160,10 +184,7 @@ int hostdev_check(struct xs_handle *xs, const struct vane_config *config, struct
                  ? rc
                  : hostdev_usable(xs, &function, hostdev->managed, "attribute managed='yes'", err);
         if (rc == 0 && strcmp(function.driver, PCI_BACK) != 0 && !hostdev->managed) {
-            rc = err_set(err, EBUSY,
-                         "device %s: pciback does not hold it (attribute managed='yes' gives it to "
-                         "pciback)",
-                         function.name);
+            rc = not_held(&function, err);
         }
         rc = rc != 0 ? blame(config, hostdev, err) : 0;
     }
@@ -216,6 +237,9 @@ static int bind_back(const struct vane_hostdev *hostdev, bool *taken, struct err
     int rc = pci_read(PCI_SYSFS, hostdev->address, &function, err);
 
     if (rc == 0 && strcmp(function.driver, PCI_BACK) != 0) {
+        if (!hostdev->managed) {
+            return not_held(&function, err);
+        }
         rc = pci_take(PCI_SYSFS, &function, err);
         *taken = rc == 0;
     }
@@ -362,6 +386,9 @@ static int reconfigure(struct change *change, struct err *err)
         return done ? 0 : err_set(err, EIO, "the back end does not do it; see the kernel's log");
     }
     if (node_transaction(name->xs, unask_body, change) != 0) {
+        if (change->wanted != NODE_STATE_CLOSED) { /* who asked gives it back now */
+            put_number(&back, "taken", change->slot, 0);
+        }
         return err_set(err, rc != 0 ? ETIMEDOUT : change->stopped,
                        "the guest has begun to follow and has not finished");
     }
@@ -452,14 +479,42 @@ void hostdev_taken(struct xs_handle *xs, uint32_t domid, struct hostdev_list *li
     hostdev_each(xs, domid, note_taken, list);
 }
 
-int hostdev_return(const struct hostdev_list *list, struct err *err)
+/* A function that a guest is to have given back in the end. */
+struct pass {
+    struct xs_handle *xs;
+    const char *name;
+    uint32_t not_domid;
+};
+
+/* Returns: -ENOENT when no guest but that one has it. */
+static int pass_body(xs_transaction_t transaction, void *context)
+{
+    const struct pass *pass = context;
+    struct search search = {.name = pass->name};
+    struct node back;
+    uint32_t domid;
+
+    if (!find_owner(pass->xs, transaction, &search, pass->not_domid, &domid)) {
+        return -ENOENT;
+    }
+    back = back_of(pass->xs, transaction, domid);
+    put_number(&back, "taken", search.slot, 1);
+    return back.error;
+}
+
+int hostdev_return(struct xs_handle *xs, uint32_t domid, const struct hostdev_list *list,
+                   struct err *err)
 {
     struct err later = {0};
     int rc = 0;
 
     for (size_t i = 0; i < list->count; i++) {
-        int one = pci_give_back(PCI_SYSFS, list->names[i], rc == 0 ? err : &later);
+        struct pass pass = {.xs = xs, .name = list->names[i], .not_domid = domid};
+        int one = node_transaction(xs, pass_body, &pass);
 
+        if (one != 0) {
+            one = pci_give_back(PCI_SYSFS, list->names[i], rc == 0 ? err : &later);
+        }
         rc = rc != 0 ? rc : one;
     }
     return rc;

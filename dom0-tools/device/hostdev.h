@@ -52,5 +52,8 @@ struct hostdev_list {
     char names[HOSTDEV_SLOTS][CONFIG_PCI_NAME_BYTES];
 };
 void hostdev_taken(struct xs_handle *xs, uint32_t domid, struct hostdev_list *list);
-/* Errors: of the first that could not be given back; the others are nevertheless. */
-int hostdev_return(const struct hostdev_list *list, struct err *err);
+/* Gives back what guest `domid` had, but for what another has got meanwhile: that goes back when
+ * the other has gone. Errors: of the first that could not be given back; the others are
+ * nevertheless. */
+int hostdev_return(struct xs_handle *xs, uint32_t domid, const struct hostdev_list *list,
+                   struct err *err);

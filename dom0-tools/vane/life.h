@@ -49,6 +49,9 @@ bool life_interrupted(void);
 int life_lock(struct err *err);
 int life_lock_domain(uint32_t domid, struct err *err);
 
+/* Takes the lock of those who give PCI functions to guests or back to drivers, after the others. */
+int life_lock_hostdevs(struct err *err);
+
 /* Finds a guest by name or number. Errors: ESRCH; EPERM for the control domain. */
 int life_find(struct life *life, const char *who, uint32_t *domid, struct err *err);
 

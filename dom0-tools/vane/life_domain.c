@@ -4,7 +4,7 @@
  *
  * Locks are files under /run/paravane: `lock` is held from the checks until the new domain's name
  * and disks stand in the store, where the next creator sees them; `domN.lock` by whoever takes
- * domain N apart.
+ * domain N apart; `pci.lock`, always the last, while a PCI function goes to a guest or back.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -94,6 +94,11 @@ int life_lock_domain(uint32_t domid, struct err *err)
 
     snprintf(path, sizeof(path), LIFE_RUN_DIR "/dom%u.lock", domid);
     return lock_take(path, err);
+}
+
+int life_lock_hostdevs(struct err *err)
+{
+    return lock_take(LIFE_RUN_DIR "/pci.lock", err);
 }
 
 static void held_signals(sigset_t *held)
@@ -290,6 +295,22 @@ int life_check(struct life *life, const struct vane_config *config,
     return rc != 0 ? rc : life_hostdev_check(life, config, err);
 }
 
+/* Writes the devices' nodes. A guest that ends just now does not take a function back meanwhile. */
+static int begin_devices(struct device_set *devices, uint32_t domid, struct err *err)
+{
+    int lock = devices->config->hostdev_count != 0 ? life_lock_hostdevs(err) : 0;
+    int rc;
+
+    if (lock < 0) {
+        return lock;
+    }
+    rc = device_begin(devices, domid, err);
+    if (devices->config->hostdev_count != 0) {
+        close(lock);
+    }
+    return rc;
+}
+
 /* The steps under the lock: domain, name and disks are claimed when this returns 0. */
 static int claim(struct life *life, const struct vane_config *config,
                  const struct builder_image *image, struct device_set *devices, uint32_t *domid,
@@ -311,7 +332,7 @@ static int claim(struct life *life, const struct vane_config *config,
     }
     rc = life_nodes_create(life, *domid, config, err);
     if (rc == 0) {
-        rc = device_begin(devices, *domid, err);
+        rc = begin_devices(devices, *domid, err);
     }
     return rc;
 }
@@ -401,6 +422,21 @@ static bool is_gone(void *context)
     return hv_domain_info(wait->life->hv, wait->domid, &info) == -ESRCH;
 }
 
+/* Gives back what a dead guest had, unless another has it by now. */
+static int return_hostdevs(struct life *life, uint32_t domid, const struct hostdev_list *taken,
+                           struct err *err)
+{
+    int lock = taken->count != 0 ? life_lock_hostdevs(err) : 0;
+    int rc;
+
+    if (lock < 0 || taken->count == 0) {
+        return lock;
+    }
+    rc = hostdev_return(life->xs, domid, taken, err);
+    close(lock);
+    return rc;
+}
+
 /* Something of it is there, in the hypervisor or the store. */
 static bool exists(struct life *life, uint32_t domid)
 {
@@ -447,7 +483,7 @@ int life_teardown(struct life *life, uint32_t domid, bool *found, struct err *er
         rc = 0;
     }
     /* Not before it is dead: until then what it has mapped of them is within its reach. */
-    if (dead && hostdev_return(&taken, rc == 0 ? err : &later) != 0 && rc == 0) {
+    if (dead && return_hostdevs(life, domid, &taken, rc == 0 ? err : &later) != 0 && rc == 0) {
         rc = -err->number;
     }
     life_nodes_remove(life, domid);

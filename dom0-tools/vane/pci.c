@@ -62,7 +62,7 @@ static bool device_of(const struct vane_args *args, char name[CONFIG_PCI_NAME_BY
     return false;
 }
 
-/* What both do under the life lock: no two of them at one device. */
+/* What both do under the locks: no two of them at one device. */
 static int run_locked(const struct vane_args *args,
                       int (*work)(struct plug *plug, const struct vane_args *args,
                                   const char *device, struct err *err))
@@ -70,7 +70,7 @@ static int run_locked(const struct vane_args *args,
     char device[CONFIG_PCI_NAME_BYTES];
     struct err err = {0};
     struct plug plug;
-    int lock;
+    int locks[2];
     int rc;
 
     if (!device_of(args, device)) {
@@ -78,10 +78,14 @@ static int run_locked(const struct vane_args *args,
     }
     rc = plug_open(&plug, args, &err);
     if (rc == 0) {
-        rc = lock = life_lock(&err);
-        if (lock >= 0) {
-            rc = work(&plug, args, device, &err);
-            close(lock);
+        rc = locks[0] = life_lock(&err);
+        if (rc >= 0) {
+            rc = locks[1] = life_lock_hostdevs(&err);
+            if (rc >= 0) {
+                rc = work(&plug, args, device, &err);
+                close(locks[1]);
+            }
+            close(locks[0]);
         }
         plug_close(&plug);
     }

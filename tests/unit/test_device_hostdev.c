@@ -18,6 +18,7 @@
 #define CARD "0000:00:05.0"
 #define DISK "0000:00:06.0"
 #define SOUND "0001:02:1f.7"
+#define NOWHERE "ffff:fe:1f.7" /* not in this machine */
 
 static struct err err;
 
@@ -186,6 +187,38 @@ static void test_who_does_not_answer(void)
     CU_ASSERT_EQUAL(add(SOUND, true, PATIENCE_MS), -EBUSY);
 }
 
+/* A guest that stops half-way: what it was to get is not given back a second time when it ends. */
+static void test_stuck(void)
+{
+    struct hostdev_list list;
+
+    one();
+    manner = STUCK;
+    CU_ASSERT_EQUAL(add(DISK, true, 1), -ETIMEDOUT);
+    hostdev_taken(xs, GUEST, &list);
+    CU_ASSERT_EQUAL_FATAL(list.count, 1);
+    CU_ASSERT_STRING_EQUAL(list.names[0], CARD);
+}
+
+/* Between a guest's end and the return of what it had, another can have got it. */
+static void test_passed_on(void)
+{
+    struct hostdev_list list = {.count = 1, .names = {DISK}};
+
+    one();
+    CU_ASSERT_EQUAL(add(DISK, false, PATIENCE_MS), 0);
+    CU_ASSERT_TRUE(is(BACK "/taken-1", "0"));
+    CU_ASSERT_EQUAL(hostdev_return(xs, GUEST + 1, &list, &err), 0);
+    CU_ASSERT_TRUE(is(BACK "/taken-1", "1") && is(BACK "/taken-0", "1"));
+    hostdev_taken(xs, GUEST, &list);
+    CU_ASSERT_EQUAL(list.count, 2);
+    /* Its own nodes, which could not be removed, do not keep it. */
+    put(BACK "/dev-1", NOWHERE);
+    snprintf(list.names[0], sizeof(list.names[0]), NOWHERE);
+    list.count = 1;
+    CU_ASSERT_NOT_EQUAL(hostdev_return(xs, GUEST, &list, &err), 0);
+}
+
 static void test_too_many(void)
 {
     char path[64];
@@ -237,6 +270,8 @@ int main(int argc, char **argv)
         {"the first", test_first},
         {"coming and going", test_coming_and_going},
         {"who does not answer", test_who_does_not_answer},
+        {"stuck half-way", test_stuck},
+        {"passed on", test_passed_on},
         {"too many", test_too_many},
         {"what can be given", test_usable},
         {"where it stands", test_blame},
