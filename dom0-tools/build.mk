@@ -79,6 +79,7 @@ $(DT_B)/tests/test_storeclient_client $(DT_B)/tests/test_device_hostdev: | $(B)/
 # Functions whose calls a single test takes over.
 $(DT_B)/tests/test_storeclient_client: DT_LIBS += -Wl,--wrap=recv
 $(DT_B)/tests/test_builder_image: DT_LIBS += $(foreach f,elf_info_parse kernel_cache_get kernel_cache_put kernel_unpack,-Wl,--wrap=$(f))
+$(DT_B)/tests/test_device_net: DT_LIBS += $(foreach f,bridge_port_lock device_wait_ready ioctl net_filter_put,-Wl,--wrap=$(f))
 DT_FLOOD_WRAP := -Wl,--wrap=xs_read_many,--wrap=xs_write
 $(DT_B)/tests/test_console_flood: DT_LIBS += $(DT_FLOOD_WRAP)
 

@@ -132,18 +132,26 @@ static bool vif_exists(uint32_t domid, unsigned int id)
 }
 
 /* What the guest may send is settled before the first frame comes through. */
-static int put_filter(const char *name, const struct vane_net *net)
+static int put_filter(const char *name, const struct vane_net *net, struct err *err)
 {
     unsigned int interface = if_nametoindex(name);
     int rc = (net->filter & VANE_FILTER_MAC) != 0 ? bridge_port_lock(interface, net->mac) : 0;
 
-    return rc == 0 && (net->filter & ~(unsigned int)VANE_FILTER_MAC) != 0
-               ? net_filter_put(interface, net)
-               : rc;
+    if (rc != 0) {
+        return err_set_errno(err, -rc,
+                             "the bridge %s cannot hold it to its hardware address (needs Linux "
+                             "5.18)",
+                             net->bridge);
+    }
+    rc = (net->filter & ~(unsigned int)VANE_FILTER_MAC) != 0 ? net_filter_put(interface, net) : 0;
+    return rc == 0 ? 0
+                   : err_set_errno(err, -rc,
+                                   "cannot filter its IPv4 addresses (needs the modules "
+                                   "sch_ingress and cls_bpf)");
 }
 
 /* Gives a new interface its name, its bridge and the state "up". */
-static int vif_connect(int control, const char *name, const struct vane_net *net)
+static int vif_connect(int control, const char *name, const struct vane_net *net, struct err *err)
 {
     struct ifreq request = {0};
 
@@ -151,7 +159,7 @@ static int vif_connect(int control, const char *name, const struct vane_net *net
     if (net->target != NULL) {
         snprintf(request.ifr_newname, sizeof(request.ifr_newname), "%s", net->target);
         if (ioctl(control, SIOCSIFNAME, &request) != 0) {
-            return -errno;
+            return err_set_errno(err, errno, "%s cannot be named %s", name, net->target);
         }
         name = net->target;
     }
@@ -159,21 +167,23 @@ static int vif_connect(int control, const char *name, const struct vane_net *net
     snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", net->bridge);
     request.ifr_ifindex = (int)if_nametoindex(name);
     if (ioctl(control, SIOCBRADDIF, &request) != 0) {
-        return -errno;
+        return err_set_errno(err, errno, "cannot join the bridge %s", net->bridge);
     }
 
-    int rc = put_filter(name, net);
+    int rc = put_filter(name, net, err);
 
     if (rc != 0) {
         return rc;
     }
     memset(&request, 0, sizeof(request));
     snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
-    if (ioctl(control, SIOCGIFFLAGS, &request) != 0) {
-        return -errno;
+    if (ioctl(control, SIOCGIFFLAGS, &request) == 0) {
+        request.ifr_flags |= IFF_UP;
+        rc = ioctl(control, SIOCSIFFLAGS, &request);
+    } else {
+        rc = -1;
     }
-    request.ifr_flags |= IFF_UP;
-    return ioctl(control, SIOCSIFFLAGS, &request) == 0 ? 0 : -errno;
+    return rc == 0 ? 0 : err_set_errno(err, errno, "cannot bring %s up", name);
 }
 
 int net_finish(struct device_set *set, size_t index, struct err *err)
@@ -193,11 +203,10 @@ int net_finish(struct device_set *set, size_t index, struct err *err)
         return err_set_errno(err, errno, "interface %zu: no socket", index);
     }
     vif_name(set->domid, id, name);
-    rc = vif_connect(control, name, net);
+    rc = vif_connect(control, name, net, err);
     close(control);
     if (rc != 0) {
-        return err_set_errno(err, -rc, "interface %zu: cannot join the bridge %s", index,
-                             net->bridge);
+        return err_prefix(err, "interface %zu", index);
     }
     rc = node_write(&back, "hotplug-status", "connected");
     return rc != 0 ? err_set_errno(err, -rc, "interface %zu: cannot write store nodes", index) : 0;
