@@ -222,6 +222,10 @@ static void test_vane__help(void)
         snprintf(text, sizeof(text), "\n.SS %.3s", commands[i]);
         CU_ASSERT_PTR_NOT_NULL(strstr(page, text));
     }
+    /* EPERM and ENODEV have more reasons than that there is no hypervisor. */
+    CU_ASSERT_EQUAL(vane("--help"), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(out, "\n  5  no hypervisor or driver for it, "));
+    CU_ASSERT_PTR_NOT_NULL(strstr(out, ", or only with --unsafe\n"));
     CU_ASSERT_EQUAL(vane("help disk"), 0);
     CU_ASSERT_PTR_NOT_NULL(strstr(out, "\n  attach "));
     CU_ASSERT_EQUAL(vane("net --help"), 0);
