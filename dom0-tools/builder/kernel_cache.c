@@ -191,8 +191,9 @@ void kernel_cache_put(const char *folder, const void *image, size_t image_bytes,
     snprintf(name, sizeof(name), "%s.image", key);
     unlinkat(dir, name, 0); /* another image of that key */
     evict(dir);
-    if (store(dir, key, ".elf", elf, elf_bytes)) {
-        store(dir, key, ".image", image, image_bytes);
+    if (store(dir, key, ".elf", elf, elf_bytes) && !store(dir, key, ".image", image, image_bytes)) {
+        snprintf(name, sizeof(name), "%s.elf", key); /* evict() goes by images */
+        unlinkat(dir, name, 0);
     }
     close(dir);
 }

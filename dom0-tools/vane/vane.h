@@ -25,7 +25,7 @@ enum vane_exit {
     VANE_USAGE = 2,       /* unknown command or option, missing or surplus operand */
     VANE_NOT_FOUND = 3,   /* no such domain, file, bridge */
     VANE_BAD_CONFIG = 4,  /* configuration or kernel image is wrong */
-    VANE_NOT_ALLOWED = 5, /* no hypervisor, not the control domain, not root */
+    VANE_NOT_ALLOWED = 5, /* no hypervisor or driver, not the control domain, ... */
     VANE_IN_USE = 6,      /* a name, disk or device is taken, a domain is busy */
     VANE_NO_MEMORY = 7,   /* the machine has too little memory or other resources */
     VANE_TIMEOUT = 8,     /* a guest or back end did not react in time */

@@ -155,6 +155,29 @@ static void test_cache__damage(void)
     CU_ASSERT_TRUE(found());
 }
 
+/* An image that cannot be kept leaves nothing behind that nobody would find. */
+static void test_cache__half(void)
+{
+    char name[400];
+    DIR *list = opendir(folder);
+    struct dirent *entry;
+
+    CU_ASSERT_EQUAL(files(), 2);
+    while ((entry = readdir(list)) != NULL) {
+        snprintf(name, sizeof(name), "%s/%s", folder, entry->d_name);
+        if (strstr(name, ".image") != NULL) {
+            break;
+        }
+    }
+    closedir(list);
+    CU_ASSERT_TRUE_FATAL(entry != NULL && unlink(name) == 0 && mkdir(name, 0700) == 0);
+    kernel_cache_put(folder, image, sizeof(image), elf, sizeof(elf));
+    CU_ASSERT_EQUAL(files(), 1);
+    CU_ASSERT_EQUAL(rmdir(name), 0);
+    kernel_cache_put(folder, image, sizeof(image), elf, sizeof(elf));
+    CU_ASSERT_TRUE(found() && files() == 2);
+}
+
 static void test_cache__bound(void)
 {
     for (unsigned int i = 0; i < KERNEL_CACHE_ENTRIES + 3; i++) {
@@ -185,6 +208,7 @@ int main(void)
         {"found again", test_cache__found_again},
         {"only the same", test_cache__only_the_same},
         {"damage", test_cache__damage},
+        {"half", test_cache__half},
         {"bound", test_cache__bound},
         CU_TEST_INFO_NULL,
     };
