@@ -130,7 +130,8 @@ class Transcript:
         self.text += text
         if self.fatal is None:
             start = self.text.rfind("\n", 0, len(self.text) - len(text)) + 1
-            for line in self.text[start:].split("\n"):
+            # Of whole lines: "options: panic=1" that has come in two pieces is not a panic.
+            for line in self.text[start:].split("\n")[:-1]:
                 if FATAL.search(line) and not HARMLESS.search(line):
                     self.fatal = line.strip()
                     break
