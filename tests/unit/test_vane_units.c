@@ -68,12 +68,23 @@ static void test_stop_guests(void)
     CU_ASSERT_EQUAL(shell("grep -q 'stays on has not gone' $D/said"), 0);
 }
 
+/* It ends when the kernel's devices have gone, not before. */
+static void test_stop_guests__waits_for_devices(void)
+{
+    CU_ASSERT_EQUAL(shell("mkdir -p $D/devices/vbd-1-51712; "
+                          "(sleep 1; touch $D/late; rmdir $D/devices/vbd-1-51712) & "
+                          "VANE=/bin/true BACKENDS=$D/devices " UNITS "/stop-guests 7 && "
+                          "[ -e $D/late ]; said=$?; wait; exit $said"),
+                    0);
+}
+
 int main(void)
 {
     static CU_TestInfo tests[] = {
         {"systemd-analyze verify", test_units__verify},
         {"order", test_units__order},
         {"stopping guests", test_stop_guests},
+        {"stopping guests, devices", test_stop_guests__waits_for_devices},
         CU_TEST_INFO_NULL,
     };
 
