@@ -4,8 +4,8 @@
  * and transitive grants are refused on purpose. Two books are kept:
  *  - the granter's active entries, one per grant reference: who uses it now, and how often (pins);
  *  - the mapper's map tracking, one entry per handle it was given.
- * Both are under the grant lock (RANK_DOM_GRANT) of the domain they belong to. No two grant locks
- * are held at once.
+ * Both are under the grant lock (RANK_DOM_GRANT) of the domain they belong to; a handle in use that
+ * is not live is its call's alone, which makes it live without. No two such locks are held at once.
  */
 #pragma once
 
