@@ -31,6 +31,7 @@
 #define GUEST_LOG_DIR "/var/log/paravane"
 #define GUEST_RUN_DIR "/run/paravane"
 #define GUEST_SOCKET "console.%u" /* in GUEST_RUN_DIR, with the domain's number */
+#define GUEST_DAEMON_PID GUEST_RUN_DIR "/consoled.pid"
 #define GUEST_BACKLOG_BYTES 65536u
 
 /* The daemon's connections, shared by all guests. */

@@ -25,8 +25,6 @@
 #include "dom0-tools/device/node.h"
 #include "dom0-tools/libhv/hv.h"
 
-#define PID_FILE GUEST_RUN_DIR "/consoled.pid"
-
 #define IDLE_STEP_US 5000000u
 
 /* A store that has gone is looked for this often. */
@@ -286,7 +284,7 @@ static int take_pid_file(void)
     int fd;
 
     mkdir(GUEST_RUN_DIR, 0755);
-    fd = open(PID_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    fd = open(GUEST_DAEMON_PID, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0) {
         return -1;
     }
@@ -358,7 +356,7 @@ int main(int argc, char **argv)
     }
     if (take_pid_file() < 0) {
         fprintf(stderr, "vane-consoled: another one is running, or %s cannot be written\n",
-                PID_FILE);
+                GUEST_DAEMON_PID);
         return EXIT_FAILURE;
     }
     sigaction(SIGTERM, &action, NULL);
@@ -370,6 +368,6 @@ int main(int argc, char **argv)
         run(&daemon);
     }
     close_services(&daemon);
-    unlink(PID_FILE);
+    unlink(GUEST_DAEMON_PID);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

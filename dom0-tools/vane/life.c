@@ -37,25 +37,6 @@ static int open_domain(const struct vane_args *args, struct life *life, uint32_t
     return rc;
 }
 
-/* Gives a new domain its monitor and lets it run unless it shall stay paused. */
-static int start(struct life *life, struct vane_config *config, bool paused, uint32_t domid,
-                 struct err *err)
-{
-    struct err ignored = {0};
-    int rc = life_monitor_start(config, domid, err);
-
-    if (rc == 0 && !paused) {
-        rc = hv_domain_unpause(life->hv, domid);
-        if (rc != 0) {
-            rc = err_set_errno(err, -rc, "cannot start domain %u", domid);
-        }
-    }
-    if (rc != 0) {
-        life_teardown(life, domid, NULL, &ignored);
-    }
-    return rc;
-}
-
 /* create, once there are connections and a configuration. */
 static int create_from(const struct vane_args *args, struct life *life, struct vane_config *config,
                        struct err *err)
@@ -75,7 +56,7 @@ static int create_from(const struct vane_args *args, struct life *life, struct v
     /* Before the monitor is forked, which would keep a copy of it for ever. */
     builder_image_free(&image);
     if (rc == 0 && !dry) {
-        rc = start(life, config, vane_option(args, 'p') != NULL, domid, err);
+        rc = life_start(life, config, vane_option(args, 'p') != NULL, domid, err);
     }
     life_signals_release(&before);
     if (rc != 0) {

@@ -63,6 +63,11 @@ int life_check(struct life *life, const struct vane_config *config,
 int life_create(struct life *life, const struct vane_config *config,
                 const struct builder_image *image, uint32_t *domid, struct err *err);
 
+/* Gives a new domain its monitor and lets it run unless it shall stay paused. On failure nothing is
+ * left of it. */
+int life_start(struct life *life, struct vane_config *config, bool paused, uint32_t domid,
+               struct err *err);
+
 /* Removes all that is left of a domain and waits until its memory is free. Of several who do so at
  * once one comes first: for the others there is nothing, and *found, if asked for, is false. */
 int life_teardown(struct life *life, uint32_t domid, bool *found, struct err *err);
@@ -119,6 +124,10 @@ int life_monitor_start(struct vane_config *config, uint32_t domid, struct err *e
 void life_monitor_path(uint32_t domid, char path[64]);
 
 /* --- life_console.c ------------------------------------------------------------------------ */
+
+/* Waits until the console daemon, if one runs, serves a new domain, whose log then has what it says
+ * even if it ends at once. A daemon that does not answer keeps no guest from starting. */
+void life_console_await(uint32_t domid);
 
 /* Connects standard input and output to the guest's console until Ctrl-] or the guest's end. */
 int life_console(struct life *life, uint32_t domid, struct err *err);

@@ -26,6 +26,35 @@
 #define TTY_TIMEOUT_MS 30000u
 #define COPY_BYTES 4096
 
+#define SERVED_TIMEOUT_US 5000000u
+#define SERVED_STEP_US 500u
+
+static bool daemon_runs(void)
+{
+    FILE *file = fopen(GUEST_DAEMON_PID, "re");
+    long pid = 0;
+
+    if (file != NULL) {
+        (void)!fscanf(file, "%ld", &pid);
+        fclose(file);
+    }
+    return pid > 0 && kill((pid_t)pid, 0) == 0;
+}
+
+void life_console_await(uint32_t domid)
+{
+    char path[64];
+
+    /* The socket is made after the log has been opened and the event channel bound. */
+    snprintf(path, sizeof(path), GUEST_RUN_DIR "/" GUEST_SOCKET, domid);
+    for (unsigned int waited = 0; access(path, F_OK) != 0; waited += SERVED_STEP_US) {
+        if (waited >= SERVED_TIMEOUT_US || !daemon_runs()) {
+            return;
+        }
+        usleep(SERVED_STEP_US);
+    }
+}
+
 /* A guest whose pseudo terminal is awaited. */
 struct tty_wait {
     struct life *life;

@@ -493,3 +493,22 @@ int life_teardown(struct life *life, uint32_t domid, bool *found, struct err *er
     close(lock);
     return rc;
 }
+
+int life_start(struct life *life, struct vane_config *config, bool paused, uint32_t domid,
+               struct err *err)
+{
+    struct err ignored = {0};
+    int rc = life_monitor_start(config, domid, err);
+
+    if (rc == 0 && !paused) {
+        life_console_await(domid);
+        rc = hv_domain_unpause(life->hv, domid);
+        if (rc != 0) {
+            rc = err_set_errno(err, -rc, "cannot start domain %u", domid);
+        }
+    }
+    if (rc != 0) {
+        life_teardown(life, domid, NULL, &ignored);
+    }
+    return rc;
+}

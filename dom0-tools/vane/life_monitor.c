@@ -296,15 +296,8 @@ static int restart(struct life *life, struct vane_config *config, time_t started
     if (rc != 0) {
         return rc;
     }
-    rc = life_monitor_start(config, domid, err);
-    if (rc == 0) {
-        rc = hv_domain_unpause(life->hv, domid);
-        rc = rc == 0 ? 0 : err_set_errno(err, -rc, "cannot start domain %u", domid);
-    }
+    rc = life_start(life, config, false, domid, err);
     if (rc != 0) {
-        struct err ignored = {0};
-
-        life_teardown(life, domid, NULL, &ignored);
         return rc;
     }
     say(config->name, "restarted as domain %u", domid);

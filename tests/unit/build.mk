@@ -71,4 +71,4 @@ $(HVU)/tests/unit/test_real_switch.o: HVU_CFLAGS := -Ihypervisor/arch/x86_64 $(H
 $(HVR_ALONE): $(HVU)/%: $(HVU)/tests/unit/%.o $(HVU)/tests/unit/real_code.o
 	$(CC) $(HVU_CFLAGS) -no-pie -o $@ $^ -lcunit
 
--include $(HVR_ALONE_OBJ:.o=.d) $(HVU_OBJ:.o=.d) $(HVR_OBJ:.o=.d) $(HVU_HOST_OBJ:.o=.d) $(HVU_TEST_OBJ:.o=.d)
+-include $(HVR_ALONE_OBJ:.o=.d) $(HVU_OBJ:.o=.d) $(wildcard $(HVR)/*.d) $(HVU_HOST_OBJ:.o=.d) $(HVU_TEST_OBJ:.o=.d)
