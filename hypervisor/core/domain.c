@@ -154,6 +154,38 @@ void domain_for_each(void (*visit)(struct domain *d))
     }
 }
 
+/* ---- changes ---- */
+
+/* Which domains have changed, a bit each, and which words of that are not 0: so few words are
+ * looked at, however many domains there are. Both are atomic. */
+#define CHANGED_WORDS BITMAP_WORDS(DOMID_FIRST_RESERVED)
+static uint64_t changed[CHANGED_WORDS], changed_words[BITMAP_WORDS(CHANGED_WORDS)];
+
+static void note_changed(const struct domain *d)
+{
+    /* ORDER: the bit first. Who takes clears the word's mark before it looks at the word. */
+    set_bit(d->id, changed);
+    set_bit(d->id / 64, changed_words);
+}
+
+bool domain_take_changed(domid_t *id)
+{
+    unsigned word;
+    while ((word = find_next_bit(changed_words, CHANGED_WORDS, 0)) < CHANGED_WORDS) {
+        clear_bit(word, changed_words);
+        unsigned end = (word + 1) * 64, bit = find_next_bit(changed, end, word * 64);
+        bool taken = bit < end && test_and_clear_bit(bit, changed);
+        if (read_once(changed[word])) {
+            set_bit(word, changed_words);
+        }
+        if (taken) {
+            *id = (domid_t)bit;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- memory of the structure ---- */
 
 static struct domain *domain_alloc(domid_t id)
@@ -377,6 +409,7 @@ void domain_shutdown(struct domain *d, uint8_t reason)
     if (news && d == dom_control) {
         machine_down(d->shutdown_code);
     } else if (news) {
+        note_changed(d);
         evtchn_send_global_virq(dom_control, VIRQ_DOM_EXC);
     }
 }
@@ -423,6 +456,7 @@ static long kill_stop(struct domain *d)
     d->state = DOM_DYING;
     apply_state_locked(d);
     spin_unlock(&d->life_lock);
+    note_changed(d); /* the control domain, which is at it, need not be told */
     sync_vcpus(d);
     for (unsigned i = 0; i < d->max_vcpus; i++) {
         vcpu_stop_timers(d->vcpu[i]);
@@ -477,6 +511,7 @@ long domain_kill(struct domain *d)
     }
     __atomic_store_n(&d->kill_busy, false, __ATOMIC_RELEASE);
     if (rc == 0 && !was_done) {
+        note_changed(d);
         domain_put(d); /* the table's */
         evtchn_send_global_virq(dom_control, VIRQ_DOM_EXC);
     }

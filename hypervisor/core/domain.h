@@ -152,6 +152,9 @@ struct domain *domain_get_held(struct domain *d);
 void domain_put(struct domain *d);
 /* First domain with an id >= `id`, referenced; NULL at the end. */
 must_check struct domain *domain_get_next(domid_t id);
+/* Take one domain off the set of those that have shut down, begun to die or gone since they were
+ * last taken; false when it is empty. */
+bool domain_take_changed(domid_t *id);
 /* Visit all, each referenced, with no lock held. */
 void domain_for_each(void (*visit)(struct domain *d));
 /* The vCPU, or NULL: `id` comes from a guest. */

@@ -70,6 +70,23 @@ long domctl_getdomaininfo(struct xen_domctl *op)
     return 0;
 }
 
+long domctl_changed_domain(struct xen_domctl *op)
+{
+    struct pv_domctl_changed_domain *arg = (void *)&op->u;
+    struct xen_domctl_getdomaininfo info = {.flags = XEN_DOMINF_dying};
+    if (!domain_take_changed(&op->domain)) {
+        return -ENOENT;
+    }
+    /* ORDER: looked at after its note was taken, so a later change makes another. */
+    struct domain *d = domain_get(op->domain);
+    if (d) {
+        fill_info(d, &info);
+        domain_put(d);
+    }
+    *arg = (struct pv_domctl_changed_domain){.exists = d != NULL, .flags = info.flags};
+    return 0;
+}
+
 long sysctl_getdomaininfolist(struct xen_sysctl_getdomaininfolist *arg)
 {
     uint32_t count = 0;

@@ -9,6 +9,7 @@
 #include "base/types.h"
 #include "core/domain.h"
 #include "pv-abi/accounting.h"
+#include "pv-abi/changed_domain.h"
 #include "pv-abi/write_pages.h"
 
 struct hypercall {

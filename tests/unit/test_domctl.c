@@ -2,6 +2,7 @@
 /* core/domctl.c and domctl_vcpu.c: the control domain's operations as its tools issue them. */
 #include <string.h>
 
+#include "core/deferred.h"
 #include "core/frame.h"
 #include "suite.h"
 
@@ -456,6 +457,117 @@ static void test_write_pages(void)
     finish();
 }
 
+/* ---- which domain has changed ---- */
+
+/* Nothing is left of what earlier cases have changed. */
+static void take_all(void)
+{
+    domid_t id;
+    while (domain_take_changed(&id)) {
+    }
+}
+
+static void expect_changed(domid_t id, bool exists, uint32_t flags)
+{
+    struct xen_domctl op = {0};
+    struct pv_domctl_changed_domain *arg = (void *)&op.u;
+    CU_ASSERT_EQUAL(domctl(PV_DOMCTL_changed_domain, 4711, &op), 0);
+    CU_ASSERT_EQUAL(op.domain, id);
+    CU_ASSERT_EQUAL(arg->exists, exists);
+    CU_ASSERT_EQUAL(arg->flags & ~(uint32_t)(XEN_DOMINF_blocked | XEN_DOMINF_paused), flags);
+}
+
+#define STOPPED(code) (XEN_DOMINF_shutdown | (code) << XEN_DOMINF_shutdownshift)
+
+static void test_changed_domain(void)
+{
+    start();
+    take_all();
+    domid_t id = create();
+    CU_ASSERT_EQUAL(plain(PV_DOMCTL_changed_domain, id), -ENOENT); /* a birth is no news */
+    domain_shutdown(peek(id), SHUTDOWN_reboot);
+    domain_shutdown(peek(id), SHUTDOWN_poweroff); /* too late */
+    expect_changed(id, true, STOPPED(SHUTDOWN_reboot));
+    CU_ASSERT_EQUAL(plain(PV_DOMCTL_changed_domain, id), -ENOENT);
+    /* Again after it was resumed; what is told is what it is when it is asked. */
+    CU_ASSERT_EQUAL(plain(XEN_DOMCTL_resumedomain, id), 0);
+    CU_ASSERT_EQUAL(plain(PV_DOMCTL_changed_domain, id), -ENOENT);
+    domain_crash(peek(id), "as a test");
+    expect_changed(id, true, STOPPED(SHUTDOWN_crash));
+    CU_ASSERT_EQUAL(plain(XEN_DOMCTL_resumedomain, id), 0);
+    domain_shutdown(peek(id), SHUTDOWN_poweroff);
+    CU_ASSERT_EQUAL(plain(XEN_DOMCTL_resumedomain, id), 0);
+    expect_changed(id, true, 0);
+    CU_ASSERT_EQUAL(plain(XEN_DOMCTL_destroydomain, id), 0);
+    made = 0;
+    expect_changed(id, false, XEN_DOMINF_dying);
+    CU_ASSERT_EQUAL(plain(PV_DOMCTL_changed_domain, id), -ENOENT);
+    finish();
+}
+
+static void test_changed_domain__while_it_dies(void)
+{
+    start();
+    take_all();
+    struct domain *d = suite_domain(9, 1);
+    for (unsigned i = 0; i < 2000; i++) {
+        CU_ASSERT_PTR_NOT_NULL_FATAL(frame_alloc_domain(d, 0, 0));
+    }
+    deferred_raise(host_cpu, DEFER_CONSOLE);
+    CU_ASSERT_EQUAL(domain_kill(d), -ERESTART);
+    (void)deferred_take();
+    expect_changed(9, true, XEN_DOMINF_dying);
+    CU_ASSERT_EQUAL(plain(PV_DOMCTL_changed_domain, 9), -ENOENT);
+    suite_destroy(d);
+    expect_changed(9, false, XEN_DOMINF_dying);
+    finish();
+}
+
+/* Ids at both ends of words and of the table; of a thousand in the same word none is lost. */
+static void test_changed_domain__all_ids(void)
+{
+    static const domid_t ids[] = {1, 62, 63, 64, 65, 4095, 4096, 32704, DOMID_FIRST_RESERVED - 1};
+    struct domain *d[ARRAY_SIZE(ids)];
+    start();
+    take_all();
+    for (unsigned i = ARRAY_SIZE(ids); i-- > 0;) {
+        d[i] = suite_domain(ids[i], 1);
+        domain_shutdown(d[i], SHUTDOWN_poweroff);
+    }
+    /* One that changes when others have been taken comes in its place. */
+    expect_changed(1, true, STOPPED(SHUTDOWN_poweroff));
+    expect_changed(62, true, STOPPED(SHUTDOWN_poweroff));
+    suite_destroy(d[1]);
+    for (unsigned i = 1; i < ARRAY_SIZE(ids); i++) {
+        expect_changed(ids[i], i > 1, i > 1 ? STOPPED(SHUTDOWN_poweroff) : XEN_DOMINF_dying);
+    }
+    CU_ASSERT_EQUAL(plain(PV_DOMCTL_changed_domain, 0), -ENOENT);
+    for (unsigned i = 0; i < ARRAY_SIZE(ids); i++) {
+        if (i != 1) {
+            suite_destroy(d[i]);
+        }
+    }
+    take_all();
+    finish();
+}
+
+static void test_changed_domain__refused(void)
+{
+    start();
+    take_all();
+    domid_t id = create();
+    domain_shutdown(peek(id), SHUTDOWN_poweroff);
+    /* Whoever may not ask takes nothing away. */
+    suite_enter(peek(id)->vcpu[0]);
+    CU_ASSERT_EQUAL(plain(PV_DOMCTL_changed_domain, id), -EPERM);
+    suite_enter(control->vcpu[0]);
+    struct xen_domctl op = {.cmd = PV_DOMCTL_changed_domain};
+    CU_ASSERT_EQUAL(raw(&op), -EACCES);
+    CU_ASSERT_EQUAL(suite_call(CALL_DOMCTL, HOST_BAD_ADDR, 0, 0), -EFAULT);
+    expect_changed(id, true, STOPPED(SHUTDOWN_poweroff));
+    finish();
+}
+
 static void test_nodeaffinity(void)
 {
     uint8_t nodes[2] = {1, 0xff};
@@ -652,6 +764,10 @@ int main(void)
         CASE(test_hypercall_init),
         CASE(test_getpageframeinfo3),
         CASE(test_write_pages),
+        CASE(test_changed_domain),
+        CASE(test_changed_domain__while_it_dies),
+        CASE(test_changed_domain__all_ids),
+        CASE(test_changed_domain__refused),
         CASE(test_nodeaffinity),
         CASE(test_vcpucontext__set_and_get),
         CASE(test_vcpucontext__bad_ones_change_nothing),

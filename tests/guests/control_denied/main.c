@@ -8,6 +8,14 @@
  * Not alone: the calls are the control domain's.
  */
 #include "lib.h"
+#include "pv-abi/accounting.h"
+#include "pv-abi/changed_domain.h"
+#include "pv-abi/write_pages.h"
+
+/* The numbers of Xen's operations, and those of our own. */
+#define XEN_OPERATIONS 100
+static const uint32_t own[] = {PV_DOMCTL_write_pages, PV_DOMCTL_changed_domain,
+                               PV_SYSCTL_accounting};
 
 static bool refused(long rc)
 {
@@ -24,7 +32,8 @@ void test_main(void)
     } u;
     static const domid_t targets[] = {0, DOMID_SELF, 31000, DOMID_XEN, DOMID_INVALID};
     domid_t self = own_domid();
-    for (uint32_t cmd = 0; cmd < 100; cmd++) {
+    for (uint32_t n = 0; n < XEN_OPERATIONS + ARRAY_SIZE(own); n++) {
+        uint32_t cmd = n < XEN_OPERATIONS ? n : own[n - XEN_OPERATIONS];
         for (unsigned i = 0; i <= ARRAY_SIZE(targets); i++) {
             memset(&u, 0, sizeof(u));
             u.domctl.cmd = cmd;

@@ -11,8 +11,9 @@
 #define NUMBERS 256
 
 /* Bits of the numbers that have a row. The tables are the hypervisor's own. */
-/* Those of our own have larger numbers: they share the element behind. */
-#define BIT(nr) [(nr) < NUMBERS ? (nr) : NUMBERS] = true,
+/* Those of our own have larger numbers: they have elements behind these. */
+#define OWN 16
+#define BIT(nr) [(nr) < NUMBERS ? (nr) : NUMBERS + (nr) % OWN] = true,
 #define CALL(nr, ...) BIT(nr)
 #define OP(nr, ...) BIT(nr)
 #define OP_VOID(nr, ...) BIT(nr)
@@ -28,37 +29,37 @@
 #define DOMCTL_VOID(nr, ...) BIT(nr)
 #define DOMCTL_WHOLE(nr, ...) BIT(nr)
 #define EXT(nr, ...)
-static const bool calls[NUMBERS + 1] = {
+static const bool calls[NUMBERS + OWN] = {
 #include "pv-abi/hypercalls.def"
 };
-static const bool memory[NUMBERS + 1] = {
+static const bool memory[NUMBERS + OWN] = {
 #include "pv-abi/ops/memory.def"
 };
-static const bool mmuext[NUMBERS + 1] = {
+static const bool mmuext[NUMBERS + OWN] = {
 #include "pv-abi/ops/mmuext.def"
 };
-static const bool evtchn[NUMBERS + 1] = {
+static const bool evtchn[NUMBERS + OWN] = {
 #include "pv-abi/ops/evtchn.def"
 };
-static const bool gnttab[NUMBERS + 1] = {
+static const bool gnttab[NUMBERS + OWN] = {
 #include "pv-abi/ops/gnttab.def"
 };
-static const bool sched[NUMBERS + 1] = {
+static const bool sched[NUMBERS + OWN] = {
 #include "pv-abi/ops/sched.def"
 };
-static const bool vcpu[NUMBERS + 1] = {
+static const bool vcpu[NUMBERS + OWN] = {
 #include "pv-abi/ops/vcpu.def"
 };
-static const bool physdev[NUMBERS + 1] = {
+static const bool physdev[NUMBERS + OWN] = {
 #include "pv-abi/ops/physdev.def"
 };
-static const bool platform[NUMBERS + 1] = {
+static const bool platform[NUMBERS + OWN] = {
 #include "pv-abi/ops/platform.def"
 };
-static const bool sysctl[NUMBERS + 1] = {
+static const bool sysctl[NUMBERS + OWN] = {
 #include "pv-abi/ops/sysctl.def"
 };
-static const bool domctl[NUMBERS + 1] = {
+static const bool domctl[NUMBERS + OWN] = {
 #include "pv-abi/ops/domctl.def"
 };
 
