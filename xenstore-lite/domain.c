@@ -27,10 +27,25 @@ struct domain *server_domain(struct server *s, uint16_t domid)
         d = mem_zalloc(sizeof(*d));
         d->domid = domid;
         d->born = s->store.gen;
+        s->unseen++;
         map_insert(&s->domains, &d->domid, &d->by_id);
         journal_domain(s->journal, d);
     }
     return d;
+}
+
+void server_set_seen(struct server *s, struct domain *d, bool seen)
+{
+    s->unseen += (size_t)d->seen;
+    s->unseen -= (size_t)seen;
+    d->seen = seen;
+}
+
+void server_forget(struct server *s, struct domain *d)
+{
+    s->unseen -= (size_t)!d->seen;
+    map_remove(&s->domains, &d->domid);
+    free(d);
 }
 
 struct conn *server_attach(struct server *s, struct domain *d, const struct transport *t)
@@ -40,6 +55,15 @@ struct conn *server_attach(struct server *s, struct domain *d, const struct tran
     }
     d->conn = conn_new(s, d->domid, d, t);
     return d->conn;
+}
+
+/* Whether a domain has shut down before anybody could be told, which the machine says once. */
+static bool has_stopped(const struct server *s, uint16_t domid)
+{
+    struct domain_status status;
+
+    return s->platform && s->platform->status &&
+           s->platform->status(s->platform->ctx, domid, &status) == 0 && status.shutdown;
 }
 
 int server_introduce(struct server *s, uint16_t domid, uint64_t mfn, uint32_t port)
@@ -64,11 +88,11 @@ int server_introduce(struct server *s, uint16_t domid, uint64_t mfn, uint32_t po
     }
     d = server_domain(s, domid);
     d->introduced = true;
-    d->seen = true;
+    server_set_seen(s, d, true);
     d->mfn = mfn;
     d->port = port;
     if (is_new) {
-        d->shutdown = false;
+        d->shutdown = has_stopped(s, domid);
     }
     journal_domain(s->journal, d);
     return is_new;
@@ -122,7 +146,7 @@ void server_domain_shutdown(struct server *s, uint16_t domid)
     if (d && d->introduced && !d->shutdown) {
         d->shutdown = true;
         journal_domain(s->journal, d);
-        server_fire_special(s, SPECIAL_RELEASE);
+        server_fire_special(s, SPECIAL_RELEASE, domid);
     }
 }
 
@@ -188,11 +212,10 @@ void server_domain_gone(struct server *s, uint16_t domid)
     if (d->nodes > 0) {
         remove_owned(s, domid, "/");
     }
-    map_remove(&s->domains, &domid);
-    free(d);
+    server_forget(s, d);
     journal_domain_gone(s->journal, domid);
     if (announce) {
-        server_fire_special(s, SPECIAL_RELEASE);
+        server_fire_special(s, SPECIAL_RELEASE, domid);
     }
 }
 
@@ -204,16 +227,47 @@ static void not_listed(struct server *s, struct domain *d)
     } else if (d->nodes == 0) {
         /* Only named in some permission; one created later under that number is another. */
         journal_domain_gone(s->journal, d->domid);
-        map_remove(&s->domains, &d->domid);
-        free(d);
+        server_forget(s, d);
     }
 }
 
 static void note_seen(struct server *s, struct domain *d)
 {
     if (!d->seen) {
-        d->seen = true;
+        server_set_seen(s, d, true);
         journal_domain(s->journal, d);
+    }
+}
+
+void server_domain_changed(struct server *s, const struct domain_status *status)
+{
+    struct domain *d = server_find_domain(s, status->domid);
+
+    if (!d || status->domid == 0) {
+        return;
+    }
+    if (status->dying) {
+        server_domain_gone(s, status->domid);
+        return;
+    }
+    note_seen(s, d);
+    if (status->shutdown) {
+        server_domain_shutdown(s, status->domid);
+    }
+}
+
+void server_news(struct server *s)
+{
+    const struct platform *p = s->platform;
+    struct domain_status status;
+    int got = -ENOSYS;
+
+    while (p->changed && (got = p->changed(p->ctx, &status)) > 0) {
+        server_domain_changed(s, &status);
+    }
+    /* Of those it has never told of, the machine need not tell that they have gone. */
+    if (got < 0 || s->unseen > 0) {
+        p->look(p->ctx);
     }
 }
 
@@ -233,14 +287,8 @@ void server_domain_list(struct server *s, const struct domain_status *list, size
             note_seen(s, d);
         } else if (list == end || list->domid != domid) {
             not_listed(s, d);
-        } else if (list->dying) {
-            d->seen = true;
-            server_domain_gone(s, domid);
         } else {
-            note_seen(s, d);
-            if (list->shutdown) {
-                server_domain_shutdown(s, domid);
-            }
+            server_domain_changed(s, list);
         }
         n = map_after(&s->domains, &domid);
     }

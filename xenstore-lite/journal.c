@@ -33,6 +33,7 @@ enum kind {
     KIND_TXN,
     KIND_PARKED,
     KIND_UNPARKED,
+    KIND_WATCH_DEPTH,
 };
 
 struct header {
@@ -192,10 +193,15 @@ void journal_queued(struct journal *j, const struct conn *c, const struct xsd_so
 
 void journal_watch(struct journal *j, const struct conn *c, const struct watch *w)
 {
-    if (begin(j, c, KIND_WATCH)) {
+    bool any = w->depth == WATCH_ANY_DEPTH;
+
+    if (begin(j, c, any ? KIND_WATCH : KIND_WATCH_DEPTH)) {
         put_text(j, w->path);
         put_text(j, w->token);
         put_u32(j, (uint32_t)w->home_len);
+        if (!any) {
+            put_u32(j, w->depth);
+        }
     }
 }
 
@@ -433,7 +439,7 @@ static void read_domain(struct server *s, struct reader *r)
     }
     d = server_domain(s, domid);
     d->introduced = flags & 1;
-    d->seen = flags & 2;
+    server_set_seen(s, d, flags & 2);
     d->shutdown = flags & 4;
     d->has_target = flags & 8;
     d->own_quota = flags & 16;
@@ -454,8 +460,7 @@ static void read_domain_gone(struct server *s, struct reader *r)
         }
         /* What it has lost so far in this record is counted on it. */
         server_book(s, &s->store.live);
-        map_remove(&s->domains, &d->domid);
-        free(d);
+        server_forget(s, d);
     }
 }
 
@@ -524,14 +529,14 @@ static void read_message(struct reader *r, struct xsd_sockmsg *hdr, const char *
     }
 }
 
-static void read_watch(struct server *s, struct conn *c, struct reader *r)
+static void read_watch(struct server *s, struct conn *c, struct reader *r, bool any)
 {
     const char *path = get_text(r), *token = get_text(r);
-    uint32_t home_len = get_u32(r);
+    uint32_t home_len = get_u32(r), depth = any ? WATCH_ANY_DEPTH : get_u32(r);
     struct watch *w;
 
-    if (!r->bad) {
-        watch_add(&s->watches, &c->watches, c, path, token, home_len, &w);
+    if (!r->bad && watch_add(&s->watches, &c->watches, c, path, token, home_len, &w) == 0) {
+        w->depth = depth;
     }
 }
 
@@ -586,7 +591,8 @@ static void read_conn_entry(struct server *s, enum kind kind, struct reader *r)
         }
         break;
     case KIND_WATCH:
-        read_watch(s, c, r);
+    case KIND_WATCH_DEPTH:
+        read_watch(s, c, r, kind == KIND_WATCH);
         break;
     case KIND_UNWATCH:
         text = get_text(r);
@@ -639,7 +645,7 @@ static void read_entry(struct server *s, struct reader *r)
         read_quota(s, r);
         break;
     default:
-        if (kind > KIND_UNPARKED) {
+        if (kind > KIND_WATCH_DEPTH) {
             r->bad = true;
         } else {
             read_conn_entry(s, kind, r);

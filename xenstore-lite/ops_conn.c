@@ -13,22 +13,25 @@ static int answer_ok(struct request *rq)
     return 0;
 }
 
-/* Reads path and token; rq->path becomes absolute. Returns: bytes of home to cut from event paths.
- */
-static int watch_args(struct request *rq, const char *argv[2])
+/* Reads path and token, and what may follow these; rq->path becomes absolute.
+ * Returns: bytes of home to cut from event paths. */
+static int watch_args(struct request *rq, const char *argv[3], int most)
 {
     char home[32];
-    int rc;
+    int rc = wire_strings(rq->body, rq->len, argv, most);
 
-    if (wire_strings(rq->body, rq->len, argv, 2) != 2) {
+    if (rc < 2 || rc > most) {
         return -EINVAL;
+    }
+    if (rc == 2) {
+        argv[2] = NULL;
     }
     rc = wire_path(argv[0], rq->conn->domid, true, rq->path);
     if (rc < 0) {
         return rc;
     }
     if (argv[0][0] == '@') {
-        return server_special(argv[0]) == SPECIAL_COUNT ? -EINVAL : 0;
+        return server_special_watch(argv[0]) ? 0 : -EINVAL;
     }
     if (argv[0][0] == '/') {
         return 0;
@@ -37,14 +40,30 @@ static int watch_args(struct request *rq, const char *argv[2])
     return (int)strlen(home) + 1;
 }
 
+/* How many levels below its path concern a watch. Of a special one there is a single level, the
+ * domain's number, which is only told to who asks for it. */
+static int watch_depth(const char *path, const char *text, uint32_t *depth)
+{
+    uint64_t number = WATCH_ANY_DEPTH;
+    int rc = text ? wire_number(text, WATCH_ANY_DEPTH - 1, &number) : 0;
+
+    *depth = (uint32_t)number;
+    return rc == 0 && text && path[0] == '@' && number != 1 ? -EINVAL : rc;
+}
+
 int op_watch(struct request *rq)
 {
     struct conn *c = rq->conn;
-    const char *argv[2];
-    int home = watch_args(rq, argv), rc;
+    const char *argv[3];
+    uint32_t depth;
+    int home = watch_args(rq, argv, 3), rc;
 
     if (home < 0) {
         return home;
+    }
+    rc = watch_depth(argv[0], argv[2], &depth);
+    if (rc < 0) {
+        return rc;
     }
     if (!rq->who.privileged &&
         c->watches.by_key.count >= server_quota(rq->server, c->domain)->watches) {
@@ -58,14 +77,15 @@ int op_watch(struct request *rq)
     if (rc < 0) {
         return rc;
     }
+    rq->new_watch->depth = depth;
     journal_watch(rq->server->journal, c, rq->new_watch);
     return answer_ok(rq);
 }
 
 int op_unwatch(struct request *rq)
 {
-    const char *argv[2];
-    int rc = watch_args(rq, argv);
+    const char *argv[3];
+    int rc = watch_args(rq, argv, 2);
 
     if (rc >= 0) {
         rc = watch_remove(&rq->conn->watches, rq->path, argv[1]);

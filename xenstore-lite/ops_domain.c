@@ -52,8 +52,12 @@ int op_introduce(struct request *rq)
     if (rc < 0) {
         return rc;
     }
+    rq->special_domid = (uint16_t)arg[0];
     if (rc > 0) {
         rq->specials |= 1U << SPECIAL_INTRODUCE;
+        if (server_find_domain(rq->server, rq->special_domid)->shutdown) {
+            rq->specials |= 1U << SPECIAL_RELEASE;
+        }
     }
     return answer_ok(rq);
 }
@@ -73,6 +77,7 @@ int op_release(struct request *rq)
         return rc;
     }
     rq->specials |= 1U << SPECIAL_RELEASE;
+    rq->special_domid = (uint16_t)arg[0];
     return answer_ok(rq);
 }
 

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <xen/xen.h>
+
 static const char *const special_names[SPECIAL_COUNT] = {
     [SPECIAL_INTRODUCE] = "@introduceDomain",
     [SPECIAL_RELEASE] = "@releaseDomain",
@@ -70,6 +72,24 @@ enum special server_special(const char *path)
         }
     }
     return SPECIAL_COUNT;
+}
+
+bool server_special_watch(const char *path)
+{
+    size_t len = strlen(special_names[SPECIAL_RELEASE]);
+    char same[16];
+    uint64_t domid;
+
+    if (server_special(path) != SPECIAL_COUNT) {
+        return true;
+    }
+    if (strncmp(path, special_names[SPECIAL_RELEASE], len) != 0 || path[len] != '/' ||
+        wire_number(path + len + 1, DOMID_FIRST_RESERVED - 1, &domid) < 0) {
+        return false;
+    }
+    /* A number with zeros before it would never be met. */
+    snprintf(same, sizeof(same), "%u", (unsigned int)domid);
+    return strcmp(path + len + 1, same) == 0;
 }
 
 const struct quota *server_quota(struct server *s, const struct domain *d)
@@ -197,11 +217,19 @@ void server_committed(struct server *s, struct view *v)
     view_clear(v);
 }
 
-void server_fire_special(struct server *s, enum special which)
+/* Who has not asked which domain it is hears the bare name, as ever. */
+static void fire_special(void *ctx, struct watch *w, const char *path)
+{
+    fire_one(ctx, w, w->depth == WATCH_ANY_DEPTH ? w->path : path);
+}
+
+void server_fire_special(struct server *s, enum special which, uint16_t domid)
 {
     struct firing f = {.server = s, .perms = s->special[which]};
+    char path[32];
 
-    watch_match(&s->watches, special_names[which], fire_one, &f);
+    snprintf(path, sizeof(path), "%s/%u", special_names[which], domid);
+    watch_match(&s->watches, path, fire_special, &f);
 }
 
 /* One row of ops.def as data. */
@@ -270,7 +298,7 @@ static void after_answer(struct server *s, struct request *rq)
     }
     for (int i = 0; i < SPECIAL_COUNT; i++) {
         if (rq->specials & (1U << i)) {
-            server_fire_special(s, (enum special)i);
+            server_fire_special(s, (enum special)i, rq->special_domid);
         }
     }
 }

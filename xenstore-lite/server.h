@@ -31,7 +31,7 @@ struct domain {
     struct map_node by_id; /* in server.domains */
     uint16_t domid;        /* constant */
     bool introduced;       /* has been introduced and not released */
-    bool seen;             /* the machine has listed it, or it has been introduced */
+    bool seen;             /* the machine has told of it, or it has been introduced */
     uint64_t mfn;          /* its ring's frame, and the port to it, as introduced */
     uint32_t port;
     bool shutdown;      /* has shut down, and that has been announced */
@@ -45,6 +45,13 @@ struct domain {
     struct conn *conn;  /* its ring, or NULL */
 };
 
+/* What the machine says of one domain. */
+struct domain_status {
+    uint16_t domid;
+    bool shutdown; /* has shut down or crashed, but still exists */
+    bool dying;    /* is being taken apart, or has gone */
+};
+
 /* What the server asks of the machine it runs on. */
 struct platform {
     /*
@@ -52,6 +59,15 @@ struct platform {
      * Errors: a negative errno; nothing is then left behind.
      */
     int (*connect)(void *ctx, uint16_t domid, uint64_t mfn, uint32_t port, struct transport *out);
+    /* Asks about one domain; may be NULL. Errors: a negative errno when there is none. */
+    int (*status)(void *ctx, uint16_t domid, struct domain_status *out);
+    /*
+     * Takes one domain that has changed since it was last taken; may be NULL.
+     * Returns: 1, 0 when there are no more, or a negative errno when that cannot be asked.
+     */
+    int (*changed)(void *ctx, struct domain_status *out);
+    /* Looks at all domains: server_domain_list(). Needed where server_news() is called. */
+    void (*look)(void *ctx);
     void *ctx;
 };
 
@@ -59,6 +75,7 @@ struct server {
     struct store store;
     struct watch_index watches;
     struct map domains;                   /* struct domain by id */
+    size_t unseen;                        /* of them that the machine has not told of */
     struct conn *conns;                   /* all connections, newest first */
     struct conn *ready, **ready_tail;     /* those with work to do, longest waiting first */
     size_t ready_count;                   /* how many */
@@ -85,7 +102,8 @@ struct request {
     bool resumed;                  /* has waited for its turn */
     struct watch *new_watch;       /* set: announce itself after the answer */
     struct txn *committed;         /* set: its changes follow the answer, then it is freed */
-    unsigned int specials;         /* bits of enum special to fire after the answer */
+    unsigned int specials;         /* bits of enum special to fire after the answer, */
+    uint16_t special_domid;        /* about this domain */
 };
 
 /* A store with the root, /tool/xenstored and the control domain. */
@@ -105,6 +123,10 @@ bool server_run(struct server *s);
 struct domain *server_domain(struct server *s, uint16_t domid);
 /* The record of a domain, or NULL. */
 struct domain *server_find_domain(struct server *s, uint16_t domid);
+/* Says whether the machine has told of a domain. */
+void server_set_seen(struct server *s, struct domain *d, bool seen);
+/* Frees the record of a domain. Requires: no connection, no nodes. */
+void server_forget(struct server *s, struct domain *d);
 /* The limits that hold for a domain. */
 const struct quota *server_quota(struct server *s, const struct domain *d);
 /* Bytes that a domain makes the store keep: nodes, watches, transactions, what it has not taken. */
@@ -118,13 +140,15 @@ bool server_perm_is_stale(struct server *s, const struct perm_entry *e);
 /* The name of a special watch, and back (SPECIAL_COUNT: not one). */
 const char *server_special_name(enum special which);
 enum special server_special(const char *path);
+/* Whether there can be a watch of that name: a special one, or @releaseDomain of one domain. */
+bool server_special_watch(const char *path);
 
 /* Books what a view has done: node counts, journal, events. For the live or a published one. */
 void server_committed(struct server *s, struct view *v);
 /* Only the node counts. */
 void server_book(struct server *s, struct view *v);
-/* Fires a special watch. */
-void server_fire_special(struct server *s, enum special which);
+/* Fires a special watch, which is about a domain. */
+void server_fire_special(struct server *s, enum special which, uint16_t domid);
 
 /* Connects a domain, again if it is connected already. Returns: 1 when it is new, 0 when not. */
 int server_introduce(struct server *s, uint16_t domid, uint64_t mfn, uint32_t port);
@@ -139,12 +163,10 @@ void server_domain_shutdown(struct server *s, uint16_t domid);
 /* The domain is gone for good: disconnects it, removes its nodes and forgets it. */
 void server_domain_gone(struct server *s, uint16_t domid);
 
-/* What the machine says of one domain. */
-struct domain_status {
-    uint16_t domid;
-    bool shutdown; /* has shut down or crashed, but still exists */
-    bool dying;    /* is being taken apart */
-};
+/* The machine tells that some domain has shut down, crashed or gone: finds out which. */
+void server_news(struct server *s);
+/* Takes note of what the machine says of one domain. */
+void server_domain_changed(struct server *s, const struct domain_status *status);
 /* Compares what the store knows with the machine's list of all domains, ordered by number. */
 void server_domain_list(struct server *s, const struct domain_status *list, size_t count);
 

@@ -137,6 +137,7 @@ int watch_add(struct watch_index *x, struct watch_set *s, void *owner, const cha
     w->token = w->text + path_bytes;
     w->owner = owner;
     w->home_len = home_len;
+    w->depth = WATCH_ANY_DEPTH;
     map_insert(&s->by_key, &key, &w->by_key);
     s->bytes += watch_cost(w->path, w->token);
 
@@ -212,10 +213,25 @@ void watch_remove_all(struct watch_set *s)
     }
 }
 
-static void match_place(struct watch_place *p, const char *event_path, watch_fn fn, void *ctx)
+static uint32_t levels(const char *path)
+{
+    struct component c;
+    uint32_t count = 0;
+
+    while (next_component(&path, &c)) {
+        count++;
+    }
+    return count;
+}
+
+/* Calls fn for the watches of a place, about the path that goes on from there with `below`. */
+static void match_place(struct watch_place *p, const char *event_path, const char *below,
+                        watch_fn fn, void *ctx)
 {
     for (struct watch *w = p->watches; w; w = w->next) {
-        fn(ctx, w, event_path ? event_path : w->path);
+        if (w->depth == WATCH_ANY_DEPTH || levels(below) <= w->depth) {
+            fn(ctx, w, event_path ? event_path : w->path);
+        }
     }
 }
 
@@ -225,9 +241,9 @@ void watch_match(struct watch_index *x, const char *path, watch_fn fn, void *ctx
     const char *rest = path;
     struct component c;
 
-    match_place(p, path, fn, ctx);
+    match_place(p, path, rest, fn, ctx);
     while (next_component(&rest, &c) && (p = place_step(p, &c)) != NULL) {
-        match_place(p, path, fn, ctx);
+        match_place(p, path, rest, fn, ctx);
     }
 }
 
@@ -240,7 +256,7 @@ static void match_tree(struct map_node *n, watch_fn fn, void *ctx)
     }
     p = MAP_ENTRY(n, struct watch_place, by_name);
     match_tree(n->left, fn, ctx);
-    match_place(p, NULL, fn, ctx);
+    match_place(p, NULL, "", fn, ctx);
     match_tree(p->kids.root, fn, ctx);
     match_tree(n->right, fn, ctx);
 }

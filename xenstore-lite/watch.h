@@ -7,7 +7,7 @@
  * of one connection are also kept in a set of its own, ordered by path and token.
  *
  * The special names (@introduceDomain, @releaseDomain) have a trie of their own: no path in the
- * tree can be confused with them.
+ * tree can be confused with them. The domain an event is about is the level below the name.
  */
 #pragma once
 
@@ -19,6 +19,9 @@
 
 struct watch_place;
 
+/* A watch's depth when its client names none: whatever is below concerns it. */
+#define WATCH_ANY_DEPTH UINT32_MAX
+
 /* One watch. */
 struct watch {
     struct map_node by_key;    /* in the set of its connection */
@@ -29,6 +32,7 @@ struct watch {
     const char *path;          /* absolute, or special */
     const char *token;         /* the client's word for it */
     size_t home_len;           /* bytes to cut from event paths of a relative watch, else 0 */
+    uint32_t depth;            /* levels below `path` that concern it */
     char text[];               /* holds path and token */
 };
 
@@ -56,7 +60,7 @@ void watch_set_init(struct watch_set *s);
 size_t watch_cost(const char *path, const char *token);
 
 /*
- * Adds a watch; `home_len` as in struct watch.
+ * Adds a watch of any depth; `home_len` as in struct watch.
  * Errors: -EEXIST when the set has that path and token already.
  */
 int watch_add(struct watch_index *x, struct watch_set *s, void *owner, const char *path,
@@ -68,7 +72,8 @@ struct map_node *watch_next(struct watch_set *s, const struct map_node *n);
 /* Removes all watches of a set. */
 void watch_remove_all(struct watch_set *s);
 
-/* Calls fn for every watch at `path` or above it. The path may be a special name. */
+/* Calls fn for every watch at `path`, or above it but no more levels than its depth. The path may
+ * be a special name, with a domain's number as a level below. */
 void watch_match(struct watch_index *x, const char *path, watch_fn fn, void *ctx);
 /* Calls fn for every watch strictly below `path`, each with its own path. */
 void watch_match_below(struct watch_index *x, const char *path, watch_fn fn, void *ctx);

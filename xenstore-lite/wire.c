@@ -72,7 +72,7 @@ int wire_path(const char *path, uint16_t domid, bool special, char out[WIRE_PATH
         return -EINVAL;
     }
     if (path[0] == '@') {
-        if (!special || len > XENSTORE_REL_PATH_MAX || strchr(path, '/')) {
+        if (!special || len > XENSTORE_REL_PATH_MAX) {
             return -EINVAL;
         }
     } else if (path[0] != '/') {

@@ -22,6 +22,7 @@
 #include <xenforeignmemory.h>
 #include <xengnttab.h>
 
+#include "pv-abi/changed_domain.h"
 #include "xenstore-lite/ring.h"
 
 #define PAGE_BYTES 4096
@@ -50,9 +51,10 @@ struct xen_io {
     xenforeignmemory_handle *foreign; /* NULL when there is none */
     xencall_handle *call;
     struct xen_domctl_getdomaininfo *list; /* LIST_CHUNK of them, where hypercalls may write */
-    struct xen_sysctl *sysctl;             /* the same for the operation */
-    struct map rings;                      /* struct xen_ring by port */
-    uint32_t news_port;                    /* VIRQ_DOM_EXC */
+    struct xen_sysctl *sysctl;             /* the same for the operations */
+    struct xen_domctl *domctl;
+    struct map rings;   /* struct xen_ring by port */
+    uint32_t news_port; /* VIRQ_DOM_EXC */
 };
 
 static int port_cmp(const void *key, const struct map_node *n)
@@ -236,18 +238,61 @@ static int connect_kernel(struct xen_io *x)
 }
 
 /* The next domains of the machine, from number `first` on. Returns: how many, or an error. */
-static int list_chunk(struct xen_io *x, uint16_t first)
+static int list_chunk(struct xen_io *x, uint16_t first, uint32_t most)
 {
     memset(x->sysctl, 0, sizeof(*x->sysctl));
     x->sysctl->cmd = XEN_SYSCTL_getdomaininfolist;
     x->sysctl->interface_version = XEN_SYSCTL_INTERFACE_VERSION;
     x->sysctl->u.getdomaininfolist.first_domain = first;
-    x->sysctl->u.getdomaininfolist.max_domains = LIST_CHUNK;
+    x->sysctl->u.getdomaininfolist.max_domains = most;
     set_xen_guest_handle(x->sysctl->u.getdomaininfolist.buffer, x->list);
     if (xencall1(x->call, __HYPERVISOR_sysctl, (uintptr_t)x->sysctl) < 0) {
         return -errno;
     }
     return (int)x->sysctl->u.getdomaininfolist.num_domains;
+}
+
+static struct domain_status status_of(uint16_t domid, uint32_t flags)
+{
+    return (struct domain_status){
+        .domid = domid,
+        .shutdown = flags & XEN_DOMINF_shutdown,
+        .dying = flags & XEN_DOMINF_dying,
+    };
+}
+
+static int domain_status(void *ctx, uint16_t domid, struct domain_status *out)
+{
+    struct xen_io *x = ctx;
+    int got = list_chunk(x, domid, 1);
+
+    if (got < 1 || x->list[0].domain != domid) {
+        return got < 0 ? got : -ESRCH;
+    }
+    *out = status_of(domid, x->list[0].flags);
+    return 0;
+}
+
+/* Only our own hypervisor tells; Xen has no such operation. */
+static int take_changed(void *ctx, struct domain_status *out)
+{
+    struct xen_io *x = ctx;
+    struct pv_domctl_changed_domain answer;
+
+    memset(x->domctl, 0, sizeof(*x->domctl));
+    x->domctl->cmd = PV_DOMCTL_changed_domain;
+    x->domctl->interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+    if (xencall1(x->call, __HYPERVISOR_domctl, (uintptr_t)x->domctl) < 0) {
+        return errno == ENOENT ? 0 : -errno;
+    }
+    memcpy(&answer, &x->domctl->u, sizeof(answer));
+    *out = status_of(x->domctl->domain, answer.flags);
+    return 1;
+}
+
+static void look_at_all(void *ctx)
+{
+    xen_io_look(ctx);
 }
 
 void xen_io_look(struct xen_io *x)
@@ -258,7 +303,7 @@ void xen_io_look(struct xen_io *x)
     int got;
 
     do {
-        got = list_chunk(x, (uint16_t)first);
+        got = list_chunk(x, (uint16_t)first, LIST_CHUNK);
         if (got < 0) {
             /* Nothing may be concluded from half a list. */
             fprintf(stderr, "xenstored: cannot list domains: %s\n", strerror(-got));
@@ -267,11 +312,7 @@ void xen_io_look(struct xen_io *x)
         }
         all = mem_resize(all, count + LIST_CHUNK, sizeof(all[0]));
         for (int i = 0; i < got && i < LIST_CHUNK; i++) {
-            all[count++] = (struct domain_status){
-                .domid = x->list[i].domain,
-                .shutdown = x->list[i].flags & XEN_DOMINF_shutdown,
-                .dying = x->list[i].flags & XEN_DOMINF_dying,
-            };
+            all[count++] = status_of(x->list[i].domain, x->list[i].flags);
             first = (uint32_t)x->list[i].domain + 1;
         }
     } while (got == LIST_CHUNK && first < DOMID_FIRST_RESERVED);
@@ -291,7 +332,7 @@ void xen_io_events(struct xen_io *x)
     /* Unmasked before it is looked at: what comes later raises another event. */
     xenevtchn_unmask(x->evtchn, key);
     if (key == x->news_port) {
-        xen_io_look(x);
+        server_news(x->server);
         return;
     }
     n = map_find(&x->rings, &key);
@@ -330,8 +371,9 @@ static int open_devices(struct xen_io *x)
         return -errno;
     }
     x->sysctl = xencall_alloc_buffer(x->call, sizeof(*x->sysctl));
+    x->domctl = xencall_alloc_buffer(x->call, sizeof(*x->domctl));
     x->list = xencall_alloc_buffer(x->call, LIST_CHUNK * sizeof(x->list[0]));
-    if (!x->sysctl || !x->list) {
+    if (!x->sysctl || !x->domctl || !x->list) {
         fprintf(stderr, "xenstored: no memory for hypercalls\n");
         return -ENOMEM;
     }
@@ -356,7 +398,11 @@ int xen_io_open(struct server *s, struct xen_io **out)
     int rc;
 
     x->server = s;
-    x->platform = (struct platform){.connect = connect_domain, .ctx = x};
+    x->platform = (struct platform){.connect = connect_domain,
+                                    .status = domain_status,
+                                    .changed = take_changed,
+                                    .look = look_at_all,
+                                    .ctx = x};
     map_init(&x->rings, port_cmp);
     rc = open_devices(x);
     if (rc == 0) {
@@ -374,6 +420,7 @@ void xen_io_close(struct xen_io *x)
 {
     if (x->call) {
         xencall_free_buffer(x->call, x->sysctl);
+        xencall_free_buffer(x->call, x->domctl);
         xencall_free_buffer(x->call, x->list);
         xencall_close(x->call);
     }

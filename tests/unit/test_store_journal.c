@@ -42,7 +42,7 @@ static void dump_conn(struct buf *b, struct conn *c)
     for (struct map_node *n = map_first(&c->watches.by_key); n; n = watch_next(&c->watches, n)) {
         const struct watch *w = MAP_ENTRY(n, struct watch, by_key);
 
-        buf_printf(b, "  watch %s %s %zu\n", w->path, w->token, w->home_len);
+        buf_printf(b, "  watch %s %s %zu %u\n", w->path, w->token, w->home_len, w->depth);
     }
     for (struct map_node *n = map_first(&c->txns); n;
          n = map_after(&c->txns, &MAP_ENTRY(n, struct txn, by_id)->id)) {
@@ -69,6 +69,7 @@ static char *dump(struct server *s)
             dump_conn(&b, d->conn);
         }
     }
+    buf_printf(&b, "unseen %zu\n", s->unseen);
     buf_printf(&b, "generation %llu, nodes %llu, quota %u\n", (unsigned long long)s->store.gen,
                (unsigned long long)s->store.nodes, s->quota.watches);
     buf_add(&b, "", 1);
@@ -180,7 +181,9 @@ static void change(unsigned int x)
         guest_send(domid, XS_RM, 0, text, (size_t)n);
         break;
     case 3:
-        n = sprintf(text, "/tool/%d|token%d|", n, n % 4);
+        n = (x & 0x30000) == 0x30000
+                ? sprintf(text, "%s|token%d|1|", n % 2 ? "/tool" : "@releaseDomain", n)
+                : sprintf(text, "/tool/%d|token%d|", n, n % 4);
         for (int i = 0; i < n; i++) {
             text[i] = text[i] == '|' ? '\0' : text[i];
         }

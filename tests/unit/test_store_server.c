@@ -334,6 +334,45 @@ static void test_watch__many_at_one_place(void)
     IS(fake_event(&dom0), "");
 }
 
+static void test_watch__depth(void)
+{
+    IS(fake_ask(&dom0, XS_WATCH, 0, "/w|0|0|"), "OK|");
+    IS(fake_event(&dom0), "/w|0");
+    IS(fake_ask(&dom0, XS_WATCH, 0, "/w|1|1|"), "OK|");
+    IS(fake_event(&dom0), "/w|1");
+    IS(fake_ask(&dom0, XS_WATCH, 0, "/|top|2|"), "OK|");
+    IS(fake_event(&dom0), "/|top");
+    IS(fake_ask(&dom0, XS_WATCH, 0, "/w|0|2|"), "EEXIST");
+    IS(fake_ask(&dom0, XS_WRITE, 0, "/w|x"), "OK|");
+    IS(fake_event(&dom0), "/w|top");
+    IS(fake_event(&dom0), "/w|1");
+    IS(fake_event(&dom0), "/w|0");
+    IS(fake_ask(&dom0, XS_WRITE, 0, "/w/a|x"), "OK|");
+    IS(fake_event(&dom0), "/w/a|top");
+    IS(fake_event(&dom0), "/w/a|1");
+    IS(fake_ask(&dom0, XS_WRITE, 0, "/w/a/b|x"), "OK|");
+    IS(fake_event(&dom0), "");
+    /* What goes from above, goes at every depth. */
+    IS(fake_ask(&dom0, XS_WATCH, 0, "/w/a/b|b|0|"), "OK|");
+    IS(fake_event(&dom0), "/w/a/b|b");
+    IS(fake_ask(&dom0, XS_RM, 0, "/w|"), "OK|");
+    IS(fake_event(&dom0), "/w|top");
+    IS(fake_event(&dom0), "/w|1");
+    IS(fake_event(&dom0), "/w|0");
+    IS(fake_event(&dom0), "/w/a/b|b");
+    IS(fake_event(&dom0), "");
+    IS(fake_ask(&g1, XS_WATCH, 0, "data|t|1|"), "OK|");
+    IS(fake_event(&g1), "data|t");
+    IS(fake_ask(&g1, XS_WRITE, 0, "data/d|x"), "OK|");
+    IS(fake_event(&g1), "data/d|t");
+    IS(fake_ask(&g1, XS_WRITE, 0, "data/d/e|x"), "OK|");
+    IS(fake_event(&g1), "");
+    IS(fake_ask(&g1, XS_UNWATCH, 0, "data|t|"), "OK|");
+    IS(fake_ask(&g1, XS_RM, 0, "data/d|"), "OK|");
+    IS(fake_event(&g1), "");
+    IS(fake_ask(&dom0, XS_RESET_WATCHES, 0, ""), "OK|");
+}
+
 static void test_quota__nodes(void)
 {
     char text[64];
@@ -605,6 +644,50 @@ static void test_domain__introduce_release(void)
     IS(fake_ask(&g1, XS_RESET_WATCHES, 0, ""), "OK|");
 }
 
+/* Whoever asks for it hears which domain it is, everybody else what was always heard. */
+static void test_domain__events_that_name_it(void)
+{
+    IS(fake_ask(&dom0, XS_WATCH, 0, "@introduceDomain|i|1|"), "OK|");
+    IS(fake_event(&dom0), "@introduceDomain|i");
+    IS(fake_ask(&dom0, XS_WATCH, 0, "@releaseDomain|old|"), "OK|");
+    IS(fake_event(&dom0), "@releaseDomain|old");
+    IS(fake_ask(&dom0, XS_WATCH, 0, "@releaseDomain|r|1|"), "OK|");
+    IS(fake_event(&dom0), "@releaseDomain|r");
+    IS(fake_ask(&dom0, XS_WATCH, 0, "@releaseDomain/7|seven|"), "OK|");
+    IS(fake_event(&dom0), "@releaseDomain/7|seven");
+    IS(fake_ask(&dom0, XS_INTRODUCE, 0, "7|1|1|"), "OK|");
+    IS(fake_event(&dom0), "@introduceDomain/7|i");
+    IS(fake_ask(&dom0, XS_INTRODUCE, 0, "77|1|1|"), "OK|");
+    IS(fake_event(&dom0), "@introduceDomain/77|i");
+    server_domain_gone(&s, 77);
+    IS(fake_event(&dom0), "@releaseDomain/77|r");
+    IS(fake_event(&dom0), "@releaseDomain|old");
+    IS(fake_event(&dom0), "");
+    server_domain_shutdown(&s, 7);
+    IS(fake_event(&dom0), "@releaseDomain/7|r");
+    IS(fake_event(&dom0), "@releaseDomain|old");
+    IS(fake_event(&dom0), "@releaseDomain/7|seven");
+    IS(fake_ask(&dom0, XS_RELEASE, 0, "7|"), "OK|");
+    IS(fake_event(&dom0), "@releaseDomain/7|r");
+    IS(fake_event(&dom0), "@releaseDomain|old");
+    IS(fake_event(&dom0), "@releaseDomain/7|seven");
+    IS(fake_event(&dom0), "");
+    /* Rights are those of the special watch as a whole. */
+    IS(fake_ask(&dom0, XS_SET_PERMS, 0, "@releaseDomain|n0|r1|"), "OK|");
+    IS(fake_ask(&g1, XS_WATCH, 0, "@releaseDomain/7|g|"), "OK|");
+    IS(fake_event(&g1), "@releaseDomain/7|g");
+    IS(fake_ask(&g2, XS_WATCH, 0, "@releaseDomain/7|g|"), "OK|");
+    IS(fake_event(&g2), "@releaseDomain/7|g");
+    fake_ask(&dom0, XS_INTRODUCE, 0, "7|1|1|");
+    server_domain_gone(&s, 7);
+    IS(fake_event(&g1), "@releaseDomain/7|g");
+    IS(fake_event(&g2), "");
+    IS(fake_ask(&g1, XS_RESET_WATCHES, 0, ""), "OK|");
+    IS(fake_ask(&g2, XS_RESET_WATCHES, 0, ""), "OK|");
+    drain(&dom0);
+    IS(fake_ask(&dom0, XS_RESET_WATCHES, 0, ""), "OK|");
+}
+
 /* At home and elsewhere; others' nodes stay but for what is below its own. */
 static void test_domain__nodes_of_the_gone(void)
 {
@@ -678,6 +761,178 @@ static void test_domain__list_of_the_machine(void)
     server_domain_list(&s, list, 4);
     CU_ASSERT_PTR_NULL(server_find_domain(&s, 11));
     CU_ASSERT_PTR_NOT_NULL(server_find_domain(&s, 1)->conn);
+}
+
+/* A machine that tells which domain has changed, as our hypervisor does. */
+static struct {
+    struct domain_status changed[4], all[8];
+    size_t changed_count, all_count;
+    bool tells;             /* it does */
+    unsigned int asked;     /* about one domain, */
+    unsigned int looked;    /* about all */
+    unsigned int connected; /* rings */
+} fake_machine;
+
+static void no_close(void *io)
+{
+    (void)io;
+}
+
+static ssize_t no_bytes_in(void *io, void *data, size_t len)
+{
+    (void)io;
+    (void)data;
+    (void)len;
+    return 0;
+}
+
+static ssize_t no_bytes_out(void *io, const void *data, size_t len)
+{
+    return no_bytes_in(io, (void *)(uintptr_t)data, len);
+}
+
+static int machine_connect(void *ctx, uint16_t domid, uint64_t mfn, uint32_t port,
+                           struct transport *out)
+{
+    (void)ctx;
+    (void)domid;
+    (void)mfn;
+    (void)port;
+    fake_machine.connected++;
+    *out = (struct transport){.read = no_bytes_in, .write = no_bytes_out, .close = no_close};
+    return 0;
+}
+
+static int machine_status(void *ctx, uint16_t domid, struct domain_status *out)
+{
+    (void)ctx;
+    fake_machine.asked++;
+    for (size_t i = 0; i < fake_machine.all_count; i++) {
+        if (fake_machine.all[i].domid == domid) {
+            *out = fake_machine.all[i];
+            return 0;
+        }
+    }
+    return -ESRCH;
+}
+
+static int machine_changed(void *ctx, struct domain_status *out)
+{
+    (void)ctx;
+    if (!fake_machine.tells) {
+        return -ENOSYS;
+    }
+    if (fake_machine.changed_count == 0) {
+        return 0;
+    }
+    *out = fake_machine.changed[--fake_machine.changed_count];
+    return 1;
+}
+
+static void machine_look(void *ctx)
+{
+    (void)ctx;
+    fake_machine.looked++;
+    server_domain_list(&s, fake_machine.all, fake_machine.all_count);
+}
+
+static const struct platform machine = {.connect = machine_connect,
+                                        .status = machine_status,
+                                        .changed = machine_changed,
+                                        .look = machine_look};
+
+static void test_domain__news(void)
+{
+    struct domain_status all[] = {{.domid = 0},  {.domid = 1},  {.domid = 2},
+                                  {.domid = 20}, {.domid = 21}, {.domid = 22}};
+
+    memset(&fake_machine, 0, sizeof(fake_machine));
+    memcpy(fake_machine.all, all, sizeof(all));
+    fake_machine.all_count = 6;
+    fake_machine.tells = true;
+    s.platform = &machine;
+    machine_look(NULL); /* as at the start */
+    CU_ASSERT_EQUAL(s.unseen, 0);
+    fake_machine.looked = 0;
+    IS(fake_ask(&dom0, XS_WATCH, 0, "@releaseDomain|r|1|"), "OK|");
+    IS(fake_event(&dom0), "@releaseDomain|r");
+    IS(fake_ask(&dom0, XS_INTRODUCE, 0, "20|1|1|"), "OK|");
+    IS(fake_ask(&dom0, XS_INTRODUCE, 0, "21|1|1|"), "OK|");
+    /* One by one until there are no more; the others are left alone. */
+    fake_machine.changed[0] = (struct domain_status){.domid = 21, .dying = true};
+    fake_machine.changed[1] = (struct domain_status){.domid = 20, .shutdown = true};
+    fake_machine.changed[2] = (struct domain_status){.domid = 99, .dying = true}; /* unknown here */
+    fake_machine.changed[3] = (struct domain_status){.domid = 0, .dying = true};  /* cannot be */
+    fake_machine.changed_count = 4;
+    server_news(&s);
+    IS(fake_event(&dom0), "@releaseDomain/20|r");
+    IS(fake_event(&dom0), "@releaseDomain/21|r");
+    IS(fake_event(&dom0), "");
+    CU_ASSERT_EQUAL(fake_machine.changed_count, 0);
+    CU_ASSERT_PTR_NULL(server_find_domain(&s, 21));
+    CU_ASSERT_PTR_NOT_NULL(server_find_domain(&s, 0));
+    CU_ASSERT_EQUAL(fake_machine.looked, 0);
+    server_news(&s);
+    IS(fake_event(&dom0), "");
+    CU_ASSERT_EQUAL(fake_machine.looked, 0);
+    /* One that is only named somewhere may never have been: all are looked at while there is one.
+     */
+    IS(fake_ask(&dom0, XS_WRITE, 0, "/named|x"), "OK|");
+    IS(fake_ask(&dom0, XS_SET_PERMS, 0, "/named|n0|r33|"), "OK|");
+    CU_ASSERT_EQUAL(s.unseen, 1);
+    fake_machine.all[4].domid = 22;
+    fake_machine.all_count = 5;
+    server_news(&s);
+    CU_ASSERT_EQUAL(fake_machine.looked, 1);
+    CU_ASSERT_EQUAL(s.unseen, 0);
+    CU_ASSERT_PTR_NULL(server_find_domain(&s, 33));
+    server_news(&s);
+    CU_ASSERT_EQUAL(fake_machine.looked, 1);
+    IS(fake_ask(&dom0, XS_RM, 0, "/named|"), "OK|");
+    /* One that stopped before it was introduced has been told of already. */
+    fake_machine.all[4].shutdown = true;
+    fake_machine.asked = 0;
+    IS(fake_ask(&dom0, XS_INTRODUCE, 0, "22|1|1|"), "OK|");
+    IS(fake_event(&dom0), "@releaseDomain/22|r");
+    CU_ASSERT_EQUAL(fake_machine.asked, 1);
+    IS(fake_ask(&dom0, XS_INTRODUCE, 0, "22|1|2|"), "OK|");
+    IS(fake_event(&dom0), "");
+    CU_ASSERT_EQUAL(fake_machine.asked, 1);
+    /* A machine that does not tell is asked for all. */
+    fake_machine.tells = false;
+    fake_machine.all_count = 4;
+    server_news(&s);
+    CU_ASSERT_EQUAL(fake_machine.looked, 2);
+    IS(fake_event(&dom0), "@releaseDomain/22|r");
+    server_domain_gone(&s, 20);
+    IS(fake_event(&dom0), "@releaseDomain/20|r");
+    IS(fake_ask(&dom0, XS_RESET_WATCHES, 0, ""), "OK|");
+    s.platform = NULL;
+}
+
+/* What a daemon that was killed had asked for and not acted on is found by the next one's look. */
+static void test_domain__news_a_dead_daemon_took(void)
+{
+    struct domain_status status, all[] = {{.domid = 0}, {.domid = 1}, {.domid = 2}};
+
+    memset(&fake_machine, 0, sizeof(fake_machine));
+    memcpy(fake_machine.all, all, sizeof(all));
+    fake_machine.all_count = 3;
+    fake_machine.tells = true;
+    s.platform = &machine;
+    IS(fake_ask(&dom0, XS_INTRODUCE, 0, "30|1|1|"), "OK|");
+    IS(fake_ask(&dom0, XS_WATCH, 0, "@releaseDomain/30|r|"), "OK|");
+    IS(fake_event(&dom0), "@releaseDomain/30|r");
+    fake_machine.changed[0] = (struct domain_status){.domid = 30, .dying = true};
+    fake_machine.changed_count = 1;
+    CU_ASSERT_EQUAL(machine_changed(NULL, &status), 1); /* and dies */
+    server_news(&s);
+    CU_ASSERT_PTR_NOT_NULL(server_find_domain(&s, 30));
+    machine_look(NULL);
+    CU_ASSERT_PTR_NULL(server_find_domain(&s, 30));
+    IS(fake_event(&dom0), "@releaseDomain/30|r");
+    IS(fake_ask(&dom0, XS_RESET_WATCHES, 0, ""), "OK|");
+    s.platform = NULL;
 }
 
 static void test_conn__one_client_cannot_keep_the_others_waiting(void)
@@ -756,6 +1011,7 @@ static void add_suites(void)
     CU_ADD_TEST(watch, test_watch__says_nothing_of_what_one_may_not_read);
     CU_ADD_TEST(watch, test_watch__same_event_waits_once);
     CU_ADD_TEST(watch, test_watch__many_at_one_place);
+    CU_ADD_TEST(watch, test_watch__depth);
     CU_ADD_TEST(watch, test_books__balance);
     CU_ADD_TEST(quota, test_quota__nodes);
     CU_ADD_TEST(quota, test_quota__watches_transactions_size);
@@ -766,6 +1022,9 @@ static void add_suites(void)
     CU_ADD_TEST(quota, test_quota__unread_events_are_bounded);
     CU_ADD_TEST(quota, test_books__balance);
     CU_ADD_TEST(domain, test_domain__introduce_release);
+    CU_ADD_TEST(domain, test_domain__events_that_name_it);
+    CU_ADD_TEST(domain, test_domain__news);
+    CU_ADD_TEST(domain, test_domain__news_a_dead_daemon_took);
     CU_ADD_TEST(domain, test_domain__nodes_of_the_gone);
     CU_ADD_TEST(domain, test_domain__number_used_again);
     CU_ADD_TEST(domain, test_domain__list_of_the_machine);

@@ -97,7 +97,9 @@ static void test_wire__paths(void)
         }
     }
     CU_ASSERT_EQUAL(wire_path("@releaseDomain", 7, true, out), 0);
-    CU_ASSERT_EQUAL(wire_path("@a/b", 7, true, out), -EINVAL);
+    CU_ASSERT_EQUAL(wire_path("@releaseDomain/5", 7, true, out), 0);
+    CU_ASSERT_EQUAL(wire_path("@releaseDomain/", 7, true, out), -EINVAL);
+    CU_ASSERT_EQUAL(wire_path("@releaseDomain//5", 7, true, out), -EINVAL);
 
     memset(big, 'x', XENSTORE_ABS_PATH_MAX);
     big[0] = '/';
@@ -157,7 +159,24 @@ static void test_server__malformed_requests(void)
         {XS_SET_PERMS, "/tool"},
         {XS_WATCH, "/tool|"},
         {XS_WATCH, "/tool|a|b|"},
+        {XS_WATCH, "/tool|a|-1|"},
+        {XS_WATCH, "/tool|a|1|2|"},
+        {XS_WATCH, "/tool|a|4294967295|"},
         {XS_WATCH, "@nothing|a|"},
+        {XS_WATCH, "@nothing/5|a|"},
+        {XS_WATCH, "@introduceDomain/5|a|"},
+        {XS_WATCH, "@releaseDomain/|a|"},
+        {XS_WATCH, "@releaseDomain/05|a|"},
+        {XS_WATCH, "@releaseDomain/x|a|"},
+        {XS_WATCH, "@releaseDomain/5/6|a|"},
+        {XS_WATCH, "@releaseDomain/32752|a|"},
+        {XS_WATCH, "@releaseDomain|a|0|"},
+        {XS_WATCH, "@releaseDomain|a|2|"},
+        {XS_WATCH, "@releaseDomain|a||"},
+        {XS_WRITE, "@releaseDomain/5|x"},
+        {XS_GET_PERMS, "@releaseDomain/5|"},
+        {XS_SET_PERMS, "@releaseDomain/5|n0|"},
+        {XS_UNWATCH, "/tool|a|1|"},
         {XS_UNWATCH, "/tool|"},
         {XS_TRANSACTION_END, "X|"},
         {XS_TRANSACTION_END, ""},
