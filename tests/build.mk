@@ -44,6 +44,7 @@ format:
 check:
 	@python3 tests/check/run.py
 	@python3 tests/check/attacks.py --check
+	@python3 tests/check/lint.py --quick
 
 # Which test kernels and unit tests ask what of each hypercall and operation.
 attacks:

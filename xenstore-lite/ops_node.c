@@ -38,7 +38,7 @@ static void cut_last(char *path)
  * An absent node is only admitted to be absent to those who might do the same with the nearest node
  * above it; everybody else is refused. *missing counts the nodes absent on the way.
  */
-static int check_absent(struct request *rq, unsigned int want, unsigned int *missing)
+static bool may_see_absent(struct request *rq, unsigned int want, unsigned int *missing)
 {
     char above[WIRE_PATH_ROOM];
     struct node *n = NULL;
@@ -52,7 +52,7 @@ static int check_absent(struct request *rq, unsigned int want, unsigned int *mis
         n = node_find(view_of(rq)->root, above);
     }
     depend(rq, above, TXN_PERMS);
-    return (perms_access(n->perms, &rq->who) & want) == want ? -ENOENT : -EACCES;
+    return (perms_access(n->perms, &rq->who) & want) == want;
 }
 
 /* The node rq->path names, if the caller has the access wanted. Errors: -ENOENT, -EACCES. */
@@ -62,7 +62,7 @@ static int find_node(struct request *rq, unsigned int want, unsigned int what, s
     unsigned int missing;
 
     if (!n) {
-        return check_absent(rq, want, &missing);
+        return may_see_absent(rq, want, &missing) ? -ENOENT : -EACCES;
     }
     depend(rq, rq->path, what | TXN_PERMS);
     if ((perms_access(n->perms, &rq->who) & want) != want) {
@@ -91,7 +91,7 @@ int op_directory(struct request *rq)
     if (rc == 0) {
         rc = find_node(rq, PERM_READ, TXN_KIDS, &n);
     }
-    if (rc < 0) {
+    if (rc != 0) {
         return rc;
     }
     if (node_list_bytes(n) > XENSTORE_PAYLOAD_MAX) {
@@ -117,7 +117,7 @@ int op_directory_part(struct request *rq)
     if (rc == 0) {
         rc = find_node(rq, PERM_READ, TXN_KIDS, &n);
     }
-    if (rc < 0) {
+    if (rc != 0) {
         return rc;
     }
     buf_printf(rq->reply, "%llu", (unsigned long long)n->kids_gen);
@@ -160,10 +160,9 @@ static int may_create(struct request *rq, size_t len)
     struct owner_delta delta = {0};
     unsigned int missing;
     long bytes;
-    int rc = check_absent(rq, PERM_WRITE, &missing);
 
-    if (rc != -ENOENT) {
-        return rc;
+    if (!may_see_absent(rq, PERM_WRITE, &missing)) {
+        return -EACCES;
     }
     if (rq->who.privileged || !d) {
         return 0;
@@ -244,12 +243,11 @@ int op_mkdir(struct request *rq)
 static int rm_absent(struct request *rq)
 {
     unsigned int missing;
-    int rc = check_absent(rq, PERM_WRITE, &missing);
 
-    if (rc == -ENOENT && missing == 1) {
-        return answer_ok(rq);
+    if (!may_see_absent(rq, PERM_WRITE, &missing)) {
+        return -EACCES;
     }
-    return rc;
+    return missing == 1 ? answer_ok(rq) : -ENOENT;
 }
 
 int op_rm(struct request *rq)
@@ -307,7 +305,7 @@ int op_get_perms(struct request *rq)
     if (rc == 0) {
         rc = find_node(rq, PERM_READ, TXN_EXISTS, &n);
     }
-    return rc < 0 ? rc : show_perms(rq, n->perms);
+    return rc != 0 ? rc : show_perms(rq, n->perms);
 }
 
 /* Makes sure every domain named has a record, so that a later one of its number is another. */

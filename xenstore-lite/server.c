@@ -329,6 +329,7 @@ static void handle(struct request *rq)
                 rc < 0 ? wire_error_name(-rc) : (rc == REQUEST_WAITS ? "waits" : "ok"));
     }
     after_answer(s, rq);
+    rq->reply = NULL;
     buf_free(&reply);
 }
 

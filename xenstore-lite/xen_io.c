@@ -213,7 +213,7 @@ static int connect_kernel(struct xen_io *x)
     struct xen_ring *r;
     struct transport t;
     uint32_t port = 0;
-    void *page;
+    void *page = NULL;
     int rc = map_kernel(&page, &port);
 
     if (rc < 0) {

@@ -11,6 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#ifdef __clang_analyzer__
+#undef err_set
+#undef err_set_errno
+#undef err_prefix
+#endif
+
 static void clean(char *text)
 {
     for (char *at = text; *at != '\0'; at++) {

@@ -446,13 +446,14 @@ int builder_build(struct hv *hv, const struct builder_image *image, struct build
     struct build b = {.hv = hv, .image = image, .guest = guest, .err = err};
     struct xen_domctl_getdomaininfo info;
     int rc = builder_layout(&image->info, guest->frames, image->ramdisk_bytes, &b.layout, err);
+    xen_pfn_t *p2m;
     int close_rc;
 
     if (rc != 0) {
         return rc;
     }
-    b.p2m = malloc(guest->frames * sizeof(*b.p2m));
-    if (b.p2m == NULL) {
+    b.p2m = p2m = malloc(guest->frames * sizeof(*p2m));
+    if (p2m == NULL) {
         return err_set(err, ENOMEM, "out of memory for a list of %llu frames",
                        (unsigned long long)guest->frames);
     }
@@ -490,6 +491,6 @@ int builder_build(struct hv *hv, const struct builder_image *image, struct build
 
 undo:
     window_close(&b.windows);
-    free(b.p2m);
+    free(p2m);
     return rc;
 }

@@ -126,7 +126,7 @@ static int take_words(struct draft *draft, const struct xl_setting *setting)
 
 static int take_memory(struct draft *draft, const struct xl_setting *setting)
 {
-    uint64_t mib;
+    uint64_t mib = 0;
     int rc = number_of(draft, setting, CONFIG_MIN_MEMORY_KIB / KIB_PER_MIB,
                        CONFIG_MAX_MEMORY_KIB / KIB_PER_MIB, &mib);
 

@@ -257,20 +257,21 @@ int xl_read_disk(struct xl_file *file, const struct xl_item *item, struct vane_c
         rc = each_part(&parts, take_disk_part, &draft);
     }
     free(copy);
-    if (rc == 0 && (draft.disk->path == NULL || draft.disk->target == NULL)) {
-        rc = wrong(&parts, "the %s is missing", draft.disk->path == NULL ? "target" : "vdev");
+    if (rc != 0) {
+        return rc;
     }
-    if (rc == 0) {
-        draft.disk->readonly = draft.disk->readonly || draft.disk->cdrom;
-        if (!draft.typed) {
-            draft.disk->type =
-                strncmp(draft.disk->path, "/dev/", 5) == 0 ? VANE_DISK_BLOCK : VANE_DISK_FILE;
-        }
-        if (draft.disk->qcow2 && draft.disk->type == VANE_DISK_BLOCK) {
-            rc = wrong(&parts, "a block device is not in the format %s", "qcow2");
-        }
+    if (draft.disk->path == NULL || draft.disk->target == NULL) {
+        return wrong(&parts, "the %s is missing", draft.disk->path == NULL ? "target" : "vdev");
     }
-    return rc;
+    draft.disk->readonly = draft.disk->readonly || draft.disk->cdrom;
+    if (!draft.typed) {
+        draft.disk->type =
+            strncmp(draft.disk->path, "/dev/", 5) == 0 ? VANE_DISK_BLOCK : VANE_DISK_FILE;
+    }
+    if (draft.disk->qcow2 && draft.disk->type == VANE_DISK_BLOCK) {
+        return wrong(&parts, "a block device is not in the format %s", "qcow2");
+    }
+    return 0;
 }
 
 /* --- network cards ----------------------------------------------------------------------- */

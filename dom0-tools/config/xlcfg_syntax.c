@@ -100,8 +100,11 @@ static int take_string(struct scanner *s, struct xl_item *item)
     size_t longest = strcspn(s->at, "\n") + 1;
     size_t bytes = 0;
     char *text = malloc(longest);
-    int rc = text != NULL ? 0 : xl_no_memory(s->file);
+    int rc = 0;
 
+    if (text == NULL) {
+        return xl_no_memory(s->file);
+    }
     while (rc == 0 && *s->at != quote) {
         if (*s->at == '\0' || *s->at == '\n') {
             rc = xl_error(s->file, s->line, "a string has no end");
@@ -271,7 +274,7 @@ static int take_line(struct scanner *s)
     bool append;
     int rc;
 
-    while (is_key_byte(key[bytes]) && bytes < 64) {
+    while (bytes < 64 && is_key_byte(key[bytes])) {
         bytes++;
     }
     if (bytes == 0 || isdigit((unsigned char)key[0])) {

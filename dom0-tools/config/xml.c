@@ -310,10 +310,10 @@ int xml_text(struct xml_reader *reader, xmlNodePtr node, char **text)
 
 int xml_word(struct xml_reader *reader, xmlNodePtr node, char **text)
 {
-    char *found;
+    char *found = NULL;
     int rc = xml_text(reader, node, &found);
 
-    if (rc != 0) {
+    if (found == NULL) {
         return rc;
     }
     if (*found == '\0') {

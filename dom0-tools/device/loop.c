@@ -116,8 +116,8 @@ bool loop_find(dev_t file_device, ino_t file_inode,
         return false;
     }
     while (!found && (entry = readdir(devices)) != NULL) {
-        dev_t device;
-        ino_t inode;
+        dev_t device = 0;
+        ino_t inode = 0;
 
         if (sscanf(entry->d_name, "loop%u", number) != 1 || skip(*number, context)) {
             continue;

@@ -108,6 +108,7 @@ static int attach_to(unsigned int number, const char *path, bool readonly, struc
     char listen[64];
     char image[4096];
     char said[512] = "";
+    char read_only[] = "--read-only";
     char *arguments[] = {
         (char[]){SERVER},
         (char[]){"--fork"},
@@ -115,7 +116,7 @@ static int attach_to(unsigned int number, const char *path, bool readonly, struc
         listen,
         (char[]){"--format=qcow2"},
         image,
-        readonly ? (char[]){"--read-only"} : NULL,
+        readonly ? read_only : NULL,
         NULL,
     };
     int rc;

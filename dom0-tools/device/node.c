@@ -151,7 +151,7 @@ int node_number(const char *text, uint64_t *number)
 
 int node_read_number(const struct node *node, const char *name, uint64_t *number)
 {
-    char text[24];
+    char text[24] = "";
     int rc = node_read(node, name, text, sizeof(text));
 
     return rc != 0 ? rc : node_number(text, number);

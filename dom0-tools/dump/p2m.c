@@ -111,7 +111,7 @@ int p2m_read(const struct p2m_source *source, const struct p2m_root *root, uint6
     }
     for (size_t at = 0; at < *count && rc == 0; at += ENTRIES) {
         size_t part = *count - at < ENTRIES ? *count - at : ENTRIES;
-        uint64_t page;
+        uint64_t page = 0;
 
         rc = (tree ? page_of_tree : page_of_array)(source, root, at / ENTRIES, &page);
         rc = rc != 0 ? rc : take_page(source, page, *frames + at, part);

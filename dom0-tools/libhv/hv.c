@@ -423,7 +423,6 @@ static int version_text(struct hv *hv, unsigned int op, char *answer, size_t ans
         return -EINVAL;
     }
     text[0] = '\0';
-    memset(answer, 0, answer_bytes);
     rc = hv_call_struct(hv, __HYPERVISOR_xen_version, op, answer, answer_bytes);
     if (rc < 0) {
         return (int)rc;
@@ -439,28 +438,28 @@ static int version_text(struct hv *hv, unsigned int op, char *answer, size_t ans
 
 int hv_extra_version(struct hv *hv, char *text, size_t text_bytes)
 {
-    xen_extraversion_t answer;
+    xen_extraversion_t answer = {0};
 
     return version_text(hv, XENVER_extraversion, answer, sizeof(answer), text, text_bytes);
 }
 
 int hv_capabilities(struct hv *hv, char *text, size_t text_bytes)
 {
-    xen_capabilities_info_t answer;
+    xen_capabilities_info_t answer = {0};
 
     return version_text(hv, XENVER_capabilities, answer, sizeof(answer), text, text_bytes);
 }
 
 int hv_changeset(struct hv *hv, char *text, size_t text_bytes)
 {
-    xen_changeset_info_t answer;
+    xen_changeset_info_t answer = {0};
 
     return version_text(hv, XENVER_changeset, answer, sizeof(answer), text, text_bytes);
 }
 
 int hv_command_line(struct hv *hv, char *text, size_t text_bytes)
 {
-    xen_commandline_t answer;
+    xen_commandline_t answer = {0};
 
     return version_text(hv, XENVER_commandline, answer, sizeof(answer), text, text_bytes);
 }

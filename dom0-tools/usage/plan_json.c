@@ -59,7 +59,7 @@ static int take_number(const struct place *place, struct json_object *of, const 
 static int take_whole(const struct place *place, struct json_object *of, const char *key,
                       double max, uint64_t *number)
 {
-    double value;
+    double value = 0;
     int rc = take_number(place, of, key, max, &value);
 
     if (rc == 0 && value != floor(value)) {

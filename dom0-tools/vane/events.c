@@ -132,10 +132,10 @@ static void tell(const struct change *change, void *context)
     clock_gettime(CLOCK_REALTIME, &now);
     if (follow->json) {
         struct json_object *out = json_object_new_object();
+        long milliseconds = now.tv_nsec / 1000000;
 
         json_object_object_add(
-            out, "time",
-            json_object_new_double((double)now.tv_sec + (double)(now.tv_nsec / 1000000) / 1000));
+            out, "time", json_object_new_double((double)now.tv_sec + (double)milliseconds / 1000));
         json_object_object_add(out, "event", json_object_new_string(change->event));
         json_object_object_add(out, "domain", json_object_new_string(change->name));
         json_object_object_add(out, "domain_id", json_object_new_int64(change->domid));

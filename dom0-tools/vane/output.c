@@ -253,8 +253,7 @@ static char *put_cell(const struct vane_table *table, size_t column, const char 
         memset(to, ' ', spaces);
         to += spaces;
     }
-    memcpy(to, text, bytes);
-    to += bytes;
+    to = mempcpy(to, text, bytes);
     if (last) {
         *to++ = '\n';
         return to;

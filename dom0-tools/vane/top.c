@@ -213,9 +213,11 @@ static int print_plan(const struct plan_input *input, const struct plan *plan)
 
 static int read_hosts(const struct vane_args *args, struct plan_input *input, struct err *err)
 {
-    int rc = 0;
+    int i = 0;
+    int rc;
 
-    for (int i = 0; i < args->count && rc == 0; i++) {
+    /* There is one at least, or the command had not come this far. */
+    do {
         void *text;
         size_t bytes;
 
@@ -224,7 +226,7 @@ static int read_hosts(const struct vane_args *args, struct plan_input *input, st
             rc = plan_read(args->operands[i], text, input, err);
             free(text);
         }
-    }
+    } while (rc == 0 && ++i < args->count);
     return rc;
 }
 

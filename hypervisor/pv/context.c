@@ -13,7 +13,8 @@
 #include "pv/mmu_update.h"
 #include "pv/trap.h"
 
-#define FPU_ALIGN 64u
+/* Where the FPU's save area is behind a vCPU, if it fits there. */
+#define FPU_AT ROUND_UP(sizeof(struct vcpu), 64)
 
 static size_t fpu_bytes(void)
 {
@@ -21,11 +22,9 @@ static size_t fpu_bytes(void)
 }
 
 /* What a vCPU has left of its own pages is mostly enough for the FPU's save area. */
-static void *fpu_place(struct vcpu *v)
+static bool fpu_fits(void)
 {
-    size_t at = ROUND_UP(sizeof(*v), FPU_ALIGN);
-    bool fits = at + fpu_bytes() <= ROUND_UP(sizeof(*v), PAGE_SIZE);
-    return fits ? (uint8_t *)v + at : NULL;
+    return FPU_AT + fpu_bytes() <= ROUND_UP(sizeof(struct vcpu), PAGE_SIZE);
 }
 
 static void fpu_reset(struct vcpu *v)
@@ -35,7 +34,7 @@ static void fpu_reset(struct vcpu *v)
 
 int pv_vcpu_init(struct vcpu *v)
 {
-    v->pv.fpu = fpu_place(v) ?: hyp_alloc(PAGE_SIZE);
+    v->pv.fpu = fpu_fits() ? (uint8_t *)v + FPU_AT : hyp_alloc(PAGE_SIZE);
     if (!v->pv.fpu) {
         return -ENOMEM;
     }
@@ -48,7 +47,7 @@ int pv_vcpu_init(struct vcpu *v)
 
 void pv_vcpu_free(struct vcpu *v)
 {
-    if (v->pv.fpu != fpu_place(v)) {
+    if (!fpu_fits()) {
         hyp_free(v->pv.fpu);
     }
     v->pv.fpu = NULL;

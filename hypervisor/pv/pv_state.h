@@ -76,6 +76,6 @@ struct pv_domain {
     struct frame *relinquish_cursor; /* domain death: a frame of the list, referenced */
     unsigned relinquish_pass;
     mfn_t unmap_cursor; /* of pv_device_unmap(), under mmu_lock */
-    uint32_t cf8; /* latched PCI configuration address, under pci_lock */
+    uint32_t cf8;       /* latched PCI configuration address, under pci_lock */
     uint8_t cmos_index;
 };
