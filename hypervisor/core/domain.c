@@ -46,13 +46,18 @@ static struct bucket *bucket_of(unsigned id)
     return &buckets[id % BUCKETS];
 }
 
-static struct domain *lookup_locked(unsigned id)
+static struct domain *lookup_in(const struct bucket *bucket, unsigned id)
 {
-    struct domain *d = bucket_of(id)->first;
+    struct domain *d = bucket->first;
     while (d && d->id != id) {
         d = d->bucket_next;
     }
     return d;
+}
+
+static struct domain *lookup_locked(unsigned id)
+{
+    return lookup_in(bucket_of(id), id);
 }
 
 /* Ids 1 to FIRST_RESERVED - 1 in a circle, so that an id does not come again soon. */
@@ -111,8 +116,9 @@ struct domain *domain_get(domid_t id)
     if (id == DOMID_SELF) {
         return domain_get_held(current_vcpu()->domain);
     }
-    SPIN_GUARD(&bucket_of(id)->lock);
-    struct domain *d = lookup_locked(id);
+    struct bucket *bucket = bucket_of(id);
+    SPIN_GUARD(&bucket->lock);
+    struct domain *d = lookup_in(bucket, id);
     return d ? domain_get_held(d) : NULL;
 }
 
@@ -225,14 +231,10 @@ static void domain_free(struct domain *d)
     hyp_free(d);
 }
 
-void domain_put(struct domain *d)
+void domain_put_last(struct domain *d)
 {
-    uint32_t old = __atomic_fetch_sub(&d->refs, 1, __ATOMIC_ACQ_REL);
-    BUG_ON(old == 0);
-    if (old == 1) {
-        BUG_ON(d->state != DOM_DEAD);
-        domain_free(d);
-    }
+    BUG_ON(d->refs != 0 || d->state != DOM_DEAD);
+    domain_free(d);
 }
 
 static struct domain *create_system(domid_t id)

@@ -148,8 +148,14 @@ must_check int domain_create(domid_t id, const struct domain_limits *limits, boo
 must_check struct domain *domain_get(domid_t id);
 /* One more reference where the caller has one; returns d. */
 struct domain *domain_get_held(struct domain *d);
+void domain_put_last(struct domain *d); /* stops if there was none */
 /* The last one frees the structure; callable with locks up to RANK_DOM_PAGES held. */
-void domain_put(struct domain *d);
+static inline void domain_put(struct domain *d)
+{
+    if (unlikely(__atomic_fetch_sub(&d->refs, 1, __ATOMIC_ACQ_REL) <= 1)) {
+        domain_put_last(d);
+    }
+}
 /* First domain with an id >= `id`, referenced; NULL at the end. */
 must_check struct domain *domain_get_next(domid_t id);
 /* Take one domain off the set of those that have shut down, begun to die or gone since they were

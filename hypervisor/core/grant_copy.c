@@ -6,34 +6,36 @@
  * time: nothing read here is believed.
  */
 #include "base/string.h"
-#include "core/grant_table.h"
+#include "core/grant_pin.h"
 #include "core/hypercall.h"
 
-/* A frame of the caller becomes a use without a granter. */
+/* Of a frame of the caller a use has nothing but the frame. */
 static inline_always int16_t side_open(const struct hypercall *hc, const struct gnttab_copy_ptr *p,
-                                       bool granted, struct grant_use *use)
+                                       bool granted, bool readonly, struct grant_use *use)
 {
     if (granted) {
         use->ref = p->u.ref;
+        use->readonly = readonly;
         return grant_pin(use, p->domid, hc->d->id);
     }
     if (p->domid != DOMID_SELF && p->domid != hc->d->id) {
         return GNTST_permission_denied;
     }
-    use->frame = frame_get_from_mfn(p->u.gmfn, hc->d);
-    if (!use->frame) {
+    struct frame *f = frame_get_from_mfn(p->u.gmfn, hc->d);
+    if (!f) {
         return GNTST_bad_page;
     }
-    if (!use->readonly && frame_get_writable(use->frame)) {
-        frame_put(use->frame);
+    if (!readonly && frame_get_writable(f)) {
+        frame_put(f);
         return GNTST_permission_denied;
     }
+    *use = (struct grant_use){.readonly = readonly, .frame = f};
     return GNTST_okay;
 }
 
-static inline_always void side_close(const struct grant_use *use)
+static inline_always void side_close(const struct grant_use *use, bool granted)
 {
-    if (use->granter) {
+    if (granted) {
         grant_unpin(use);
     } else if (use->readonly) {
         frame_put(use->frame);
@@ -48,20 +50,21 @@ static int16_t copy_one(const struct hypercall *hc, const struct gnttab_copy *op
         (uint32_t)op->dest.offset + op->len > PAGE_SIZE) {
         return GNTST_bad_copy_arg;
     }
-    struct grant_use source = {.readonly = true}, dest = {.readonly = false};
-    int16_t status = side_open(hc, &op->source, op->flags & GNTCOPY_source_gref, &source);
+    bool from_grant = op->flags & GNTCOPY_source_gref, to_grant = op->flags & GNTCOPY_dest_gref;
+    struct grant_use source, dest;
+    int16_t status = side_open(hc, &op->source, from_grant, true, &source);
     if (status != GNTST_okay) {
         return status;
     }
-    status = side_open(hc, &op->dest, op->flags & GNTCOPY_dest_gref, &dest);
+    status = side_open(hc, &op->dest, to_grant, false, &dest);
     if (status == GNTST_okay) {
         const char *from = frame_to_virt(source.frame);
         char *to = frame_to_virt(dest.frame);
         /* The two may be one frame, and overlap. */
         memmove(to + op->dest.offset, from + op->source.offset, op->len);
-        side_close(&dest);
+        side_close(&dest, to_grant);
     }
-    side_close(&source);
+    side_close(&source, from_grant);
     return status;
 }
 

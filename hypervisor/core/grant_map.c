@@ -9,7 +9,7 @@
  *
  * Lock: the mapping domain's grant lock; never held while pv/ works on page tables.
  */
-#include "core/grant_table.h"
+#include "core/grant_pin.h"
 #include "core/hooks.h"
 #include "core/hypercall.h"
 
@@ -107,18 +107,14 @@ static struct grant_mapping *mapping_claim(struct grant_table *gt, uint32_t hand
     return m;
 }
 
-static struct grant_use mapping_use(const struct grant_mapping *m)
-{
-    return (struct grant_use){.ref = m->ref,
-                              .readonly = m->flags & GNTMAP_readonly,
-                              .granter = m->granter,
-                              .frame = grant_active(m->granter->grant, m->ref)->frame};
-}
-
 /* Forget a mapping: handle, pin, references. */
 static void mapping_release(struct grant_table *gt, uint32_t handle)
 {
-    const struct grant_use use = mapping_use(mapping(gt, handle));
+    const struct grant_mapping *m = mapping(gt, handle);
+    struct grant_use use = {
+        .ref = m->ref, .readonly = m->flags & GNTMAP_readonly, .granter = m->granter};
+    grant_use_find(&use, use.granter->grant);
+    use.frame = use.active->frame;
     handle_free(gt, handle);
     grant_unpin(&use);
 }
@@ -184,7 +180,7 @@ void grant_unmap_finish(struct vcpu *v)
 static int16_t unmap_claimed(const struct hypercall *hc, const struct gnttab_unmap_grant_ref *op,
                              struct grant_mapping *m)
 {
-    struct frame *f = mapping_use(m).frame;
+    struct frame *f = grant_active(m->granter->grant, m->ref)->frame;
     unsigned undo = (op->host_addr ? m->flags & GNTMAP_host_map : 0) |
                     (op->dev_bus_addr ? m->flags & GNTMAP_device_map : 0);
     if ((undo & GNTMAP_device_map) && op->dev_bus_addr != frame_to_mfn(f) << PAGE_SHIFT) {

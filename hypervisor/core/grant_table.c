@@ -1,14 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Grant tables as such: making, growing and freeing them, and the life of one active entry
- * (grant_pin, grant_unpin) that mapping and copying share.
- *
- * The shared entry belongs to the granter, who may scribble on it at any time. While a reference
- * has pins, the hypervisor believes only its own active entry; the shared one is read when the
- * first pin is taken, once, and otherwise only has its status bits set and cleared.
- *
- *   no pins  --pin: entry says permit_access to this domain; GTF_reading (_writing) set-->  pinned
- *   pinned   --last writer leaves: GTF_writing cleared; last pin leaves: both cleared-->    no pins
+ * Grant tables as such: making, growing and freeing them, and what a domain asks of its table.
  *
  * Lock: the table's (RANK_DOM_GRANT).
  */
@@ -17,8 +9,6 @@
 #include "core/deferred.h"
 #include "core/hypercall.h"
 #include "core/subop.h"
-
-#define STATUS_TRIES 16
 
 /* ---- life of a table ---- */
 
@@ -100,112 +90,6 @@ int grant_table_list(struct domain *d, uint32_t first, uint32_t count, vaddr_t l
         rc = guest_write_element(list, i, &mfn, sizeof(mfn));
     }
     return rc;
-}
-
-/* ---- one active entry ---- */
-
-static grant_entry_v1_t *shared_entry(const struct grant_table *gt, grant_ref_t ref)
-{
-    grant_entry_v1_t *table = frame_to_virt(gt->frame[ref / GRANTS_PER_FRAME]);
-    return &table[ref % GRANTS_PER_FRAME];
-}
-
-/* Check that the entry allows the use and mark it as used, in one atomic step on its flags and
- * domain. The granter can make the step fail by writing at the same time, so tries are limited. */
-static bool set_status(grant_entry_v1_t *entry, domid_t grantee, bool readonly)
-{
-    uint32_t *word = (uint32_t *)entry;
-    uint32_t old = __atomic_load_n(word, __ATOMIC_SEQ_CST);
-    for (unsigned tries = 0; tries < STATUS_TRIES; tries++) {
-        if ((old & GTF_type_mask) != GTF_permit_access || old >> 16 != grantee ||
-            (!readonly && (old & GTF_readonly))) {
-            return false;
-        }
-        uint32_t marked = old | GTF_reading | (readonly ? 0 : GTF_writing);
-        if (__atomic_compare_exchange_n(word, &old, marked, false, __ATOMIC_SEQ_CST,
-                                        __ATOMIC_SEQ_CST)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Take back the status bits that the pins left do not justify. */
-static void clear_status(const struct grant_active *active, grant_entry_v1_t *entry)
-{
-    unsigned bits = active->writers ? 0 : active->readers ? GTF_writing : GTF_writing | GTF_reading;
-    __atomic_fetch_and(&entry->flags, (uint16_t)~bits, __ATOMIC_SEQ_CST);
-}
-
-static int16_t pin(struct grant_use *use, domid_t grantee)
-{
-    struct grant_table *gt = use->granter->grant;
-    bool readonly = use->readonly;
-    SPIN_GUARD(&gt->lock);
-    uint64_t limit = gt->frame_count * GRANTS_PER_FRAME;
-    if (use->ref >= limit) {
-        return GNTST_bad_gntref;
-    }
-    /* SAFETY: tested against the present size, clamped for speculation. */
-    use->ref = (grant_ref_t)clamp_index(use->ref, limit);
-    struct grant_active *active = grant_active(gt, use->ref);
-    grant_entry_v1_t *entry = shared_entry(gt, use->ref);
-    uint16_t *pins = readonly ? &active->readers : &active->writers;
-    bool pinned = active->readers || active->writers;
-    if (pinned && active->grantee != grantee) {
-        return GNTST_general_error;
-    }
-    if (*pins == UINT16_MAX) {
-        return GNTST_no_space;
-    }
-    if ((!pinned || (!readonly && !active->writers)) && !set_status(entry, grantee, readonly)) {
-        return GNTST_general_error;
-    }
-    struct frame *f = frame_get_from_mfn(
-        pinned ? frame_to_mfn(active->frame) : read_once(entry->frame), use->granter);
-    if (!f || (!readonly && frame_get_writable(f))) {
-        clear_status(active, entry);
-        if (f) {
-            frame_put(f);
-        }
-        return f ? GNTST_general_error : GNTST_bad_page;
-    }
-    use->frame = active->frame = f;
-    active->grantee = grantee;
-    ++*pins;
-    return GNTST_okay;
-}
-
-int16_t grant_pin(struct grant_use *use, domid_t granter, domid_t grantee)
-{
-    use->granter = domain_get(granter);
-    if (!use->granter) {
-        return GNTST_bad_domain;
-    }
-    /* A dying domain's frames are on their way out; whoever comes just before keeps what it has. */
-    bool alive = read_once(use->granter->state) == DOM_ALIVE;
-    int16_t status = alive ? pin(use, grantee) : GNTST_bad_domain;
-    if (status != GNTST_okay) {
-        domain_put(use->granter);
-    }
-    return status;
-}
-
-void grant_unpin(const struct grant_use *use)
-{
-    struct grant_table *gt = use->granter->grant;
-    struct grant_active *active = grant_active(gt, use->ref);
-    uint16_t *pins = use->readonly ? &active->readers : &active->writers;
-    spin_lock(&gt->lock);
-    BUG_ON(*pins == 0);
-    --*pins;
-    clear_status(active, shared_entry(gt, use->ref));
-    spin_unlock(&gt->lock);
-    if (!use->readonly) {
-        frame_put_writable(use->frame);
-    }
-    frame_put(use->frame);
-    domain_put(use->granter);
 }
 
 /* ---- operations on the table ---- */

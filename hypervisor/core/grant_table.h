@@ -74,16 +74,3 @@ static inline struct grant_active *grant_active(const struct grant_table *gt, gr
 {
     return &gt->active[ref / GRANTS_PER_FRAME][ref % GRANTS_PER_FRAME];
 }
-
-/* One use of a grant: the caller sets ref and readonly, grant_pin() the rest. */
-struct grant_use {
-    grant_ref_t ref;
-    bool readonly;
-    struct domain *granter; /* referenced */
-    struct frame *frame;    /* a general reference and, unless readonly, a writable one */
-};
-/* Start one use by domain `grantee` of a grant of the domain a guest names `granter`: marks the
- * shared entry and adds a pin. Returns a GNTST value. */
-must_check int16_t grant_pin(struct grant_use *use, domid_t granter, domid_t grantee);
-/* End that use: the reverse of all of it. */
-void grant_unpin(const struct grant_use *use);

@@ -90,9 +90,9 @@ struct domain *domain_get_held(struct domain *d)
     return d;
 }
 
-void domain_put(struct domain *d)
+void domain_put_last(struct domain *d unused)
 {
-    d->refs--;
+    BUG_ON(true);
 }
 
 static struct guest *guest_of(struct vcpu *v)
@@ -268,6 +268,7 @@ static unsigned any(unsigned n)
 static void add_domain(enum kind kind, unsigned vcpus, unsigned weight)
 {
     struct domain *d = domains[domain_count_] = calloc(1, sizeof(*d));
+    d->refs = 1;
     d->id = (domid_t)domain_count_++;
     sched_domain_init(d);
     d->max_vcpus = vcpus;
@@ -539,6 +540,7 @@ int main(int argc, char **argv)
     bool check = argc > 1 && !strcmp(argv[1], "--check");
     calibrate();
     dom_idle = calloc(1, sizeof(*dom_idle));
+    dom_idle->refs = 1;
     dom_idle->id = DOMID_IDLE;
     dom_idle->sched.weight = 256;
     table("Mixed loads, 39 vCPUs a pcpu; cost of a decision, all that leads to it included:", true,
