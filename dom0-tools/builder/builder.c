@@ -280,11 +280,14 @@ static int load_image(struct build *b)
     for (unsigned int i = 0; i < info->segment_count && rc == 0; i++) {
         rc = load_segment(b, &info->segments[i]);
     }
-    if (rc == 0 && b->image->ramdisk_bytes != 0) {
+    if (rc != 0) {
+        return err_set_errno(b->err, -rc, "cannot write the kernel into the domain");
+    }
+    if (b->image->ramdisk_bytes != 0) {
         rc = window_write(&b->windows, b->layout.ramdisk.pfn << HV_PAGE_SHIFT, b->image->ramdisk,
                           b->image->ramdisk_bytes);
     }
-    return rc != 0 ? err_set_errno(b->err, -rc, "cannot write the kernel into the domain") : 0;
+    return rc != 0 ? err_set_errno(b->err, -rc, "cannot write the ramdisk into the domain") : 0;
 }
 
 /* Writes the frame list; the rest of its last page says "no frame". */
@@ -300,7 +303,7 @@ static int load_p2m(struct build *b)
     if (rc == 0) {
         rc = window_write(&b->windows, start + bytes, none, rest);
     }
-    return rc;
+    return rc != 0 ? err_set_errno(b->err, -rc, "cannot write the frame list into the domain") : 0;
 }
 
 static int load_start_info(struct build *b)
@@ -310,9 +313,11 @@ static int load_start_info(struct build *b)
     uint64_t at = layout->start_info.pfn << HV_PAGE_SHIFT;
     struct start_info info = {0};
     size_t cmdline_bytes = strlen(guest->cmdline);
+    int rc;
 
     if (cmdline_bytes >= sizeof(info.cmd_line)) {
-        return -E2BIG;
+        return err_set(b->err, E2BIG, "the command line has %zu bytes, %zu are the most",
+                       cmdline_bytes, sizeof(info.cmd_line) - 1);
     }
     snprintf(info.magic, sizeof(info.magic), "xen-3.0-x86_64");
     info.nr_pages = layout->frames;
@@ -339,7 +344,8 @@ static int load_start_info(struct build *b)
         }
     }
     memcpy(info.cmd_line, guest->cmdline, cmdline_bytes);
-    return window_write(&b->windows, at, &info, sizeof(info));
+    rc = window_write(&b->windows, at, &info, sizeof(info));
+    return rc != 0 ? err_set_errno(b->err, -rc, "cannot write the start page into the domain") : 0;
 }
 
 /* Everything else the builder writes into the guest. */
@@ -351,11 +357,19 @@ static int load_tables(struct build *b)
 
     if (rc == 0) {
         rc = builder_page_tables(layout, b->p2m, &pages);
+        /* It only hears that there is no page; the windows know why. */
+        if (rc != 0) {
+            rc = err_set_errno(b->err, b->windows.error != 0 ? -b->windows.error : -rc,
+                               "cannot write page tables into the domain");
+        }
     }
     if (rc == 0) {
         rc = load_start_info(b);
     }
-    return rc != 0 ? err_set_errno(b->err, -rc, "cannot write page tables into the domain") : 0;
+    if (rc == 0 && window_flush(&b->windows) != 0) {
+        rc = err_set_errno(b->err, -b->windows.error, "cannot write the domain's last pages");
+    }
+    return rc;
 }
 
 /* Starts the shared page from nothing: all events masked at every vCPU. */

@@ -208,9 +208,17 @@ int window_write(struct windows *windows, uint64_t offset, const void *data, uin
     return windows->error;
 }
 
+int window_flush(struct windows *windows)
+{
+    if (windows->error == 0) {
+        windows->error = copy_kept(windows);
+    }
+    return windows->error;
+}
+
 int window_close(struct windows *windows)
 {
-    int rc = windows->error == 0 ? copy_kept(windows) : 0;
+    int rc = 0;
 
     for (unsigned int i = 0; i < WINDOW_COUNT; i++) {
         int one = run_drop(windows, &windows->runs[i]);

@@ -41,7 +41,8 @@ struct windows {
     uint64_t kept_pfn[WINDOW_KEPT]; /* these */
 };
 
-/* Begins; window_close() ends also what could not begin. Errors: -ENOMEM. */
+/* Begins; window_flush() completes, window_close() ends also what could not begin. Errors: -ENOMEM.
+ */
 int window_open(struct windows *windows, struct hv *hv, uint32_t domid, const xen_pfn_t *p2m,
                 uint64_t frames);
 
@@ -53,5 +54,8 @@ void *window_page(void *windows, uint64_t pfn);
  * pages of zeros are left out, and so are not even mapped. */
 int window_write(struct windows *windows, uint64_t offset, const void *data, uint64_t bytes);
 
-/* Copies and unmaps everything. Returns: 0 or the errno of what failed. */
+/* Copies the pages that are kept. Returns: 0 or the errno of the first failure of all. */
+int window_flush(struct windows *windows);
+
+/* Unmaps everything; what has not been flushed is lost. Returns: 0 or the errno of what failed. */
 int window_close(struct windows *windows);

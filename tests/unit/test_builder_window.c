@@ -102,6 +102,7 @@ static void begin(bool can_copy)
 
 static void end(void)
 {
+    CU_ASSERT_EQUAL(window_flush(&windows), 0);
     CU_ASSERT_EQUAL(window_close(&windows), 0);
     CU_ASSERT_EQUAL(mapped, 0);
     for (unsigned int i = 0; i < FRAMES; i++) {
@@ -219,7 +220,9 @@ static void test_write__fails(void)
     begin(true);
     CU_ASSERT_EQUAL(window_write(&windows, 5, data, 200), 0);
     fails_at = 1;
-    CU_ASSERT_EQUAL(window_close(&windows), -EINVAL);
+    CU_ASSERT_EQUAL(window_flush(&windows), -EINVAL);
+    CU_ASSERT_EQUAL(window_flush(&windows), -EINVAL);
+    CU_ASSERT_EQUAL(window_close(&windows), 0);
 }
 
 int main(void)
