@@ -129,6 +129,7 @@ static struct json_object *json_of_disk(const struct vane_disk *disk)
 
     add_text(out, "type", disk->type == VANE_DISK_FILE ? "file" : "block");
     add_text(out, "device", disk->cdrom ? "cdrom" : "disk");
+    add_text(out, "format", disk->qcow2 ? "qcow2" : "raw");
     add_text(out, "source", disk->path);
     add_text(out, "target", disk->target);
     json_object_object_add(out, "readonly", json_object_new_boolean(disk->readonly));
@@ -139,14 +140,25 @@ static struct json_object *json_of_disk(const struct vane_disk *disk)
 static struct json_object *json_of_net(const struct vane_net *net)
 {
     struct json_object *out = json_object_new_object();
+    struct json_object *ips = json_object_new_array();
     char mac[18];
 
+    for (unsigned int i = 0; i < net->ip_count; i++) {
+        char ip[16];
+
+        config_ip_format(net->ips[i], ip);
+        json_object_array_add(ips, json_object_new_string(ip));
+    }
     add_text(out, "bridge", net->bridge);
     if (net->mac_given) {
         config_mac_format(net->mac, mac);
         add_text(out, "mac", mac);
     }
     add_text(out, "target", net->target);
+    /* In bytes, as net list has it. */
+    json_object_object_add(out, "rate_bytes", json_object_new_uint64(net->rate_kib * 1024));
+    add_text(out, "filter", config_filter_name(net->filter));
+    json_object_object_add(out, "ips", ips);
     return out;
 }
 
@@ -161,6 +173,20 @@ static struct json_object *json_of_hostdevs(const struct vane_config *config)
         json_object_object_add(out, "managed",
                                json_object_new_boolean(config->hostdevs[i].managed));
         json_object_array_add(all, out);
+    }
+    return all;
+}
+
+/* A text for each vCPU, as vcpu-list has it. */
+static struct json_object *json_of_pins(const struct vane_config *config)
+{
+    struct json_object *all = json_object_new_array();
+
+    for (unsigned int i = 0; i < config->vcpus; i++) {
+        char text[CPUSET_TEXT_BYTES];
+
+        cpuset_format_any(&config->pins[i], text);
+        json_object_array_add(all, json_object_new_string(*text != '\0' ? text : "all"));
     }
     return all;
 }
@@ -184,6 +210,11 @@ static struct json_object *json_of_config(const struct vane_config *config)
                            json_object_new_uint64(config->current_memory_kib));
     json_object_object_add(out, "vcpus", json_object_new_int((int)config->vcpus));
     json_object_object_add(out, "current_vcpus", json_object_new_int((int)config->current_vcpus));
+    json_object_object_add(out, "pins", json_of_pins(config));
+    if (config->weight != 0) {
+        json_object_object_add(out, "weight", json_object_new_int((int)config->weight));
+    }
+    json_object_object_add(out, "cap_percent", json_object_new_int((int)config->cap));
     add_text(out, "kernel", config->kernel);
     add_text(out, "ramdisk", config->ramdisk);
     add_text(out, "cmdline", config->cmdline);
@@ -199,6 +230,7 @@ static struct json_object *json_of_config(const struct vane_config *config)
     json_object_object_add(out, "disks", disks);
     json_object_object_add(out, "interfaces", nets);
     json_object_object_add(out, "hostdevs", json_of_hostdevs(config));
+    json_object_object_add(out, "unsafe", json_object_new_boolean(config->unsafe));
     return out;
 }
 

@@ -5,6 +5,7 @@
  * the test.
  */
 #include <CUnit/Basic.h>
+#include <glob.h>
 #include <json-c/json.h>
 #include <libgen.h>
 #include <stdbool.h>
@@ -15,7 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "dom0-tools/config/config.h"
 #include "tests/unit/runner.h"
+
+#define CORPUS "tests/corpus/domain-xml"
 
 static char program[4096]; /* the sanitized vane */
 static char folder[] = "/tmp/test_vane.XXXXXX";
@@ -293,6 +297,39 @@ static void test_vane__validate(void)
     CU_ASSERT_TRUE(json_object_object_get_ex(first, "memory_kib", &value));
     CU_ASSERT_EQUAL(json_object_get_int(value), 65536);
     json_object_put(list);
+}
+
+/* Files that describe different guests are different in JSON too: it lacks nothing. */
+static void test_vane__validate_tells_all(void)
+{
+    static char *xml[200], *json[200];
+    char *here = getcwd(NULL, 0);
+    char arguments[4096];
+    struct vane_config *config;
+    glob_t files;
+
+    CU_ASSERT_EQUAL_FATAL(glob(CORPUS "/good-*.xml", 0, NULL, &files), 0);
+    CU_ASSERT_FATAL(files.gl_pathc > 30 && files.gl_pathc <= 200);
+    for (size_t i = 0; i < files.gl_pathc; i++) {
+        CU_ASSERT_EQUAL_FATAL(config_load(files.gl_pathv[i], &config, NULL), 0);
+        CU_ASSERT_EQUAL_FATAL(config_write_xml(config, &xml[i], NULL), 0);
+        config_free(config);
+        snprintf(arguments, sizeof(arguments), "validate --json '%s/%s'", here, files.gl_pathv[i]);
+        CU_ASSERT_EQUAL(vane(arguments), 0);
+        json[i] = strdup(out);
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(xml[i], xml[j]) != 0 && strcmp(json[i], json[j]) == 0) {
+                printf("\n  %s is not told from %s\n", files.gl_pathv[i], files.gl_pathv[j]);
+                CU_FAIL("JSON lacks something");
+            }
+        }
+    }
+    for (size_t i = 0; i < files.gl_pathc; i++) {
+        free(xml[i]);
+        free(json[i]);
+    }
+    globfree(&files);
+    free(here);
 }
 
 static void test_vane__unpack_kernel(void)
@@ -652,6 +689,7 @@ int main(int argc, char **argv)
         {"help", test_vane__help},
         {"completion", test_vane__completion},
         {"validate", test_vane__validate},
+        {"validate tells all", test_vane__validate_tells_all},
         {"unpack-kernel", test_vane__unpack_kernel},
         {"definitions", test_vane__definitions},
         {"convert", test_vane__convert},
