@@ -247,6 +247,8 @@ def dom0_archive(amd64, cloud, block):
     userland(archive)
     amd64.add_to(archive, DOM0_MODULES)
     folder_files(archive, os.path.join(HERE, "dom0"), "usr/lib/paravane")
+    archive.file("usr/lib/paravane/stop-guests",
+                 os.path.join(TOP, "dom0-tools/systemd/stop-guests"), 0o755)
     archive.link("init", "usr/lib/paravane/init")
     archive.link("etc/inittab", "/usr/lib/paravane/inittab")
     archive.link("etc/profile", "/usr/lib/paravane/profile")

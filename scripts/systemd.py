@@ -109,9 +109,7 @@ def add_to(archive, top, out, libraries):
         archive.link("etc/systemd/system/" + unit, "/dev/null")
     ours = os.path.join(top, "dom0-tools/systemd")
     for name in sorted(os.listdir(ours)):
-        if name == "stop-guests":
-            archive.file("usr/lib/paravane/" + name, os.path.join(ours, name), 0o755)
-        else:
+        if name != "stop-guests":
             archive.file(UNITS + "/" + name, os.path.join(ours, name))
     archive.text(UNITS + "/test-host.service", HOST_UNIT)
     archive.text(UNITS + "/test.service", TEST_UNIT)

@@ -78,6 +78,18 @@ static void test_stop_guests__waits_for_devices(void)
                     0);
 }
 
+/* Nor while the kernel's thread works on them, whose name may be a part of another's. */
+static void test_stop_guests__waits_for_kernel(void)
+{
+    CU_ASSERT_EQUAL(shell("mkdir -p $D/proc/7 $D/proc/8; rm -f $D/late; "
+                          "echo '7 (xenwatch) D 2 0' >$D/proc/7/stat; "
+                          "echo '8 (my xenwatch) R 1 0' >$D/proc/8/stat; "
+                          "(sleep 1; touch $D/late; echo '7 (xenwatch) S 2 0' >$D/proc/7/stat) & "
+                          "PROC=$D/proc VANE=/bin/true BACKENDS=$D/none " UNITS
+                          "/stop-guests 7 && [ -e $D/late ]; said=$?; wait; exit $said"),
+                    0);
+}
+
 int main(void)
 {
     static CU_TestInfo tests[] = {
@@ -85,6 +97,7 @@ int main(void)
         {"order", test_units__order},
         {"stopping guests", test_stop_guests},
         {"stopping guests, devices", test_stop_guests__waits_for_devices},
+        {"stopping guests, the kernel", test_stop_guests__waits_for_kernel},
         CU_TEST_INFO_NULL,
     };
 
