@@ -84,6 +84,8 @@ $(DT_B)/tests/test_storeclient_client $(DT_B)/tests/test_device_hostdev: | $(B)/
 $(DT_B)/tests/test_storeclient_client: DT_LIBS += -Wl,--wrap=recv
 $(DT_B)/tests/test_builder_image: DT_LIBS += $(foreach f,elf_info_parse kernel_cache_get kernel_cache_put kernel_unpack,-Wl,--wrap=$(f))
 $(DT_B)/tests/test_device_net: DT_LIBS += $(foreach f,bridge_port_lock device_wait_ready ioctl net_filter_put,-Wl,--wrap=$(f))
+DT_DOMAINS_WRAP := $(foreach f,guest_open guest_died guest_finished guest_close hv_domain_info hv_domain_info_list xs_directory xs_watch xs_watch_domains xs_unwatch,-Wl,--wrap=$(f))
+$(DT_B)/tests/test_console_domains: DT_LIBS += $(DT_DOMAINS_WRAP)
 DT_FLOOD_WRAP := -Wl,--wrap=xs_read_many,--wrap=xs_write
 $(DT_B)/tests/test_console_flood: DT_LIBS += $(DT_FLOOD_WRAP)
 

@@ -45,7 +45,10 @@ struct guest_services {
 };
 
 struct guest {
-    struct guest *next;
+    struct guest *next, **link; /* in the loop's list */
+    struct guest *next_of_port; /* in its table */
+    struct guest *next_busy;    /* among those it looks at in each round, */
+    bool busy;                  /* if it is */
     const struct guest_services *services;
     uint32_t domid;
     char name[128];

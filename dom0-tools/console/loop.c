@@ -68,20 +68,42 @@ static int watch_guest(const struct loop *loop, struct guest *guest)
     return rc;
 }
 
-/* Sees to it that all guests are waited for. Returns: an error or 0; how long to sleep. */
-static int watch_guests(const struct loop *loop, uint64_t *sleep_us)
+/* Has a guest looked at before the loop sleeps. */
+static void touch(struct loop *loop, struct guest *guest)
 {
-    uint64_t now = loop_now_us();
-    int rc = 0;
-
-    for (struct guest *guest = loop->guests; guest != NULL && rc == 0; guest = guest->next) {
-        rc = watch_guest(loop, guest);
-        *sleep_us = sleep_of(guest, now, *sleep_us);
+    if (!guest->busy) {
+        guest->busy = true;
+        guest->next_busy = loop->busy;
+        loop->busy = guest;
     }
-    return rc;
 }
 
-static void serve_terminals(const struct loop *loop)
+/* Sees to it that all guests are waited for. Those that are silent and are waited for already stay
+ * out of it until they are heard of. Returns: an error or 0; how long to sleep. */
+static int watch_guests(struct loop *loop, uint64_t *sleep_us)
+{
+    uint64_t now = loop->busy != NULL ? loop_now_us() : 0;
+    struct guest **link = &loop->busy;
+
+    while (*link != NULL) {
+        struct guest *guest = *link;
+        int rc = watch_guest(loop, guest);
+
+        if (rc != 0) {
+            return rc;
+        }
+        *sleep_us = sleep_of(guest, now, *sleep_us);
+        if (guest->active || guest->dead) {
+            link = &guest->next_busy;
+        } else {
+            *link = guest->next_busy;
+            guest->busy = false;
+        }
+    }
+    return 0;
+}
+
+static void serve_terminals(struct loop *loop)
 {
     struct epoll_event events[EVENTS_AT_ONCE];
     int count = epoll_wait(loop->terminals, events, EVENTS_AT_ONCE, 0);
@@ -90,6 +112,7 @@ static void serve_terminals(const struct loop *loop)
         uintptr_t tag = (uintptr_t)events[i].data.u64;
         struct guest *guest = (struct guest *)(tag & ~(uintptr_t)OF_READERS);
 
+        touch(loop, guest);
         if ((tag & OF_READERS) != 0) {
             guest_readers(guest);
             continue;
@@ -103,31 +126,38 @@ static void serve_terminals(const struct loop *loop)
     }
 }
 
+static struct guest **chain_of(struct loop *loop, int port)
+{
+    return &loop->by_port[(unsigned int)port % LOOP_PORTS];
+}
+
 static void take_events(struct loop *loop)
 {
     uint64_t now = loop_now_us();
 
     for (int i = 0; i < EVENTS_AT_ONCE; i++) {
         int port = xenevtchn_pending(loop->services.events);
-        struct guest *guest = loop->guests;
+        struct guest *guest;
 
         if (port < 0) {
             return;
         }
+        guest = *chain_of(loop, port);
         while (guest != NULL && guest->port != port) {
-            guest = guest->next;
+            guest = guest->next_of_port;
         }
         if (guest != NULL) {
             guest_event(guest, now);
+            touch(loop, guest);
         }
     }
 }
 
 static void take_turns(struct loop *loop)
 {
-    uint64_t now = loop_now_us();
+    uint64_t now = loop->busy != NULL ? loop_now_us() : 0;
 
-    for (struct guest *guest = loop->guests; guest != NULL; guest = guest->next) {
+    for (struct guest *guest = loop->busy; guest != NULL; guest = guest->next_busy) {
         if (guest->active && guest->look_us <= now) {
             guest_turn(guest, now);
         }
@@ -169,6 +199,74 @@ int loop_once(struct loop *loop, int store, int lifeline, uint64_t sleep_us)
     }
     take_turns(loop);
     return found;
+}
+
+void loop_add(struct loop *loop, struct guest *guest)
+{
+    guest->next = loop->guests;
+    guest->link = &loop->guests;
+    if (guest->next != NULL) {
+        guest->next->link = &guest->next;
+    }
+    loop->guests = guest;
+    loop->by_domid[guest->domid] = guest;
+    guest->next_of_port = *chain_of(loop, guest->port);
+    *chain_of(loop, guest->port) = guest;
+    touch(loop, guest);
+}
+
+struct guest *loop_find(const struct loop *loop, uint32_t domid)
+{
+    return domid < DOMID_FIRST_RESERVED ? loop->by_domid[domid] : NULL;
+}
+
+/* Nobody finds it any more: another of that number may come, and its port is given back. */
+static void forget(struct loop *loop, struct guest *guest)
+{
+    if (loop->by_domid[guest->domid] == guest) {
+        struct guest **link = chain_of(loop, guest->port);
+
+        while (*link != guest) {
+            link = &(*link)->next_of_port;
+        }
+        loop->by_domid[guest->domid] = NULL;
+        *link = (*link)->next_of_port;
+    }
+}
+
+void loop_died(struct loop *loop, struct guest *guest)
+{
+    forget(loop, guest);
+    guest_died(guest, loop_now_us());
+    touch(loop, guest);
+}
+
+void loop_remove(struct loop *loop, struct guest *guest)
+{
+    struct guest **link = &loop->busy;
+
+    forget(loop, guest);
+    while (guest->busy && *link != guest) {
+        link = &(*link)->next_busy;
+    }
+    if (guest->busy) {
+        *link = guest->next_busy;
+    }
+    *guest->link = guest->next;
+    if (guest->next != NULL) {
+        guest->next->link = guest->link;
+    }
+    guest_close(guest);
+}
+
+void loop_reap(struct loop *loop)
+{
+    for (struct guest *guest = loop->busy, *next; guest != NULL; guest = next) {
+        next = guest->next_busy;
+        if (guest->dead && guest_finished(guest, loop_now_us())) {
+            loop_remove(loop, guest);
+        }
+    }
 }
 
 void loop_close(struct loop *loop)

@@ -21,9 +21,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "dom0-tools/console/loop.h"
-#include "dom0-tools/device/node.h"
-#include "dom0-tools/libhv/hv.h"
+#include "dom0-tools/console/domains.h"
 
 #define IDLE_STEP_US 5000000u
 
@@ -31,13 +29,10 @@
 #define STORE_STEP_US 200000u
 
 struct daemon {
-    struct hv *hv;
+    struct domains domains;
     struct loop loop;
-    int lifeline;                              /* to the store, for nothing but its end, or -1 */
-    uint8_t awaited[DOMID_FIRST_RESERVED / 8]; /* bits of domains whose console is */
+    int lifeline; /* to the store, for nothing but its end, or -1 */
 };
-
-#define LIST_STEP 64
 
 static volatile sig_atomic_t stop;
 
@@ -45,114 +40,6 @@ static void on_signal(int number)
 {
     (void)number;
     stop = 1;
-}
-
-static bool domain_lives(struct daemon *daemon, uint32_t domid)
-{
-    struct xen_domctl_getdomaininfo info;
-
-    return hv_domain_info(daemon->hv, domid, &info) == 0 && (info.flags & XEN_DOMINF_dying) == 0;
-}
-
-static bool is_served(const struct daemon *daemon, uint32_t domid)
-{
-    for (const struct guest *guest = daemon->loop.guests; guest != NULL; guest = guest->next) {
-        if (guest->domid == domid && !guest->dead) {
-            return true;
-        }
-    }
-    return false;
-}
-
-#define CONSOLE_TOKEN "console"
-
-/* Some builders introduce a domain before they say where its console is: they are waited for. */
-static void await_console(struct daemon *daemon, uint32_t domid, bool await)
-{
-    struct node console =
-        node_at(daemon->loop.services.xs, XBT_NULL, "/local/domain/%u/console", domid);
-    uint8_t *bits = &daemon->awaited[domid % DOMID_FIRST_RESERVED / 8];
-    uint8_t bit = (uint8_t)(1u << domid % 8);
-
-    if (((*bits & bit) != 0) == await) {
-        return;
-    }
-    if (!await) {
-        xs_unwatch(daemon->loop.services.xs, console.path, CONSOLE_TOKEN);
-        *bits &= (uint8_t)~bit;
-    } else if (xs_watch(daemon->loop.services.xs, console.path, CONSOLE_TOKEN)) {
-        *bits |= bit;
-    }
-}
-
-/* Starts to serve domains that have come. */
-static void find_new(struct daemon *daemon)
-{
-    struct node root = node_at(daemon->loop.services.xs, XBT_NULL, "/local/domain");
-    unsigned int count;
-    char **ids = node_list(&root, &count);
-
-    for (unsigned int i = 0; ids != NULL && i < count; i++) {
-        uint32_t domid = (uint32_t)strtoul(ids[i], NULL, 10);
-        struct guest *guest;
-        struct err err = {0};
-
-        if (domid == 0 || is_served(daemon, domid) || !domain_lives(daemon, domid)) {
-            continue;
-        }
-        if (guest_open(&daemon->loop.services, domid, &guest, &err) == 0) {
-            guest->next = daemon->loop.guests;
-            daemon->loop.guests = guest;
-            await_console(daemon, domid, false);
-        } else if (err.number == ENOENT) {
-            await_console(daemon, domid, true);
-        } else {
-            fprintf(stderr, "vane-consoled: domain %u: %s\n", domid, err.text);
-        }
-    }
-    free(ids);
-}
-
-/* Notes which domains live, a bit each: one call for many instead of one for each guest. */
-static bool find_living(struct daemon *daemon, uint8_t living[DOMID_FIRST_RESERVED / 8])
-{
-    static struct xen_domctl_getdomaininfo infos[LIST_STEP];
-    uint32_t first = 0;
-    int got;
-
-    memset(living, 0, DOMID_FIRST_RESERVED / 8);
-    do {
-        got = hv_domain_info_list(daemon->hv, first, infos, LIST_STEP);
-        for (int i = 0; i < got; i++) {
-            if ((infos[i].flags & XEN_DOMINF_dying) == 0) {
-                living[infos[i].domain / 8] |= (uint8_t)(1u << infos[i].domain % 8);
-            }
-            first = infos[i].domain + 1u;
-        }
-    } while (got == LIST_STEP);
-    return got >= 0;
-}
-
-/* Lets go of domains that have died; closes terminals that have been read to the end. */
-static void drop_dead(struct daemon *daemon, bool look)
-{
-    static uint8_t living[DOMID_FIRST_RESERVED / 8];
-    struct guest **link = &daemon->loop.guests;
-    bool known = look && find_living(daemon, living);
-
-    while (*link != NULL) {
-        struct guest *guest = *link;
-
-        if (known && !guest->dead && (living[guest->domid / 8] >> guest->domid % 8 & 1) == 0) {
-            guest_died(guest, loop_now_us());
-        }
-        if (guest_finished(guest, loop_now_us())) {
-            *link = guest->next;
-            guest_close(guest);
-        } else {
-            link = &guest->next;
-        }
-    }
 }
 
 /* libxenstore does not tell of the daemon's end: the descriptor it lets us wait for stays silent. A
@@ -175,7 +62,7 @@ static void close_store(struct daemon *daemon)
     if (daemon->loop.services.xs != NULL) {
         xs_close(daemon->loop.services.xs);
         daemon->loop.services.xs = NULL;
-        memset(daemon->awaited, 0, sizeof(daemon->awaited)); /* watches end with it */
+        domains_unwatched(&daemon->domains);
     }
     if (daemon->lifeline >= 0) {
         close(daemon->lifeline);
@@ -189,8 +76,7 @@ static bool open_store(struct daemon *daemon)
 
     daemon->lifeline = open_lifeline();
     xs = daemon->loop.services.xs = xs_open(0);
-    if (xs != NULL && xs_watch(xs, "@introduceDomain", "new") &&
-        xs_watch(xs, "@releaseDomain", "gone")) {
+    if (xs != NULL && domains_watch(&daemon->domains)) {
         return true;
     }
     close_store(daemon);
@@ -202,34 +88,20 @@ static bool open_store(struct daemon *daemon)
 static void handle_store(struct daemon *daemon)
 {
     bool fresh = daemon->loop.services.xs == NULL;
-    bool came = fresh, went = fresh;
     char **event;
 
     if (fresh && !open_store(daemon)) {
         return;
     }
     while ((event = xs_check_watch(daemon->loop.services.xs)) != NULL) {
-        uint32_t domid;
-
-        went |= strcmp(event[XS_WATCH_PATH], "@releaseDomain") == 0;
-        came |= strcmp(event[XS_WATCH_PATH], "@releaseDomain") != 0;
-        if (strcmp(event[XS_WATCH_TOKEN], CONSOLE_TOKEN) == 0 &&
-            sscanf(event[XS_WATCH_PATH], "/local/domain/%u/", &domid) == 1 &&
-            !domain_lives(daemon, domid)) {
-            await_console(daemon, domid, false);
-        }
+        domains_event(&daemon->domains, event[XS_WATCH_PATH], event[XS_WATCH_TOKEN]);
         free(event);
     }
     if (errno != EAGAIN) {
         close_store(daemon);
         return;
     }
-    if (went) {
-        drop_dead(daemon, true);
-    }
-    if (came) {
-        find_new(daemon);
-    }
+    domains_look(&daemon->domains);
 }
 
 static void run(struct daemon *daemon)
@@ -249,9 +121,8 @@ static void run(struct daemon *daemon)
         }
         if ((found & LOOP_STORE_SPEAKS) != 0 || daemon->loop.services.xs == NULL) {
             handle_store(daemon);
-        } else {
-            drop_dead(daemon, false);
         }
+        loop_reap(&daemon->loop);
     }
 }
 
@@ -296,7 +167,7 @@ static bool open_services(struct daemon *daemon)
 {
     struct guest_services *services = &daemon->loop.services;
 
-    if (hv_open(&daemon->hv) != 0) {
+    if (hv_open(&daemon->domains.hv) != 0) {
         fprintf(stderr, "vane-consoled: no hypervisor to talk to\n");
         return false;
     }
@@ -318,10 +189,7 @@ static bool open_services(struct daemon *daemon)
 static void close_services(struct daemon *daemon)
 {
     while (daemon->loop.guests != NULL) {
-        struct guest *guest = daemon->loop.guests;
-
-        daemon->loop.guests = guest->next;
-        guest_close(guest);
+        loop_remove(&daemon->loop, daemon->loop.guests);
     }
     loop_close(&daemon->loop);
     if (daemon->loop.services.grants != NULL) {
@@ -334,13 +202,14 @@ static void close_services(struct daemon *daemon)
         xenevtchn_close(daemon->loop.services.events);
     }
     close_store(daemon);
-    hv_close(daemon->hv);
+    hv_close(daemon->domains.hv);
 }
 
 int main(int argc, char **argv)
 {
     struct sigaction action = {.sa_handler = on_signal};
-    struct daemon daemon = {
+    static struct daemon daemon = {
+        .domains = {.loop = &daemon.loop},
         .loop.services = {.log_dir = GUEST_LOG_DIR, .run_dir = GUEST_RUN_DIR},
         .lifeline = -1,
     };

@@ -15,6 +15,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "dom0-tools/storeclient/client.h"
+
 /* How often a wait asks again without having been told of a change. */
 #define WAIT_STEP_MS 50
 
@@ -277,13 +279,35 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* Watches a path, which may be "@releaseDomain/N"; an older store has no events of one domain.
+ * Returns: the path that is watched, or NULL. */
+static const char *start_watch(struct xs_handle *xs, const char *path)
+{
+    static const char every[] = "@releaseDomain";
+
+    if (strncmp(path, every, sizeof(every) - 1) == 0) {
+        if (xs_watch_depth(xs, path, path, 1)) {
+            return path;
+        }
+        return xs_watch(xs, every, path) ? every : NULL;
+    }
+    return xs_watch(xs, path, path) ? path : NULL;
+}
+
 int node_wait(struct xs_handle *xs, const char *path, bool (*done)(void *context), void *context,
               unsigned int timeout_ms)
 {
     uint64_t deadline = now_ms() + timeout_ms;
-    bool watched = xs_watch(xs, path, path);
-    struct pollfd ready = {.fd = xs_fileno(xs), .events = POLLIN};
+    const char *watched;
+    struct pollfd ready = {.events = POLLIN};
     bool finished;
+
+    /* Often there is nothing to wait for, and a watch is two exchanges with the store. */
+    if (done(context)) {
+        return 0;
+    }
+    watched = start_watch(xs, path);
+    ready.fd = xs_fileno(xs);
 
     while (!(finished = done(context)) && now_ms() < deadline) {
         char **event;
@@ -293,8 +317,8 @@ int node_wait(struct xs_handle *xs, const char *path, bool (*done)(void *context
             free(event);
         }
     }
-    if (watched) {
-        xs_unwatch(xs, path, path);
+    if (watched != NULL) {
+        xs_unwatch(xs, watched, path);
     }
     return finished ? 0 : -ETIMEDOUT;
 }

@@ -83,7 +83,7 @@ int node_transaction(struct xs_handle *xs, int (*body)(xs_transaction_t transact
                      void *context);
 
 /* Waits until done() is true: asked at once, at every change under `path`, and regularly, for
- * conditions that depend on more than the store.
+ * conditions that depend on more than the store. "@releaseDomain/N" waits for domain N alone.
  * Returns: 0, or -ETIMEDOUT. */
 int node_wait(struct xs_handle *xs, const char *path, bool (*done)(void *context), void *context,
               unsigned int timeout_ms);

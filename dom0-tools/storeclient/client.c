@@ -684,6 +684,22 @@ bool xs_watch(struct xs_handle *h, const char *path, const char *token)
     return watch_request(h, XS_WATCH, path, token);
 }
 
+bool xs_watch_depth(struct xs_handle *h, const char *path, const char *token, unsigned int depth)
+{
+    struct parts parts = text_parts(path);
+    char text[16];
+
+    snprintf(text, sizeof(text), "%u", depth);
+    parts.part[parts.count++] = (struct iovec){(void *)(uintptr_t)token, strlen(token) + 1};
+    parts.part[parts.count++] = (struct iovec){text, strlen(text) + 1};
+    return tell(h, XS_WATCH, XBT_NULL, parts);
+}
+
+bool xs_watch_domains(struct xs_handle *h, const char *name, const char *token)
+{
+    return xs_watch_depth(h, name, token, 1) || (errno == EINVAL && xs_watch(h, name, token));
+}
+
 bool xs_unwatch(struct xs_handle *h, const char *path, const char *token)
 {
     return watch_request(h, XS_UNWATCH, path, token);

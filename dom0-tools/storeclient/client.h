@@ -12,6 +12,14 @@
  * where there is nothing to be read. Returns: false when the daemon has gone. */
 bool xs_read_many(struct xs_handle *h, const char *const paths[], size_t count, char *values[]);
 
+/* As xs_watch(), but of no more levels below the path than that. An event of "@releaseDomain" or
+ * "@introduceDomain" with depth 1 has the domain's number behind a slash; so may "@releaseDomain"
+ * itself have. Returns: false, and EINVAL for a store of an older protocol. */
+bool xs_watch_depth(struct xs_handle *h, const char *path, const char *token, unsigned int depth);
+
+/* Such a watch of a special name where the store offers it, else one whose events name nothing. */
+bool xs_watch_domains(struct xs_handle *h, const char *name, const char *token);
+
 /* Changes outside of transactions that follow are sent with the next request that is waited for, in
  * their order, and report success until xs_together_end() says what became of them: false, and
  * errno of the first that failed. */

@@ -191,12 +191,14 @@ static int await(const struct request *request, const char *who, struct stop_wai
                  time_t until, struct err *err)
 {
     struct timespec now;
+    char event[32];
 
+    snprintf(event, sizeof(event), "@releaseDomain/%u", wait->domid);
     clock_gettime(CLOCK_MONOTONIC, &now);
 
     unsigned int left_ms = now.tv_sec < until ? (unsigned int)(until - now.tv_sec) * 1000 : 0;
 
-    if (node_wait(wait->life->xs, "@releaseDomain", has_stopped, wait, left_ms) != 0) {
+    if (node_wait(wait->life->xs, event, has_stopped, wait, left_ms) != 0) {
         return err_set(err, ETIMEDOUT, "%s did not stop within %u s", who, request->wait_s);
     }
     return 0;

@@ -454,11 +454,13 @@ int life_teardown(struct life *life, uint32_t domid, bool *found, struct err *er
     struct hostdev_list taken;
     struct err later = {0};
     char path[64];
+    char event[32];
     bool dead;
     int devices;
     int lock;
     int rc;
 
+    snprintf(event, sizeof(event), "@releaseDomain/%u", domid);
     snprintf(path, sizeof(path), LIFE_RUN_DIR "/dom%u.lock", domid);
     lock = lock_take(path, err);
     if (lock < 0) {
@@ -475,7 +477,7 @@ int life_teardown(struct life *life, uint32_t domid, bool *found, struct err *er
     xs_release_domain(life->xs, domid); /* the store may have noticed by itself */
     if (rc != 0 && rc != -ESRCH) {
         rc = err_set_errno(err, -rc, "the hypervisor refuses to destroy domain %u", domid);
-    } else if (node_wait(life->xs, "@releaseDomain", is_gone, &wait, GONE_TIMEOUT_MS) != 0) {
+    } else if (node_wait(life->xs, event, is_gone, &wait, GONE_TIMEOUT_MS) != 0) {
         rc = err_set(err, ETIMEDOUT, "domain %u is dead, but its memory is still in use", domid);
     } else if (devices != 0) {
         rc = err_set(err, ETIMEDOUT, "a back end of domain %u does not let go", domid);

@@ -2,11 +2,11 @@
 /*
  * The monitor: one process that acts when a guest stops, for all guests.
  *
- * It sleeps on the store's @releaseDomain, which is sent whenever a domain shuts down or dies, and
- * then does what the configuration says for the reason: destroy, restart or preserve, after a core
- * file (LIFE_DUMP_DIR) if it wants one. What takes
- * time is done by a child, so that guests do not wait for each other. When somebody else destroys
- * a domain it makes sure that nothing is left. It holds nothing a guest needs.
+ * It sleeps on the store's @releaseDomain, which is sent whenever a domain shuts down or dies and
+ * names it (Debian's store does not, and all are looked at), and then does what the configuration
+ * says for the reason: destroy, restart or preserve, after a core file (LIFE_DUMP_DIR) if it wants
+ * one. What takes time is done by a child, so that guests do not wait for each other. When somebody
+ * else destroys a domain it makes sure that nothing is left. It holds nothing a guest needs.
  *
  * What it knows stands in /run/paravane/domN.xml, the configuration of domain N as it was started:
  * life_monitor_start() puts it there and starts a monitor if none runs, life_teardown() removes it.
@@ -33,6 +33,7 @@
 #include "dom0-tools/config/values.h"
 #include "dom0-tools/device/node.h"
 #include "dom0-tools/dump/core.h"
+#include "dom0-tools/storeclient/client.h"
 #include "dom0-tools/vane/life.h"
 
 #define LOCK_FILE LIFE_RUN_DIR "/monitor.lock"
@@ -382,6 +383,31 @@ static void start_to_act(struct watched *guest, enum verdict verdict)
     guest->acted = child > 0;
 }
 
+/* Looks at one domain, if it is a guest of ours. */
+static void look_at(struct monitor *monitor, uint32_t domid)
+{
+    struct watched *guest = *place_of(monitor, domid);
+    struct xen_domctl_getdomaininfo info;
+    enum verdict verdict;
+    int rc;
+
+    if (guest == NULL || guest->domid != domid) {
+        read_changes(monitor); /* its file may be younger than the last reading */
+        guest = *place_of(monitor, domid);
+    }
+    if (guest == NULL || guest->domid != domid) {
+        return;
+    }
+    rc = hv_domain_info(monitor->life.hv, domid, &info);
+    if (rc != 0 && rc != -ESRCH) {
+        return; /* nothing is known of it */
+    }
+    verdict = judge(guest, rc == 0 ? &info : NULL);
+    if (verdict != VERDICT_WAIT) {
+        start_to_act(guest, verdict);
+    }
+}
+
 /* Looks at all guests at once. */
 static void look(struct monitor *monitor)
 {
@@ -422,31 +448,51 @@ static void find_store(struct monitor *monitor)
         while ((xs = xs_open(0)) == NULL) {
             poll(NULL, 0, STORE_STEP_MS);
         }
-        if (xs_watch(xs, "@releaseDomain", "monitor")) {
+        if (xs_watch_domains(xs, "@releaseDomain", "monitor")) {
             monitor->life.xs = xs;
             return;
         }
     }
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 static void monitor_run(struct monitor *monitor)
 {
+    uint64_t looked_ms = 0;
+
     for (;;) {
         struct pollfd ready[2] = {{.fd = xs_fileno(monitor->life.xs), .events = POLLIN},
                                   {.fd = monitor->files, .events = POLLIN}};
         char **event;
-        int count = poll(ready, 2, LOOK_INTERVAL_MS);
+        bool all;
 
+        poll(ready, 2, LOOK_INTERVAL_MS);
+        all = now_ms() - looked_ms >= LOOK_INTERVAL_MS; /* also while others keep us busy */
         /* Files first: a guest that ended at once is known by then. */
         read_changes(monitor);
         while ((event = xs_check_watch(monitor->life.xs)) != NULL) {
+            uint32_t domid;
+
+            if (sscanf(event[XS_WATCH_PATH], "@releaseDomain/%u", &domid) == 1) {
+                look_at(monitor, domid);
+            } else {
+                all = true;
+            }
             free(event);
         }
         if (errno != EAGAIN) {
-            find_store(monitor);
+            find_store(monitor); /* and its first event has all looked at */
         }
-        if (count == 0 || ready[0].revents != 0) {
+        if (all) {
             look(monitor);
+            looked_ms = now_ms();
         }
     }
 }
@@ -478,7 +524,7 @@ static void become_monitor(int lock, int answer)
 
     setsid();
     if (detach(lock, answer) != 0 || life_open(&monitor.life, &err) != 0 ||
-        !xs_watch(monitor.life.xs, "@releaseDomain", "monitor") ||
+        !xs_watch_domains(monitor.life.xs, "@releaseDomain", "monitor") ||
         (monitor.files = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) < 0 ||
         inotify_add_watch(monitor.files, LIFE_RUN_DIR, IN_MOVED_TO | IN_DELETE) < 0 ||
         write(answer, "", 1) != 1) {

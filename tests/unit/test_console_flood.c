@@ -268,8 +268,7 @@ static void prepare(unsigned int number, uint64_t lines, unsigned int grain, uns
     pending[number] = false;
     masked[number] = false;
     CU_ASSERT_EQUAL_FATAL(guest_open(&loop.services, number, &guest, &err), 0);
-    guest->next = loop.guests;
-    loop.guests = guest;
+    loop_add(&loop, guest);
 }
 
 static void start(unsigned int number, uint64_t lines, unsigned int grain, unsigned int rest_us)
@@ -298,9 +297,8 @@ static void stop_all(void)
         struct guest *guest = loop.guests;
         char path[128];
 
-        loop.guests = guest->next;
         log_name(guest->domid, "", path);
-        guest_close(guest);
+        loop_remove(&loop, guest);
         unlink(path);
         strcat(path, ".old");
         unlink(path);
@@ -425,7 +423,7 @@ static void test_nothing_is_lost(void)
     took = loop_now_us() - begin;
     used = processor_us() - used;
     rate = (double)lines * LINE_BYTES / (double)took;
-    guest_died(loop.guests, loop_now_us());
+    loop_died(&loop, loop.guests);
     while (!guest_finished(loop.guests, loop_now_us())) {
         loop_once(&loop, -1, -1, 1000);
     }

@@ -167,6 +167,41 @@ static void test_client__watches(void)
     CU_ASSERT_TRUE(xs_rm(xs, XBT_NULL, "/w"));
 }
 
+static bool event_is(const char *path, const char *token)
+{
+    unsigned int count;
+    char **event = xs_read_watch(xs, &count);
+    bool same = event != NULL && strcmp(event[XS_WATCH_PATH], path) == 0 &&
+                strcmp(event[XS_WATCH_TOKEN], token) == 0;
+
+    free(event);
+    return same;
+}
+
+static void test_client__watches_of_a_depth(void)
+{
+    CU_ASSERT_TRUE(xs_watch_depth(xs, "/w", "flat", 0) && event_is("/w", "flat"));
+    CU_ASSERT_TRUE(writes(XBT_NULL, "/w/a", "1") && writes(XBT_NULL, "/w", "1"));
+    CU_ASSERT_TRUE(event_is("/w", "flat"));
+    CU_ASSERT_TRUE(xs_unwatch(xs, "/w", "flat") && xs_rm(xs, XBT_NULL, "/w"));
+    /* What a store of an older protocol says to any depth. */
+    CU_ASSERT_TRUE(!xs_watch_depth(xs, "@releaseDomain", "gone", 2) && errno == EINVAL);
+    CU_ASSERT_TRUE(xs_watch_domains(xs, "@introduceDomain", "new"));
+    CU_ASSERT_TRUE(event_is("@introduceDomain", "new"));
+    CU_ASSERT_TRUE(xs_watch_domains(xs, "@releaseDomain", "gone"));
+    CU_ASSERT_TRUE(event_is("@releaseDomain", "gone"));
+    CU_ASSERT_TRUE(xs_watch_depth(xs, "@releaseDomain/7", "7", 1));
+    CU_ASSERT_TRUE(event_is("@releaseDomain/7", "7"));
+    CU_ASSERT_TRUE(xs_introduce_domain(xs, 7, 1, 1) && event_is("@introduceDomain/7", "new"));
+    CU_ASSERT_TRUE(xs_introduce_domain(xs, 8, 1, 1) && event_is("@introduceDomain/8", "new"));
+    CU_ASSERT_TRUE(xs_release_domain(xs, 8) && event_is("@releaseDomain/8", "gone"));
+    CU_ASSERT_TRUE(xs_release_domain(xs, 7) && event_is("@releaseDomain/7", "gone"));
+    CU_ASSERT_TRUE(event_is("@releaseDomain/7", "7") && !readable(0));
+    CU_ASSERT_TRUE(xs_unwatch(xs, "@releaseDomain/7", "7"));
+    CU_ASSERT_TRUE(xs_unwatch(xs, "@introduceDomain", "new"));
+    CU_ASSERT_TRUE(xs_unwatch(xs, "@releaseDomain", "gone"));
+}
+
 /* More than go together, with gaps, and with something posted before. */
 static void test_client__many(void)
 {
@@ -241,6 +276,7 @@ int main(int argc, char **argv)
         {"transactions", test_client__transactions},
         {"answers come together", test_client__answers_come_together},
         {"watches", test_client__watches},
+        {"watches of a depth", test_client__watches_of_a_depth},
         {"many", test_client__many},
         {"together", test_client__together},
         {"end of the daemon", test_client__end_of_daemon},
