@@ -74,12 +74,15 @@ $(DT_B)/tests/test_libhv_calls: $(DT_B)/san/vane/look.o
 $(DT_B)/tests/test_vane_table: private DT_LIBS += $(DT_B)/san/vane/output.o $(DT_B)/libtools-san.a -Wl,--wrap=realloc
 $(DT_B)/tests/test_vane_table: $(DT_B)/san/vane/output.o
 
+$(DT_B)/tests/test_vane_look: private DT_LIBS += $(DT_B)/san/vane/look.o $(DT_B)/libtools-san.a -Wl,--wrap=send
+$(DT_B)/tests/test_vane_look: $(DT_B)/san/vane/look.o
+
 DT_SEE := $(DT_B)/san/vane/see.o $(DT_B)/san/vane/look.o $(DT_B)/san/vane/output.o
 $(DT_B)/tests/test_vane_dmesg: private DT_LIBS += $(DT_SEE) $(DT_B)/libtools-san.a $(foreach f,look_open look_close hv_console_ring,-Wl,--wrap=$(f))
 $(DT_B)/tests/test_vane_dmesg: $(DT_SEE)
 
 # Against the daemon itself.
-$(DT_B)/tests/test_storeclient_client $(DT_B)/tests/test_device_hostdev: | $(B)/xenstore-lite/xenstored
+$(DT_B)/tests/test_storeclient_client $(DT_B)/tests/test_device_hostdev $(DT_B)/tests/test_vane_look: | $(B)/xenstore-lite/xenstored
 # Functions whose calls a single test takes over.
 $(DT_B)/tests/test_storeclient_client: DT_LIBS += -Wl,--wrap=recv
 $(DT_B)/tests/test_builder_image: DT_LIBS += $(foreach f,elf_info_parse kernel_cache_get kernel_cache_put kernel_unpack,-Wl,--wrap=$(f))

@@ -5,7 +5,7 @@ XS_PURE := mem map perm store quota wire watch txn turn conn server domain ops_n
            ring journal
 XS_IO := journal_file socket xen_io main
 XS_LIBS := -lxenevtchn -lxengnttab -lxenforeignmemory -lxencall -lz
-XS_TESTS := tree wire server txn ring journal socket
+XS_TESTS := tree wire server domain txn ring journal socket
 
 ALL += $(XS)/xenstored
 UNIT_TESTS += $(XS_TESTS:%=$(XS)/test_store_%) $(XS)/test_store_steps

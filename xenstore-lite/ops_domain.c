@@ -162,6 +162,7 @@ struct control_args {
 };
 
 static int control_check(struct request *rq, const struct control_args *a);
+static int control_children(struct request *rq, const struct control_args *a);
 static int control_help(struct request *rq, const struct control_args *a);
 static int control_log(struct request *rq, const struct control_args *a);
 static int control_print(struct request *rq, const struct control_args *a);
@@ -174,6 +175,8 @@ static const struct control {
     const char *usage;
 } controls[] = {
     {"check", control_check, "compare the books with the tree"},
+    {"children", control_children,
+     "<path> <name> <offset>: a node's value in each child of another"},
     {"help", control_help, "this list"},
     {"log", control_log, "on|off: one line a request on stderr"},
     {"print", control_print, "<text>: write a line to stderr"},
@@ -203,6 +206,65 @@ int op_control(struct request *rq)
         }
     }
     return -EINVAL;
+}
+
+/*
+ * What a list of domains wants to know of each, in one answer: names of children from a byte of
+ * their list on, as of XS_DIRECTORY_PART, with the value of the node of that name below each. The
+ * answer begins with the byte to go on with, empty when there are no more; then follow child and
+ * value, a NUL behind each. A child without such a node, or with a value that has a NUL or does not
+ * fit, is left out.
+ */
+static int control_children(struct request *rq, const struct control_args *a)
+{
+    const size_t room = XENSTORE_PAYLOAD_MAX - 16; /* beside the number and the NUL at the end */
+    struct buf names = {0}, pairs = {0};
+    char path[WIRE_PATH_ROOM];
+    const char *child;
+    struct node *n;
+    uint64_t offset;
+
+    if (a->argc != 3 || wire_path(a->argv[0], rq->conn->domid, false, rq->path) < 0 ||
+        wire_path(a->argv[1], rq->conn->domid, false, path) < 0 || a->argv[1][0] == '/' ||
+        wire_number(a->argv[2], UINT32_MAX, &offset) < 0) {
+        return -EINVAL;
+    }
+    n = node_find(rq->server->store.live.root, rq->path);
+    if (!n) {
+        return -ENOENT;
+    }
+    node_list(n, offset, XENSTORE_PAYLOAD_MAX, &names);
+    buf_add(&names, "", 1);
+    path[0] = '/';
+    for (child = names.data; *child; child += strlen(child) + 1) {
+        size_t len = strlen(child), name_len = strlen(a->argv[1]), bytes;
+        const struct node *leaf = NULL;
+
+        if (len + name_len + 2 < sizeof(path)) {
+            memcpy(path + 1, child, len);
+            path[1 + len] = '/';
+            memcpy(path + 2 + len, a->argv[1], name_len + 1);
+            leaf = node_find(n, path);
+        }
+        bytes = leaf ? len + leaf->value->len + 2 : 0;
+        if (leaf && bytes <= room && !memchr(leaf->value->data, '\0', leaf->value->len)) {
+            if (pairs.len + bytes > room) {
+                break;
+            }
+            buf_add(&pairs, child, len + 1);
+            buf_add(&pairs, leaf->value->data, leaf->value->len);
+            buf_add(&pairs, "", 1);
+        }
+        offset += len + 1;
+    }
+    if (offset < node_list_bytes(n)) {
+        buf_printf(rq->reply, "%llu", (unsigned long long)offset);
+    }
+    buf_add(rq->reply, "", 1);
+    buf_add(rq->reply, pairs.data, pairs.len);
+    buf_free(&names);
+    buf_free(&pairs);
+    return 0;
 }
 
 static int control_help(struct request *rq, const struct control_args *a)

@@ -12,6 +12,12 @@
  * where there is nothing to be read. Returns: false when the daemon has gone. */
 bool xs_read_many(struct xs_handle *h, const char *const paths[], size_t count, char *values[]);
 
+/* For every child of a path that has a node `name`: the child's name and that node's value, a NUL
+ * behind each, and an empty name behind the last; to be freed. Nodes with a NUL in their value are
+ * left out; so may be one that comes or goes meanwhile, if there are more than fit one exchange.
+ * Returns: NULL where there is nothing to be read, or the store (Debian's) does not offer it. */
+char *xs_read_children(struct xs_handle *h, const char *path, const char *name);
+
 /* As xs_watch(), but of no more levels below the path than that. An event of "@releaseDomain" or
  * "@introduceDomain" with depth 1 has the domain's number behind a slash; so may "@releaseDomain"
  * itself have. Returns: false, and EINVAL for a store of an older protocol. */

@@ -49,28 +49,80 @@ int look_call_failed(struct err *err, int rc, const char *what)
     return err_set_errno(err, -rc, "%s", what);
 }
 
+static void take_name(char to[LOOK_NAME_BYTES], const char *name)
+{
+    size_t bytes = strlen(name) + 1;
+
+    if (bytes <= LOOK_NAME_BYTES) {
+        memcpy(to, name, bytes);
+    }
+}
+
+/* Takes the names of all domains that the store knows, in one exchange. Those it does not tell stay
+ * as they are. Returns: false for a store that cannot (Debian's). */
+static bool take_names(const struct look *look, const struct look_domains *list,
+                       char (*names)[LOOK_NAME_BYTES])
+{
+    char *pairs = xs_read_children(look->xs, "/local/domain", "name");
+    char *at = pairs;
+
+    while (at != NULL && *at != '\0') {
+        char *end;
+        unsigned long domid = strtoul(at, &end, 10);
+        size_t low = 0, high = list->count;
+
+        while (low < high) {
+            size_t middle = (low + high) / 2;
+
+            if (list->infos[middle].domain < domid) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        if (low < list->count && list->infos[low].domain == domid && *end == '\0') {
+            take_name(names[low], end + 1);
+        }
+        at = end + strlen(end) + 1;
+        at += strlen(at) + 1;
+    }
+    free(pairs);
+    return pairs != NULL;
+}
+
 #define NAME_PATH_BYTES 40
 
-/* Asks the store; NULL, or as many names or NULLs as there are paths. */
-static char **read_names(const struct look *look, const struct look_domains *list)
+/* Takes the names that are not there yet, one by one. */
+static void read_names(const struct look *look, const struct look_domains *list,
+                       char (*names)[LOOK_NAME_BYTES])
 {
     char(*paths)[NAME_PATH_BYTES] = malloc(list->count * sizeof(*paths));
     const char **pointers = malloc(list->count * sizeof(*pointers));
+    size_t *places = malloc(list->count * sizeof(*places));
     char **found = malloc(list->count * sizeof(*found));
+    size_t count = 0;
 
-    if (look->xs != NULL && paths != NULL && pointers != NULL && found != NULL) {
+    if (paths != NULL && pointers != NULL && places != NULL && found != NULL) {
         for (size_t i = 0; i < list->count; i++) {
-            snprintf(paths[i], NAME_PATH_BYTES, "/local/domain/%u/name", list->infos[i].domain);
-            pointers[i] = paths[i];
+            if (names[i][0] == '\0') {
+                snprintf(paths[count], NAME_PATH_BYTES, "/local/domain/%u/name",
+                         list->infos[i].domain);
+                pointers[count] = paths[count];
+                places[count++] = i;
+            }
         }
-        xs_read_many(look->xs, pointers, list->count, found);
-    } else {
-        free(found);
-        found = NULL;
+        xs_read_many(look->xs, pointers, count, found);
+        for (size_t i = 0; i < count; i++) {
+            if (found[i] != NULL) {
+                take_name(names[places[i]], found[i]);
+                free(found[i]);
+            }
+        }
     }
     free(paths);
     free(pointers);
-    return found;
+    free(places);
+    free(found);
 }
 
 static void no_name(uint32_t domid, char *name, size_t name_bytes)
@@ -78,24 +130,37 @@ static void no_name(uint32_t domid, char *name, size_t name_bytes)
     snprintf(name, name_bytes, "%s", domid == 0 ? "Domain-0" : "-");
 }
 
+static size_t without_name(const struct look_domains *list, char (*names)[LOOK_NAME_BYTES])
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < list->count; i++) {
+        count += names[i][0] == '\0';
+    }
+    return count;
+}
+
 char (*look_names(const struct look *look, const struct look_domains *list))[LOOK_NAME_BYTES]
 {
     char(*names)[LOOK_NAME_BYTES] = malloc((list->count + 1) * sizeof(*names));
-    char **found = read_names(look, list);
 
+    if (names == NULL) {
+        return NULL;
+    }
     for (size_t i = 0; i < list->count; i++) {
-        bool usable = found != NULL && found[i] != NULL && strlen(found[i]) < sizeof(names[i]);
-
-        if (names != NULL && usable) {
-            memcpy(names[i], found[i], strlen(found[i]) + 1);
-        } else if (names != NULL) {
-            no_name(list->infos[i].domain, names[i], sizeof(names[i]));
-        }
-        if (found != NULL) {
-            free(found[i]);
+        names[i][0] = '\0';
+    }
+    if (look->xs != NULL) {
+        /* One that was made or renamed meanwhile may be missing. */
+        if (list->count < 2 || !take_names(look, list, names) || without_name(list, names) > 0) {
+            read_names(look, list, names);
         }
     }
-    free(found);
+    for (size_t i = 0; i < list->count; i++) {
+        if (names[i][0] == '\0') {
+            no_name(list->infos[i].domain, names[i], sizeof(names[i]));
+        }
+    }
     return names;
 }
 

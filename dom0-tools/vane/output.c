@@ -229,17 +229,31 @@ void vane_table_text(struct vane_table *table, const char *text)
     cell_done(table, bytes);
 }
 
-void vane_table_number(struct vane_table *table, uint64_t number)
+/* Writes a number's digits before `end`. Returns: the first of them. */
+static char *digits_before(char *end, uint64_t number)
 {
-    char digits[24];
-    char *at = digits + sizeof(digits) - 1;
-
-    *at = '\0';
     do {
-        *--at = (char)('0' + number % 10);
+        *--end = (char)('0' + number % 10);
         number /= 10;
     } while (number != 0);
-    vane_table_text(table, at);
+    return end;
+}
+
+void vane_table_number(struct vane_table *table, uint64_t number)
+{
+    char text[24] = "";
+
+    vane_table_text(table, digits_before(text + sizeof(text) - 1, number));
+}
+
+void vane_table_tenths(struct vane_table *table, uint64_t tenths)
+{
+    char text[24] = "";
+    char *at = text + sizeof(text) - 1;
+
+    *--at = (char)('0' + tenths % 10);
+    *--at = '.';
+    vane_table_text(table, digits_before(at, tenths / 10));
 }
 
 /* Writes a cell with its spaces and what stands behind it. Returns: behind that. */

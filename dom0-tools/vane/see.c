@@ -121,8 +121,7 @@ static int print_list(const struct look_domains *list, char (*names)[LOOK_NAME_B
         vane_table_text(table, letters);
         vane_table_number(table, info->tot_pages * PAGE_KIB / 1024);
         vane_table_number(table, info->nr_online_vcpus);
-        vane_table_cell(table, "%" PRIu64 ".%" PRIu64, info->cpu_time / 1000000000,
-                        info->cpu_time / 100000000 % 10);
+        vane_table_tenths(table, info->cpu_time / 100000000);
     }
     return vane_table_print(table);
 }

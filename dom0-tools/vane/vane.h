@@ -120,6 +120,8 @@ void vane_table_cell(struct vane_table *table, const char *format, ...)
 /* The same for what needs no format. */
 void vane_table_text(struct vane_table *table, const char *text);
 void vane_table_number(struct vane_table *table, uint64_t number);
+/* A number of tenths, with its one decimal. */
+void vane_table_tenths(struct vane_table *table, uint64_t tenths);
 
 /* Frees a table that is not to be printed; NULL is fine. */
 void vane_table_free(struct vane_table *table);

@@ -39,6 +39,20 @@ static void print(struct vane_table *table)
     fclose(file);
 }
 
+static void test_table__tenths(void)
+{
+    static const char *const headings[] = {"A", "B", "C", "D"};
+    struct vane_table *table = vane_table_new(headings, 4);
+
+    vane_table_tenths(table, 0);
+    vane_table_tenths(table, 9);
+    vane_table_tenths(table, 1234);
+    vane_table_tenths(table, UINT64_MAX);
+    print(table);
+    CU_ASSERT_STRING_EQUAL(printed, "A    B    C      D\n"
+                                    "0.0  0.9  123.4  1844674407370955161.5\n");
+}
+
 static void test_table__columns(void)
 {
     static const char *const headings[] = {">ID", "NAME", ">N", "LAST"};
@@ -102,11 +116,9 @@ static void test_table__memory(void)
 
 int main(void)
 {
-    CU_TestInfo tests[] = {{"columns", test_table__columns},
-                           {"long cells", test_table__long_cells},
-                           {"no rows", test_table__no_rows},
-                           {"memory", test_table__memory},
-                           CU_TEST_INFO_NULL};
+    CU_TestInfo tests[] = {{"columns", test_table__columns},       {"tenths", test_table__tenths},
+                           {"long cells", test_table__long_cells}, {"no rows", test_table__no_rows},
+                           {"memory", test_table__memory},         CU_TEST_INFO_NULL};
     CU_SuiteInfo suites[] = {{"tables", NULL, NULL, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
 
     return run_suites(suites);
