@@ -97,7 +97,7 @@ int file_read(const char *path, size_t max_bytes, void **data, size_t *bytes, st
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     if (fd < 0) {
-        return err_set_errno(err, errno, "%s", path);
+        return err_set_errno(err, errno, "%s", *path != '\0' ? path : "''");
     }
 
     int rc = read_open(fd, path, max_bytes, data, bytes, err);

@@ -21,7 +21,6 @@
 #include "dom0-tools/vane/vane.h"
 
 #define WAIT_DEFAULT_S 60ul
-#define WAIT_MAX_S 86400ul
 
 /* --- what the commands share ------------------------------------------------------------- */
 
@@ -371,7 +370,7 @@ static int run_vcpu_set(const struct vane_args *args)
     unsigned long seconds;
     uint64_t wanted;
 
-    if (vane_option_number(args, 't', 1, WAIT_MAX_S, WAIT_DEFAULT_S, &seconds) != 0) {
+    if (vane_option_wait(args, WAIT_DEFAULT_S, &seconds) != 0) {
         return VANE_USAGE;
     }
     if (!value_number(args->operands[1], &wanted) || wanted < 1 || wanted > UINT32_MAX) {
@@ -379,7 +378,7 @@ static int run_vcpu_set(const struct vane_args *args)
         return VANE_USAGE;
     }
     change.wanted = (unsigned int)wanted;
-    change.seconds = vane_option(args, 'w') != NULL ? (unsigned int)seconds : 0;
+    change.seconds = (unsigned int)seconds;
     return with_look(args, &change, set_vcpus);
 }
 

@@ -314,7 +314,8 @@ static int run_start(const struct vane_args *args)
     int status = VANE_OK;
 
     if (marked != (args->count == 0)) {
-        vane_error("start: either the name of a guest or --autostarted is needed");
+        vane_error(
+            "start: either the name of a guest or --autostarted is needed (try: vane help start)");
         return VANE_USAGE;
     }
     if (!marked) {

@@ -20,7 +20,6 @@
 #include "dom0-tools/vane/vane.h"
 
 #define WAIT_DEFAULT_S 60ul
-#define WAIT_MAX_S 86400ul
 #define LINES_MAX 1000000000ul
 #define PAGE_KIB (HV_PAGE_BYTES / 1024)
 
@@ -115,7 +114,7 @@ static int run_mem_set(const struct vane_args *args)
     struct err err = {0};
     struct life life;
 
-    if (vane_option_number(args, 't', 1, WAIT_MAX_S, WAIT_DEFAULT_S, &seconds) != 0) {
+    if (vane_option_wait(args, WAIT_DEFAULT_S, &seconds) != 0) {
         return VANE_USAGE;
     }
     if (!memory_amount(args, &change.kib)) {
@@ -126,7 +125,7 @@ static int run_mem_set(const struct vane_args *args)
 
     if (rc == 0) {
         change.life = &life;
-        rc = set_memory(args, &change, vane_option(args, 'w') != NULL ? seconds : 0, &err);
+        rc = set_memory(args, &change, seconds, &err);
         life_close(&life);
     }
     return rc == 0 ? VANE_OK : vane_fail(&err);

@@ -97,6 +97,12 @@ static int run_unpack(const struct vane_args *args)
     void *elf;
     size_t image_bytes;
     size_t elf_bytes;
+
+    if (out != NULL && vane_option(args, 'n') != NULL) {
+        vane_error("unpack-kernel: no file is written with --notes, not '%s'", out);
+        return VANE_USAGE;
+    }
+
     int rc = file_read(in, MAX_IMAGE_BYTES, &image, &image_bytes, &err);
 
     if (rc != 0) {

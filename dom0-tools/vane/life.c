@@ -19,7 +19,6 @@
 #include "dom0-tools/vane/vane.h"
 
 #define WAIT_DEFAULT_S 300ul
-#define WAIT_MAX_S 86400ul
 #define BACK_END_WAIT_S 120ul
 
 /* Opens the connections and finds the domain named by the first operand. */
@@ -79,7 +78,7 @@ int life_run_create(const struct vane_args *args, const char *path)
     struct life life;
     int rc;
 
-    if (vane_option_number(args, 't', 1, WAIT_MAX_S, BACK_END_WAIT_S, &seconds) != 0) {
+    if (vane_option_number(args, 't', 1, VANE_MAX_WAIT_S, BACK_END_WAIT_S, &seconds) != 0) {
         return VANE_USAGE;
     }
     rc = config_load(path, &config, &err);
@@ -288,7 +287,7 @@ static int stop(const struct vane_args *args, const char *word, const char *even
     unsigned long seconds;
     int rc;
 
-    if (vane_option_number(args, 't', 1, WAIT_MAX_S, WAIT_DEFAULT_S, &seconds) != 0) {
+    if (vane_option_wait(args, WAIT_DEFAULT_S, &seconds) != 0) {
         return VANE_USAGE;
     }
     if ((vane_option(args, 'a') != NULL) == (who != NULL)) {
@@ -296,7 +295,7 @@ static int stop(const struct vane_args *args, const char *word, const char *even
                    args->command->name, args->command->name);
         return VANE_USAGE;
     }
-    request.wait_s = vane_option(args, 'w') != NULL ? (unsigned int)seconds : 0;
+    request.wait_s = (unsigned int)seconds;
     rc = life_open(&life, &err);
     if (rc != 0) {
         return vane_fail(&err);

@@ -100,6 +100,41 @@ static int usage_error(const struct vane_command *command, const char *what, con
     return VANE_USAGE;
 }
 
+/* What getopt has not taken; `word` is what it looked at last. */
+static int option_error(const struct vane_command *command, const struct forms *forms,
+                        const char *word)
+{
+    const char letter[] = {'-', (char)optopt, '\0'};
+    unsigned int meanings = 0;
+
+    for (const struct option *at = forms->words; at->name != NULL; at++) {
+        if (optopt == 0) { /* `word` begins with two dashes */
+            meanings += strncmp(at->name, word + 2, strcspn(word + 2, "=")) == 0 ? 1 : 0;
+        } else if (at->val == optopt) {
+            return usage_error(command, "option without a value has one:", word);
+        }
+    }
+    return usage_error(command, meanings > 1 ? "option with several meanings:" : "unknown option",
+                       optopt == 0 ? word : letter);
+}
+
+/* What is missing of a row's operands, that which need not be there left out. */
+static int missing_error(const struct vane_args *args)
+{
+    const char *missing = args->command->operands;
+    char text[64];
+
+    for (int i = 0; i < args->count; i++) {
+        missing += strcspn(missing, " ");
+        missing += strspn(missing, " ");
+    }
+    snprintf(text, sizeof(text), "%.*s", (int)strcspn(missing, "["), missing);
+    for (size_t end = strlen(text); end > 0 && text[end - 1] == ' ';) {
+        text[--end] = '\0';
+    }
+    return usage_error(args->command, "missing operand:", text);
+}
+
 /* Returns: the option's name if it has been there before, else NULL. */
 static const char *take_option(struct vane_args *args, int code)
 {
@@ -133,7 +168,7 @@ static int parse(int argc, char **argv, struct vane_args *args)
             args->json = true;
             break;
         case '?':
-            return usage_error(command, "unknown option", argv[optind - 1]);
+            return option_error(command, &forms, argv[optind - 1]);
         case ':':
             return usage_error(command, "option without its value:", argv[optind - 1]);
         default:
@@ -147,7 +182,7 @@ static int parse(int argc, char **argv, struct vane_args *args)
     args->count = argc - optind;
     args->operands = argv + optind;
     if (args->count < command->min_operands) {
-        return usage_error(command, "missing operand:", command->operands);
+        return missing_error(args);
     }
     if (args->count > command->max_operands) {
         return usage_error(command, "surplus operand:", args->operands[command->max_operands]);
@@ -200,6 +235,10 @@ static int run_help(int argc, char **argv)
     }
     command = find_words(argc - 1, argv + 1, &used);
     if (command == NULL) {
+        return VANE_USAGE;
+    }
+    if (argc - 1 > used) {
+        vane_error("help: surplus operand: %s (try: vane help %s)", argv[1 + used], command->name);
         return VANE_USAGE;
     }
     help_command(stdout, command);

@@ -52,6 +52,22 @@ int vane_option_number(const struct vane_args *args, char letter, unsigned long 
     return 0;
 }
 
+int vane_option_wait(const struct vane_args *args, unsigned long fallback, unsigned long *seconds)
+{
+    if (vane_option_number(args, 't', 1, VANE_MAX_WAIT_S, fallback, seconds) != 0) {
+        return -EINVAL;
+    }
+    if (vane_option(args, 'w') == NULL) {
+        *seconds = 0;
+        if (vane_option(args, 't') != NULL) {
+            vane_error("%s: --timeout without --wait, which it would limit (try: vane help %s)",
+                       args->command->name, args->command->name);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
 bool vane_amount(const char *text, uint64_t *kib)
 {
     size_t digits = strspn(text, "0123456789");

@@ -89,6 +89,12 @@ const char *vane_option(const struct vane_args *args, char letter);
 int vane_option_number(const struct vane_args *args, char letter, unsigned long min,
                        unsigned long max, unsigned long fallback, unsigned long *value);
 
+/* Longest time that can be waited. */
+#define VANE_MAX_WAIT_S 86400ul
+
+/* Seconds to wait by --wait and --timeout, 0 without --wait. Errors: as vane_option_number(). */
+int vane_option_wait(const struct vane_args *args, unsigned long fallback, unsigned long *seconds);
+
 /* Reads an amount such as 512, 512M or 2GiB; without a unit, MiB. Returns: whether it is one. */
 bool vane_amount(const char *text, uint64_t *kib);
 
