@@ -204,10 +204,19 @@ static void completion_options(FILE *to, const struct vane_command *command)
     for (const struct vane_option *at = command->options; at != NULL && at->letter != 0; at++) {
         fprintf(to, " --%s", at->name);
     }
-    fprintf(to, "'; operands=%s ;;\n",
-            strstr(command->operands, "DOMAIN") != NULL ? "domain"
-            : *command->operands != '\0'                ? "file"
-                                                        : "none");
+    fprintf(to, "'; valued='");
+    for (const struct vane_option *at = command->options; at != NULL && at->letter != 0; at++) {
+        if (at->value != NULL) {
+            fprintf(to, " -%c --%s", at->letter, at->name);
+        }
+    }
+    fprintf(to, "'; operands=(");
+    for (const char *at = command->operands; *at != '\0'; at++) {
+        if (strchr("[].", *at) == NULL) {
+            fputc(*at, to);
+        }
+    }
+    fprintf(to, ") ;;\n");
 }
 
 /* First words of all names, each once; or the second words of a group's. */
@@ -253,7 +262,8 @@ void help_completion(FILE *to)
 {
     fprintf(to, "# bash completion for vane, made from its command table\n"
                 "_vane()\n{\n"
-                "    local word=${COMP_WORDS[COMP_CWORD]} at=1 command second options operands\n"
+                "    local word=${COMP_WORDS[COMP_CWORD]} at=1 command second options valued\n"
+                "    local operands i value= n=0 names\n"
                 "    COMPREPLY=()\n"
                 "    if [ \"$COMP_CWORD\" -gt 1 ] && [ \"${COMP_WORDS[1]}\" = help ]; then\n"
                 "        at=2\n"
@@ -274,18 +284,39 @@ void help_completion(FILE *to)
                 "        command=\"$command ${COMP_WORDS[at + 1]}\"\n"
                 "    fi\n"
                 "    [ \"$at\" -eq 1 ] || return\n"
+                "    i=$((at + 1))\n"
+                "    [ -z \"$second\" ] || i=$((i + 1))\n"
                 "    case $command in\n");
     for (const struct vane_command *at = frame_next(NULL); at != NULL; at = frame_next(at)) {
         completion_options(to, at);
     }
-    fprintf(to, "        *) return ;;\n    esac\n"
-                "    case $word in\n"
-                "        -*) COMPREPLY=($(compgen -W \"$options\" -- \"$word\")) ; return ;;\n"
-                "    esac\n"
-                "    case $operands in\n"
-                "        domain) COMPREPLY=($(compgen -W \"$(vane list --quiet 2>/dev/null)\" "
-                "-- \"$word\")) ;;\n"
-                "        file) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
-                "    esac\n}\n"
-                "complete -o filenames -F _vane vane\n");
+    fprintf(to,
+            "        *) return ;;\n    esac\n"
+            "    case $word in\n"
+            "        -*) COMPREPLY=($(compgen -W \"$options\" -- \"$word\")) ; return ;;\n"
+            "    esac\n"
+            "    # Which operand it is, or the value of an option. bash cuts words at =.\n"
+            "    for (( ; i < COMP_CWORD; i++)); do\n"
+            "        case ${COMP_WORDS[i]} in\n"
+            "            =) value=1 ;;\n"
+            "            -*) case \"$valued \" in\n"
+            "                    *\" ${COMP_WORDS[i]} \"*) value=1 ;;\n"
+            "                    *) value= ;;\n"
+            "                esac ;;\n"
+            "            *) [ -n \"$value\" ] || n=$((n + 1)) ; value= ;;\n"
+            "        esac\n"
+            "    done\n"
+            "    [ \"$word\" != = ] || word=\n"
+            "    [ \"$operands\" != FILE ] || n=0\n"
+            "    case ${value:+value}$command:${operands[n]} in\n"
+            "        value*) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
+            "        store*:PATH | rename:NAME) ;;\n"
+            "        *:DOMAIN | *:NAME)\n"
+            "            names=$(vane list --quiet 2>/dev/null)\n"
+            "            [ \"${operands[n]}\" = DOMAIN ] ||\n"
+            "                names+=\" $(vane defined 2>/dev/null | sed '1d;s/ .*//')\"\n"
+            "            COMPREPLY=($(compgen -W \"$names\" -- \"$word\")) ;;\n"
+            "        *:FILE | *:PATH | *:IN | *:OUT) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
+            "    esac\n}\n"
+            "complete -o filenames -F _vane vane\n");
 }

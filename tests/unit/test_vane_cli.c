@@ -256,8 +256,10 @@ static void test_vane__completion(void)
 {
     CU_ASSERT_EQUAL(vane("--generate-completion"), 0);
     put("vane.bash", out);
-    put("ask", "source ./vane.bash\nCOMP_WORDS=(vane $@); COMP_CWORD=$#; _vane\n"
-               "echo \"${COMPREPLY[*]}\"\n");
+    put("ask",
+        "source ./vane.bash\nvane() { [ $1 = list ] && printf 'guest1\\nguest2\\n' ||\n"
+        "printf 'NAME   AUTOSTART\\ngiven  yes\\n'; }\nCOMP_WORDS=(vane $@); COMP_CWORD=$#; _vane\n"
+        "echo \"${COMPREPLY[*]}\"\n");
 
     static const struct {
         const char *words;
@@ -272,6 +274,22 @@ static void test_vane__completion(void)
         {"validate vane.b", "vane.bash\n"},
         {"nonsense x", "\n"},
         {"disk re", "resize\n"},
+        {"destroy g", "guest1 guest2\n"},
+        {"destroy guest1 g", "\n"},
+        {"start g", "guest1 guest2 given\n"},
+        {"start -t 5 gi", "given\n"},
+        {"start --timeout = 5 gi", "given\n"},
+        {"start --paused gi", "given\n"},
+        {"rename guest1 g", "\n"},
+        {"rename g", "guest1 guest2\n"},
+        {"disk attach g", "guest1 guest2\n"},
+        {"disk attach guest1 vane.b", "vane.bash\n"},
+        {"disk attach guest1 /x xvd", "\n"},
+        {"validate x vane.b", "vane.bash\n"},
+        {"store read vane.b", "\n"},
+        {"start -D vane.b", "vane.bash\n"},
+        {"info g", "guest1 guest2\n"},
+        {"list vane.b", "\n"},
         {"net attach --r", "--rate\n"},
         {"help store w", "write watch\n"},
     };
