@@ -82,9 +82,10 @@ $(DT_B)/tests/test_vane_dmesg: private DT_LIBS += $(DT_SEE) $(DT_B)/libtools-san
 $(DT_B)/tests/test_vane_dmesg: $(DT_SEE)
 
 # Against the daemon itself.
-$(DT_B)/tests/test_storeclient_client $(DT_B)/tests/test_device_hostdev $(DT_B)/tests/test_vane_look: | $(B)/xenstore-lite/xenstored
+$(addprefix $(DT_B)/tests/test_,storeclient_client device_disk device_hostdev vane_look): | $(B)/xenstore-lite/xenstored
 # Functions whose calls a single test takes over.
 $(DT_B)/tests/test_storeclient_client: DT_LIBS += -Wl,--wrap=recv
+$(DT_B)/tests/test_device_disk: DT_LIBS += $(foreach f,device_driver_check loop_attach loop_backing loop_find xs_read,-Wl,--wrap=$(f))
 $(DT_B)/tests/test_builder_image: DT_LIBS += $(foreach f,elf_info_parse kernel_cache_get kernel_cache_put kernel_unpack,-Wl,--wrap=$(f))
 $(DT_B)/tests/test_device_net: DT_LIBS += $(foreach f,bridge_port_lock device_wait_ready ioctl net_filter_put,-Wl,--wrap=$(f))
 DT_DOMAINS_WRAP := $(foreach f,guest_open guest_died guest_finished guest_close hv_domain_info hv_domain_info_list xs_directory xs_watch xs_watch_domains xs_unwatch,-Wl,--wrap=$(f))

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "dom0-tools/device/device_internal.h"
+#include "dom0-tools/device/disk_users.h"
 #include "dom0-tools/device/hostdev.h"
 #include "dom0-tools/device/nbd.h"
 
@@ -271,6 +272,9 @@ void device_backend_forget(struct xs_handle *xs, uint32_t domid, const char *kin
                                  DEVICE_BACKEND_DOMID, kind, domid, id);
 
     nbd_release(&back);
+    if (strcmp(kind, "vbd") == 0) {
+        disk_users_remove(&back, domid, id);
+    }
     if (node_exists(&back)) {
         node_prune(&back, "/local/domain/0");
     }

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,19 +17,19 @@
 #include <unistd.h>
 
 #include "dom0-tools/device/device_internal.h"
+#include "dom0-tools/device/disk_users.h"
 #include "dom0-tools/device/loop.h"
 #include "dom0-tools/device/nbd.h"
 
 /* What a disk is, and how it is used. */
 struct disk_use {
-    bool block;   /* a block device, else a file */
-    dev_t device; /* the device itself, or the one the file lies on */
-    ino_t inode;  /* of the file */
+    struct disk_what what;
     bool readonly;
     bool shareable;
+    bool alone; /* a file nobody has open: so no loop device, nor a guest, uses it */
 };
 
-/* A disk compared with those of all running guests. */
+/* A disk compared with those of running guests. */
 struct search {
     struct xs_handle *xs;
     const struct vane_disk *disk;
@@ -38,14 +39,27 @@ struct search {
     struct err *err;
 };
 
-static bool same_disk(const struct disk_use *a, const struct disk_use *b)
+static bool same_disk(const struct disk_what *a, const struct disk_what *b)
 {
     return a->block == b->block && a->device == b->device && (a->block || a->inode == b->inode);
 }
 
 static bool in_conflict(const struct disk_use *a, const struct disk_use *b)
 {
-    return same_disk(a, b) && !(a->readonly && b->readonly) && !(a->shareable && b->shareable);
+    return same_disk(&a->what, &b->what) && !(a->readonly && b->readonly) &&
+           !(a->shareable && b->shareable);
+}
+
+/* Whether nobody else has a file open: the kernel then grants a lease. */
+static bool nobody_has(int fd)
+{
+    /* Who opens it meanwhile has us told, by a signal that does nothing. */
+    bool granted = fcntl(fd, F_SETSIG, SIGURG) == 0 && fcntl(fd, F_SETLEASE, F_WRLCK) == 0;
+
+    if (granted) {
+        fcntl(fd, F_SETLEASE, F_UNLCK);
+    }
+    return granted;
 }
 
 static int disk_identify(const struct vane_disk *disk, struct disk_use *use, struct err *err)
@@ -57,39 +71,41 @@ static int disk_identify(const struct vane_disk *disk, struct disk_use *use, str
         return err_set_errno(err, errno, "disk %s: %s", disk->target, disk->path);
     }
     *use = (struct disk_use){
-        .block = disk->type == VANE_DISK_BLOCK,
+        .what.block = disk->type == VANE_DISK_BLOCK,
         .readonly = disk->readonly || disk->cdrom,
         .shareable = disk->shareable,
     };
-    if (use->block ? !S_ISBLK(status.st_mode) : !S_ISREG(status.st_mode)) {
+    if (use->what.block ? !S_ISBLK(status.st_mode) : !S_ISREG(status.st_mode)) {
         return err_set(err, EINVAL, "disk %s: %s is no %s", disk->target, disk->path,
-                       use->block ? "block device" : "regular file");
+                       use->what.block ? "block device" : "regular file");
     }
-    use->device = use->block ? status.st_rdev : status.st_dev;
-    use->inode = use->block ? 0 : status.st_ino;
-    if (!use->block && status.st_size < 512) {
+    use->what.device = use->what.block ? status.st_rdev : status.st_dev;
+    use->what.inode = use->what.block ? 0 : status.st_ino;
+    if (!use->what.block && status.st_size < 512) {
         return err_set(err, EINVAL, "disk %s: %s is smaller than a sector", disk->target,
                        disk->path);
     }
     /* An exclusive open fails while the control domain itself has the device mounted. */
     fd = open(disk->path, (use->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC |
-                              (use->block && !use->readonly && !use->shareable ? O_EXCL : 0));
+                              (use->what.block && !use->readonly && !use->shareable ? O_EXCL : 0));
     if (fd < 0) {
         return errno == EBUSY ? err_set(err, EBUSY, "disk %s: %s is in use by the control domain",
                                         disk->target, disk->path)
                               : err_set_errno(err, errno, "disk %s: %s", disk->target, disk->path);
     }
+    use->alone = !use->what.block && nobody_has(fd);
     close(fd);
     return 0;
 }
 
 /* Compares the searched disk with one back end of a guest. */
-static int compare_backend(struct search *search, const char *guest, const char *id)
+static int compare_backend(void *context, const char *guest, const char *id)
 {
+    struct search *search = context;
     struct node back = node_at(search->xs, XBT_NULL, "/local/domain/%u/backend/vbd/%s/%s",
                                DEVICE_BACKEND_DOMID, guest, id);
     struct node owner = node_at(search->xs, XBT_NULL, "/local/domain/%s", guest);
-    struct disk_use other = {.block = true};
+    struct disk_use other = {.what.block = true};
     unsigned int major;
     unsigned int minor;
     struct stat file;
@@ -100,22 +116,22 @@ static int compare_backend(struct search *search, const char *guest, const char 
         sscanf(text, "%x:%x", &major, &minor) != 2) {
         return 0;
     }
-    other.device = makedev(major, minor);
+    other.what.device = makedev(major, minor);
     other.readonly = node_read(&back, "mode", text, sizeof(text)) == 0 && strchr(text, 'w') == NULL;
     other.shareable = node_read(&back, "shareable", text, sizeof(text)) == 0 && text[0] == '1';
     if (major == LOOP_DEVICE_MAJOR &&
         search->guest_loop_count < sizeof(search->guest_loops) / sizeof(search->guest_loops[0])) {
         search->guest_loops[search->guest_loop_count++] = minor;
-        if (!search->use.block &&
-            loop_backing(minor, &other.device, &other.inode, &loop_readonly) == 0) {
-            other.block = false;
+        if (!search->use.what.block &&
+            loop_backing(minor, &other.what.device, &other.what.inode, &loop_readonly) == 0) {
+            other.what.block = false;
         }
     }
-    if (major == NBD_DEVICE_MAJOR && !search->use.block &&
+    if (major == NBD_DEVICE_MAJOR && !search->use.what.block &&
         node_read(&back, "params", text, sizeof(text)) == 0 && stat(text, &file) == 0) {
-        other.block = false;
-        other.device = file.st_dev;
-        other.inode = file.st_ino;
+        other.what.block = false;
+        other.what.device = file.st_dev;
+        other.what.inode = file.st_ino;
     }
     if (!in_conflict(&search->use, &other)) {
         return 0;
@@ -127,13 +143,20 @@ static int compare_backend(struct search *search, const char *guest, const char 
                    search->disk->path, text);
 }
 
+/* With the disks that are noted to be the same; with all where other tools may have made some. */
 static int compare_guests(struct search *search)
 {
     struct node root =
         node_at(search->xs, XBT_NULL, "/local/domain/%u/backend/vbd", DEVICE_BACKEND_DOMID);
+    struct node others = node_at(search->xs, XBT_NULL, "/libxl");
     unsigned int guest_count;
-    char **guests = node_list(&root, &guest_count);
+    char **guests;
     int rc = 0;
+
+    if (!node_exists(&others)) {
+        return disk_users_each(search->xs, &search->use.what, compare_backend, search);
+    }
+    guests = node_list(&root, &guest_count);
 
     for (unsigned int i = 0; guests != NULL && i < guest_count && rc == 0; i++) {
         struct node parent = node_at(search->xs, XBT_NULL, "%s/%s", root.path, guests[i]);
@@ -161,21 +184,30 @@ static bool belongs_to_guest(unsigned int number, void *context)
     return false;
 }
 
-/* Compares with loop devices the control domain uses itself. */
+/* Compares with loop devices: those the control domain uses itself, and those that guests use as
+ * block devices. */
 static int compare_loops(struct search *search)
 {
+    struct disk_what loop = {.block = true};
     unsigned int number;
     bool readonly;
 
-    if (search->use.block || !loop_find(search->use.device, search->use.inode, belongs_to_guest,
-                                        search, &number, &readonly)) {
-        return 0;
+    while (!search->use.what.block && !search->use.alone &&
+           loop_find(search->use.what.device, search->use.what.inode, belongs_to_guest, search,
+                     &number, &readonly)) {
+        int rc;
+
+        loop.device = makedev(LOOP_DEVICE_MAJOR, number);
+        rc = disk_users_each(search->xs, &loop, compare_backend, search);
+        if (rc != 0 || (!belongs_to_guest(number, search) && readonly && search->use.readonly)) {
+            return rc;
+        }
+        if (!belongs_to_guest(number, search)) {
+            return err_set(search->err, EBUSY, "disk %s: %s is in use by /dev/loop%u",
+                           search->disk->target, search->disk->path, number);
+        }
     }
-    if (readonly && search->use.readonly) {
-        return 0;
-    }
-    return err_set(search->err, EBUSY, "disk %s: %s is in use by /dev/loop%u", search->disk->target,
-                   search->disk->path, number);
+    return 0;
 }
 
 int disk_check(struct xs_handle *xs, const struct vane_config *config, struct err *err)
@@ -217,6 +249,7 @@ struct disk_nodes {
     const struct device_set *set;
     const struct vane_disk *disk;
     dev_t device;
+    struct disk_what file; /* behind the device, if it is no block device */
 };
 
 static int disk_nodes_body(xs_transaction_t transaction, void *context)
@@ -227,6 +260,7 @@ static int disk_nodes_body(xs_transaction_t transaction, void *context)
     struct node front = device_frontend(nodes->set->xs, transaction, domid, "vbd", disk->vdev);
     struct node back = device_backend(nodes->set->xs, transaction, domid, "vbd", disk->vdev);
     bool readonly = disk->readonly || disk->cdrom;
+    struct disk_what whats[2] = {{.block = true, .device = nodes->device}, nodes->file};
 
     device_make_pair(&front, &back, domid);
     node_put(&front, "virtual-device", "%u", disk->vdev);
@@ -245,6 +279,7 @@ static int disk_nodes_body(xs_transaction_t transaction, void *context)
     if (disk->qcow2) {
         nbd_mark(&back);
     }
+    disk_users_add(&back, domid, disk->vdev, whats, disk->type == VANE_DISK_BLOCK ? 1 : 2);
     return front.error != 0 ? front.error : back.error;
 }
 
@@ -255,6 +290,10 @@ int disk_begin(struct device_set *set, size_t index, struct err *err)
     struct stat status;
     int rc;
 
+    if (stat(disk->path, &status) != 0) {
+        return err_set_errno(err, errno, "disk %s: %s", disk->target, disk->path);
+    }
+    nodes.file = (struct disk_what){.device = status.st_dev, .inode = status.st_ino};
     if (disk->qcow2) {
         rc = nbd_attach(disk->path, disk->readonly || disk->cdrom, &nodes.device, err);
         if (rc != 0) {
@@ -266,10 +305,8 @@ int disk_begin(struct device_set *set, size_t index, struct err *err)
             return err_prefix(err, "disk %s", disk->target);
         }
         set->loops[index] = rc;
-    } else if (stat(disk->path, &status) == 0) {
-        nodes.device = status.st_rdev;
     } else {
-        return err_set_errno(err, errno, "disk %s: %s", disk->target, disk->path);
+        nodes.device = status.st_rdev;
     }
     rc = node_transaction(set->xs, disk_nodes_body, &nodes);
     if (rc != 0 && disk->qcow2) {

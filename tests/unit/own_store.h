@@ -69,7 +69,7 @@ static int own_store_end(void)
 }
 
 /* The program's main(): `tests` with the daemon around them. */
-static int own_store_main(char **argv, const char *name, CU_TestInfo *tests)
+static inline int own_store_main(char **argv, const char *name, CU_TestInfo *tests)
 {
     CU_SuiteInfo suites[] = {{name, own_store_start, own_store_end, NULL, NULL, tests},
                              CU_SUITE_INFO_NULL};
