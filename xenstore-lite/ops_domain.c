@@ -208,6 +208,34 @@ int op_control(struct request *rq)
     return -EINVAL;
 }
 
+/* An answer to "children" being put together. */
+struct pairs {
+    const char *name;
+    uint64_t offset; /* of the next child in the list of their names */
+    struct buf text;
+};
+
+/* What pairs may take: a number stands before them, a NUL behind. */
+#define PAIRS_BYTES (XENSTORE_PAYLOAD_MAX - 16)
+
+static bool add_pair(void *ctx, struct node *kid)
+{
+    struct pairs *p = ctx;
+    const struct node *leaf = node_find(kid, p->name);
+    size_t bytes = leaf ? kid->name->len + leaf->value->len + 2 : 0;
+
+    if (leaf && bytes <= PAIRS_BYTES && !memchr(leaf->value->data, '\0', leaf->value->len)) {
+        if (p->text.len + bytes > PAIRS_BYTES) {
+            return false;
+        }
+        buf_add(&p->text, kid->name->data, kid->name->len + 1);
+        buf_add(&p->text, leaf->value->data, leaf->value->len);
+        buf_add(&p->text, "", 1);
+    }
+    p->offset += kid->name->len + 1;
+    return true;
+}
+
 /*
  * What a list of domains wants to know of each, in one answer: names of children from a byte of
  * their list on, as of XS_DIRECTORY_PART, with the value of the node of that name below each. The
@@ -217,53 +245,26 @@ int op_control(struct request *rq)
  */
 static int control_children(struct request *rq, const struct control_args *a)
 {
-    const size_t room = XENSTORE_PAYLOAD_MAX - 16; /* beside the number and the NUL at the end */
-    struct buf names = {0}, pairs = {0};
-    char path[WIRE_PATH_ROOM];
-    const char *child;
-    struct node *n;
-    uint64_t offset;
+    struct pairs p = {0};
+    const struct node *n;
 
-    if (a->argc != 3 || wire_path(a->argv[0], rq->conn->domid, false, rq->path) < 0 ||
-        wire_path(a->argv[1], rq->conn->domid, false, path) < 0 || a->argv[1][0] == '/' ||
-        wire_number(a->argv[2], UINT32_MAX, &offset) < 0) {
+    if (a->argc != 3 || wire_path(a->argv[1], 0, false, rq->path) < 0 || a->argv[1][0] == '/' ||
+        wire_path(a->argv[0], rq->conn->domid, false, rq->path) < 0 ||
+        wire_number(a->argv[2], UINT32_MAX, &p.offset) < 0) {
         return -EINVAL;
     }
     n = node_find(rq->server->store.live.root, rq->path);
     if (!n) {
         return -ENOENT;
     }
-    node_list(n, offset, XENSTORE_PAYLOAD_MAX, &names);
-    buf_add(&names, "", 1);
-    path[0] = '/';
-    for (child = names.data; *child; child += strlen(child) + 1) {
-        size_t len = strlen(child), name_len = strlen(a->argv[1]), bytes;
-        const struct node *leaf = NULL;
-
-        if (len + name_len + 2 < sizeof(path)) {
-            memcpy(path + 1, child, len);
-            path[1 + len] = '/';
-            memcpy(path + 2 + len, a->argv[1], name_len + 1);
-            leaf = node_find(n, path);
-        }
-        bytes = leaf ? len + leaf->value->len + 2 : 0;
-        if (leaf && bytes <= room && !memchr(leaf->value->data, '\0', leaf->value->len)) {
-            if (pairs.len + bytes > room) {
-                break;
-            }
-            buf_add(&pairs, child, len + 1);
-            buf_add(&pairs, leaf->value->data, leaf->value->len);
-            buf_add(&pairs, "", 1);
-        }
-        offset += len + 1;
-    }
-    if (offset < node_list_bytes(n)) {
-        buf_printf(rq->reply, "%llu", (unsigned long long)offset);
+    p.name = a->argv[1];
+    node_each_kid(n, p.offset, add_pair, &p);
+    if (p.offset < node_list_bytes(n)) {
+        buf_printf(rq->reply, "%llu", (unsigned long long)p.offset);
     }
     buf_add(rq->reply, "", 1);
-    buf_add(rq->reply, pairs.data, pairs.len);
-    buf_free(&names);
-    buf_free(&pairs);
+    buf_add(rq->reply, p.text.data, p.text.len);
+    buf_free(&p.text);
     return 0;
 }
 

@@ -262,6 +262,36 @@ void node_list(const struct node *n, size_t offset, size_t max, struct buf *out)
     list_siblings(n->kids, &offset, max + out->len, out);
 }
 
+static bool each_sibling(struct node *t, size_t *skip, bool (*fn)(void *ctx, struct node *kid),
+                         void *ctx)
+{
+    size_t own_bytes;
+
+    if (!t) {
+        return true;
+    }
+    if (*skip >= t->sib_bytes) {
+        *skip -= t->sib_bytes;
+        return true;
+    }
+    if (!each_sibling(t->left, skip, fn, ctx)) {
+        return false;
+    }
+    own_bytes = t->name->len + 1;
+    if (*skip > 0) {
+        *skip -= *skip < own_bytes ? *skip : own_bytes;
+    } else if (!fn(ctx, t)) {
+        return false;
+    }
+    return each_sibling(t->right, skip, fn, ctx);
+}
+
+void node_each_kid(const struct node *n, size_t offset, bool (*fn)(void *ctx, struct node *kid),
+                   void *ctx)
+{
+    each_sibling(n->kids, &offset, fn, ctx);
+}
+
 /* Goes on with a path, which ends with a NUL beyond its length. */
 static void add_component(struct buf *path, const struct blob *name)
 {

@@ -92,6 +92,10 @@ struct node *node_find(struct node *root, const char *path);
 /* Names of the children from byte `offset` of the list on, each with its NUL, while they fit `max`.
  */
 void node_list(const struct node *n, size_t offset, size_t max, struct buf *out);
+/* Calls fn for the children, in order of their names from that byte of the list on, until it
+ * returns false. */
+void node_each_kid(const struct node *n, size_t offset, bool (*fn)(void *ctx, struct node *kid),
+                   void *ctx);
 /* Bytes node_list() has in all. */
 size_t node_list_bytes(const struct node *n);
 /* Calls fn for a node and everything below it, parents first; path is the node's own. */

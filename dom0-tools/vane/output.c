@@ -237,12 +237,16 @@ void vane_table_cell(struct vane_table *table, const char *format, ...)
     cell_done(table, (size_t)bytes);
 }
 
-void vane_table_text(struct vane_table *table, const char *text)
+/* So many bytes, and a NUL behind them. */
+static void put(struct vane_table *table, const char *text, size_t bytes)
 {
-    size_t bytes = strlen(text);
-
     memcpy(cell_room(table, bytes + 1), text, bytes + 1);
     cell_done(table, bytes);
+}
+
+void vane_table_text(struct vane_table *table, const char *text)
+{
+    put(table, text, strlen(text));
 }
 
 /* Writes a number's digits before `end`. Returns: the first of them. */
@@ -257,40 +261,51 @@ static char *digits_before(char *end, uint64_t number)
 
 void vane_table_number(struct vane_table *table, uint64_t number)
 {
-    char text[24] = "";
+    char text[24];
+    char *end = text + sizeof(text) - 1;
+    char *at = digits_before(end, number);
 
-    vane_table_text(table, digits_before(text + sizeof(text) - 1, number));
+    *end = '\0';
+    put(table, at, (size_t)(end - at));
 }
 
 void vane_table_tenths(struct vane_table *table, uint64_t tenths)
 {
-    char text[24] = "";
-    char *at = text + sizeof(text) - 1;
+    char text[24];
+    char *end = text + sizeof(text) - 1;
+    char *at = end;
 
+    *at = '\0';
     *--at = (char)('0' + tenths % 10);
     *--at = '.';
-    vane_table_text(table, digits_before(at, tenths / 10));
+    at = digits_before(at, tenths / 10);
+    put(table, at, (size_t)(end - at));
+}
+
+/* Cells are short: to call memset() for a few bytes costs more than they do. */
+static char *put_spaces(char *to, size_t count)
+{
+    while (count-- > 0) {
+        *to++ = ' ';
+    }
+    return to;
 }
 
 /* Writes a cell with its spaces and what stands behind it. Returns: behind that. */
-static char *put_cell(const struct vane_table *table, size_t column, const char *text, char *to)
+static char *put_cell(const struct vane_table *table, size_t column, const char *text, size_t bytes,
+                      char *to)
 {
-    bool last = column + 1 == table->column_count;
-    size_t bytes = strlen(text);
+    bool right = is_right(table, column);
     size_t spaces = table->widths[column] - bytes;
 
-    if (is_right(table, column)) {
-        memset(to, ' ', spaces);
-        to += spaces;
-    }
-    to = mempcpy(to, text, bytes);
-    if (last) {
+    to = put_spaces(to, right ? spaces : 0);
+    memcpy(to, text, bytes);
+    to += bytes;
+    if (column + 1 == table->column_count) {
         *to++ = '\n';
         return to;
     }
-    spaces = (is_right(table, column) ? 0 : spaces) + 2;
-    memset(to, ' ', spaces);
-    return to + spaces;
+    return put_spaces(to, (right ? 0 : spaces) + 2);
 }
 
 void vane_table_free(struct vane_table *table)
@@ -315,14 +330,16 @@ int vane_table_print(struct vane_table *table)
     }
     at = line = must(malloc(line_bytes));
     for (size_t i = 0; i < table->column_count; i++) {
-        at = put_cell(table, i, heading(table, i), at);
+        at = put_cell(table, i, heading(table, i), strlen(heading(table, i)), at);
     }
     fwrite(line, 1, (size_t)(at - line), stdout);
     while (cell != end) {
         at = line;
         for (size_t i = 0; i < table->column_count && cell != end; i++) {
-            at = put_cell(table, i, cell, at);
-            cell += strlen(cell) + 1;
+            size_t bytes = strlen(cell);
+
+            at = put_cell(table, i, cell, bytes, at);
+            cell += bytes + 1;
         }
         fwrite(line, 1, (size_t)(at - line), stdout);
     }

@@ -2,6 +2,12 @@
 /* core/domctl.c and domctl_vcpu.c: the control domain's operations as its tools issue them. */
 #include <string.h>
 
+/* The C library and the hypervisor both have a sched_yield(). */
+#define sched_yield libc_sched_yield
+#include <pthread.h>
+#undef sched_yield
+#include <poll.h>
+
 #include "core/deferred.h"
 #include "core/frame.h"
 #include "suite.h"
@@ -551,6 +557,66 @@ static void test_changed_domain__all_ids(void)
     finish();
 }
 
+#define RACE_ROUNDS 3000
+#define RACE_PATIENCE 10000 /* ms */
+static unsigned race_round; /* what the other pcpu is to do, and has been told to have done */
+
+/* Another pcpu: two domains of one word of the table stop, again and again. */
+static void *stop_again_and_again(void *arg)
+{
+    struct domain *const *d = arg;
+    host_cpu = 1;
+    for (unsigned i = 1; i <= RACE_ROUNDS; i++) {
+        while (__atomic_load_n(&race_round, __ATOMIC_ACQUIRE) < i) {
+        }
+        for (unsigned k = 0; k < 2; k++) {
+            spin_lock(&d[k]->life_lock);
+            d[k]->shut_down = false;
+            spin_unlock(&d[k]->life_lock);
+            domain_shutdown(d[k], SHUTDOWN_reboot);
+        }
+    }
+    return NULL;
+}
+
+/* Whatever the moment at which one stops, who asks hears of it. */
+static void test_changed_domain__race(void)
+{
+    static const struct domain_limits limits = {
+        .max_vcpus = 1, .max_evtchn_port = 100, .max_grant_frames = 4, .max_maptrack_frames = 4};
+    struct domain *d[2];
+    pthread_t thread;
+    bool lost = false;
+    start();
+    take_all();
+    race_round = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL_FATAL(domain_create((domid_t)(64 + i), &limits, false, &d[i]), 0);
+    }
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, stop_again_and_again, d), 0);
+    for (unsigned round = 1; round <= RACE_ROUNDS && !lost; round++) {
+        unsigned seen = 0, waited = 0;
+        __atomic_store_n(&race_round, round, __ATOMIC_RELEASE);
+        for (uint64_t tries = 1; seen != 3 && waited < RACE_PATIENCE; tries++) {
+            domid_t id;
+            if (domain_take_changed(&id)) {
+                seen |= 1u << (id - 64);
+            } else if (tries % 100000 == 0) {
+                poll(NULL, 0, 1);
+                waited++;
+            }
+        }
+        lost = seen != 3;
+    }
+    CU_ASSERT_FALSE(lost);
+    __atomic_store_n(&race_round, RACE_ROUNDS, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
+    suite_destroy(d[0]);
+    suite_destroy(d[1]);
+    take_all();
+    finish();
+}
+
 static void test_changed_domain__refused(void)
 {
     start();
@@ -767,6 +833,7 @@ int main(void)
         CASE(test_changed_domain),
         CASE(test_changed_domain__while_it_dies),
         CASE(test_changed_domain__all_ids),
+        CASE(test_changed_domain__race),
         CASE(test_changed_domain__refused),
         CASE(test_nodeaffinity),
         CASE(test_vcpucontext__set_and_get),
