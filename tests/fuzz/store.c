@@ -106,13 +106,40 @@ static int connect_domain(void *ctx, uint16_t domid, uint64_t mfn, uint32_t port
     return 0;
 }
 
-static const struct platform platform = {.connect = connect_domain};
+/* The machine tells of one domain that has changed; asked about all, it says nothing. */
+static struct domain_status changed;
+static bool has_changed;
+
+static int take_changed(void *ctx, struct domain_status *out)
+{
+    int got = has_changed;
+    (void)ctx;
+    *out = changed;
+    has_changed = false;
+    return got;
+}
+
+static void look_at_all(void *ctx)
+{
+    (void)ctx;
+}
+
+static int status_of(void *ctx, uint16_t domid, struct domain_status *out)
+{
+    (void)ctx;
+    *out = (struct domain_status){.domid = domid, .shutdown = changed.shutdown};
+    return domid == changed.domid ? -ESRCH : 0;
+}
+
+static const struct platform platform = {
+    .connect = connect_domain, .status = status_of, .changed = take_changed, .look = look_at_all};
 
 /* ---- steps ---- */
 
 static void start_server(void)
 {
     memset(client, 0, sizeof(client));
+    changed = (struct domain_status){0};
     server_init(&server, &platform);
     server.quota.transactions = 5; /* soon full */
     for (unsigned i = 0; i < RINGS; i++) {
@@ -237,7 +264,7 @@ static void disturb(struct client *c, struct fuzz_in *in)
 static void machine_event(struct fuzz_in *in, unsigned who)
 {
     uint16_t domid = (uint16_t)(who % RINGS + 1);
-    switch (fuzz_byte(in) % 5) {
+    switch (fuzz_byte(in) % 6) {
     case 0:
         server_domain_shutdown(&server, domid);
         break;
@@ -252,6 +279,13 @@ static void machine_event(struct fuzz_in *in, unsigned who)
         server_domain_list(&server, list, 2);
         break;
     }
+    case 4:
+        changed = (struct domain_status){
+            .domid = (uint16_t)(who % (RINGS + 3)), .shutdown = who & 64, .dying = who & 128};
+        has_changed = true;
+        server_news(&server);
+        FUZZ_CHECK(!has_changed);
+        break;
     default:
         (void)server_introduce(&server, domid, 1, 1);
     }
@@ -261,6 +295,12 @@ static void machine_event(struct fuzz_in *in, unsigned who)
 /* Asks a client of its own what the store thinks of its books. */
 static void check_books(void)
 {
+    size_t unseen = 0;
+    for (struct map_node *n = map_first(&server.domains); n;
+         n = map_after(&server.domains, &MAP_ENTRY(n, struct domain, by_id)->domid)) {
+        unseen += !MAP_ENTRY(n, struct domain, by_id)->seen;
+    }
+    FUZZ_CHECK(unseen == server.unseen);
     struct xsd_sockmsg hdr = {.type = XS_CONTROL, .req_id = 99, .len = 6};
     struct client *c = &client[CLIENTS - 1];
     if (c->conn) {
