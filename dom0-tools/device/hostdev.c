@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dom0-tools/device/device_internal.h"
 
@@ -289,7 +290,16 @@ struct change {
     enum node_state wanted; /* of the slot in the end */
     const struct device_patience *patience;
     int stopped;
+    int lock; /* closed when it has been asked for; -1: none */
 };
+
+static void unlock(int *lock)
+{
+    if (*lock >= 0) {
+        close(*lock);
+        *lock = -1;
+    }
+}
 
 /* Both ends are at rest. */
 static bool at_rest(const struct node *front, const struct node *back)
@@ -373,6 +383,7 @@ static int reconfigure(struct change *change, struct err *err)
                : rc == -ENOSPC ? err_set(err, ENOSPC, "the guest has as many as it can")
                                : err_set_errno(err, -rc, "cannot write store nodes");
     }
+    unlock(&change->lock);
     rc = node_wait(name->xs, back.path, is_done, change, change->patience->timeout_ms);
     if (rc == 0 && change->stopped == 0) {
         bool done = change->wanted == NODE_STATE_CLOSED ||
@@ -397,36 +408,42 @@ static int reconfigure(struct change *change, struct err *err)
 }
 
 /* The first a guest gets: the device as a whole is new to it. */
-static int add_first(const struct device_name *name, const char *function, bool taken, bool answer,
+static int add_first(const struct device_name *name, struct hostdev_gift *gift,
                      const struct device_patience *patience, struct err *err)
 {
-    struct first first = {
-        .xs = name->xs, .domid = name->domid, .count = 1, .names = {function}, .taken = {taken}};
+    struct first first = {.xs = name->xs,
+                          .domid = name->domid,
+                          .count = 1,
+                          .names = {gift->function},
+                          .taken = {gift->taken}};
     struct err ignored = {0};
     int rc = node_transaction(name->xs, first_body, &first);
 
     if (rc != 0) {
         return err_set_errno(err, -rc, "cannot write store nodes");
     }
-    rc = answer ? device_wait_connected(name, patience, err) : 0;
+    unlock(&gift->lock);
+    rc = gift->answer ? device_wait_connected(name, patience, err) : 0;
     if (rc != 0) {
         device_unplug(name, true, patience, &ignored);
     }
     return rc;
 }
 
-int hostdev_add(const struct device_name *name, const char *function, bool taken, bool answer,
+int hostdev_add(const struct device_name *name, struct hostdev_gift gift,
                 const struct device_patience *patience, struct err *err)
 {
     struct change change = {.name = name,
-                            .function = function,
-                            .taken = taken,
+                            .function = gift.function,
+                            .taken = gift.taken,
                             .wanted = NODE_STATE_INITIALISED,
-                            .patience = patience};
-    int rc = device_exists(name) ? reconfigure(&change, err)
-                                 : add_first(name, function, taken, answer, patience, err);
+                            .patience = patience,
+                            .lock = gift.lock};
+    bool more = device_exists(name);
+    int rc = more ? reconfigure(&change, err) : add_first(name, &gift, patience, err);
 
-    return rc != 0 ? err_prefix(err, "device %s", function) : 0;
+    unlock(more ? &change.lock : &gift.lock);
+    return rc != 0 ? err_prefix(err, "device %s", gift.function) : 0;
 }
 
 static int count_one(unsigned int slot, const char *name, bool taken, void *context)
@@ -440,7 +457,8 @@ int hostdev_drop(const struct device_name *name, const char *function, bool forc
                  const struct device_patience *patience, struct err *err)
 {
     struct search search = {.name = function};
-    struct change change = {.name = name, .wanted = NODE_STATE_CLOSED, .patience = patience};
+    struct change change = {
+        .name = name, .wanted = NODE_STATE_CLOSED, .patience = patience, .lock = -1};
     unsigned int count = 0;
     int rc = 0;
 

@@ -36,9 +36,17 @@ int hostdev_check(struct xs_handle *xs, const struct vane_config *config, struct
 int hostdev_begin(struct device_set *set, struct err *err);
 int hostdev_finish(struct device_set *set, struct err *err);
 
+/* A function for a running guest. */
+struct hostdev_gift {
+    const char *function; /* its full name */
+    bool taken;           /* it goes back to its driver in the end */
+    bool answer;          /* the guest runs: wait until it has connected to it */
+    int lock;             /* the life lock, closed as soon as the function is claimed */
+};
+
 /* Gives a running guest a function that pciback has, or offers it to one that is paused. On failure
  * the guest has it not. Errors: EBUSY, ETIMEDOUT, what patience->stop() says. */
-int hostdev_add(const struct device_name *name, const char *function, bool taken, bool answer,
+int hostdev_add(const struct device_name *name, struct hostdev_gift gift,
                 const struct device_patience *patience, struct err *err);
 
 /* Takes a function from a running guest; *taken says whether it is to be given back.

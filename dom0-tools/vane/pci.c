@@ -17,15 +17,11 @@
 
 /* --- attach ------------------------------------------------------------------------------ */
 
-static int attach(struct plug *plug, const struct vane_args *args, const char *device,
-                  struct err *err)
+/* Whether the guest can be given the device; reads it. */
+static int check(struct plug *plug, const struct vane_args *args, const char *device,
+                 struct pci_function *function, struct err *err)
 {
-    const struct device_name name = {.xs = plug->life.xs, .domid = plug->domid, .kind = "pci"};
-    bool take = vane_option(args, 'k') != NULL;
-    struct pci_function function;
-    struct err ignored = {0};
-    bool bind;
-    int rc = pci_read(PCI_SYSFS, device, &function, err);
+    int rc = pci_read(PCI_SYSFS, device, function, err);
 
     if (rc != 0) {
         return rc;
@@ -34,17 +30,36 @@ static int attach(struct plug *plug, const struct vane_args *args, const char *d
     if (rc != 0) {
         return err_prefix(err, "device %s", device);
     }
-    rc = hostdev_usable(plug->life.xs, &function, take, "--take", err);
+    return hostdev_usable(plug->life.xs, function, vane_option(args, 'k') != NULL, "--take", err);
+}
+
+/* Under both locks. `lock`, the life lock, is closed when the store says whose the device is: who
+ * creates a guest does not wait until this one answers. pci.lock stays, so that nobody gives the
+ * device anywhere before this has succeeded or put it back. */
+static int attach(struct plug *plug, const struct vane_args *args, const char *device, int lock,
+                  struct err *err)
+{
+    const struct device_name name = {.xs = plug->life.xs, .domid = plug->domid, .kind = "pci"};
+    struct hostdev_gift gift = {.function = device, .answer = !plug->paused, .lock = lock};
+    struct pci_function function;
+    struct err ignored = {0};
+    int rc = check(plug, args, device, &function, err);
+
     if (rc != 0) {
+        close(lock);
         return rc;
     }
-    bind = strcmp(function.driver, PCI_BACK) != 0;
-    rc = bind ? pci_take(PCI_SYSFS, &function, err) : 0;
+    gift.taken = strcmp(function.driver, PCI_BACK) != 0;
+    rc = gift.taken ? pci_take(PCI_SYSFS, &function, err) : 0;
     rc = rc != 0 ? rc : life_hostdev_permit(&plug->life, plug->domid, device, true, err);
-    rc = rc != 0 ? rc : hostdev_add(&name, device, bind, !plug->paused, &plug->patience, err);
+    if (rc == 0) {
+        rc = hostdev_add(&name, gift, &plug->patience, err);
+    } else {
+        close(lock);
+    }
     if (rc != 0) {
         life_hostdev_permit(&plug->life, plug->domid, device, false, &ignored);
-        if (bind) {
+        if (gift.taken) {
             pci_give_back(PCI_SYSFS, device, &ignored);
         }
     }
@@ -62,50 +77,56 @@ static bool device_of(const struct vane_args *args, char name[CONFIG_PCI_NAME_BY
     return false;
 }
 
-/* What both do under the locks: no two of them at one device. */
-static int run_locked(const struct vane_args *args,
+/* Runs work() under pci.lock; what claims a device has the life lock, too, and closes it. */
+static int run_locked(const struct vane_args *args, bool claims,
                       int (*work)(struct plug *plug, const struct vane_args *args,
-                                  const char *device, struct err *err))
+                                  const char *device, int lock, struct err *err))
 {
     char device[CONFIG_PCI_NAME_BYTES];
     struct err err = {0};
     struct plug plug;
-    int locks[2];
+    int life, pci;
     int rc;
 
     if (!device_of(args, device)) {
         return VANE_USAGE;
     }
     rc = plug_open(&plug, args, &err);
-    if (rc == 0) {
-        rc = locks[0] = life_lock(&err);
-        if (rc >= 0) {
-            rc = locks[1] = life_lock_hostdevs(&err);
-            if (rc >= 0) {
-                rc = work(&plug, args, device, &err);
-                close(locks[1]);
-            }
-            close(locks[0]);
-        }
-        plug_close(&plug);
+    if (rc != 0) {
+        return plug_status(rc, &err);
     }
+    rc = life = claims ? life_lock(&err) : -1;
+    if (life >= 0 || !claims) {
+        rc = pci = life_lock_hostdevs(&err);
+        if (pci >= 0) {
+            rc = work(&plug, args, device, life, &err);
+            close(pci);
+        } else if (life >= 0) {
+            close(life);
+        }
+    }
+    plug_close(&plug);
     return plug_status(rc, &err);
 }
 
 static int run_attach(const struct vane_args *args)
 {
-    return run_locked(args, attach);
+    return run_locked(args, true, attach);
 }
 
 /* --- detach ------------------------------------------------------------------------------ */
 
-static int detach(struct plug *plug, const struct vane_args *args, const char *device,
+/* Without the life lock, as when a guest ends: who creates one meanwhile, or has just found the
+ * device free, looks at it once more under pci.lock. */
+static int detach(struct plug *plug, const struct vane_args *args, const char *device, int lock,
                   struct err *err)
 {
     const struct device_name name = {.xs = plug->life.xs, .domid = plug->domid, .kind = "pci"};
     bool taken = false;
-    int rc =
-        hostdev_drop(&name, device, vane_option(args, 'f') != NULL, &taken, &plug->patience, err);
+    int rc;
+
+    (void)lock;
+    rc = hostdev_drop(&name, device, vane_option(args, 'f') != NULL, &taken, &plug->patience, err);
 
     rc = rc != 0 ? rc : life_hostdev_permit(&plug->life, plug->domid, device, false, err);
     return rc != 0 || !taken ? rc : pci_give_back(PCI_SYSFS, device, err);
@@ -113,7 +134,7 @@ static int detach(struct plug *plug, const struct vane_args *args, const char *d
 
 static int run_detach(const struct vane_args *args)
 {
-    return run_locked(args, detach);
+    return run_locked(args, false, detach);
 }
 
 /* --- list -------------------------------------------------------------------------------- */

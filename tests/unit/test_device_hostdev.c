@@ -5,9 +5,11 @@
  */
 #include <CUnit/Basic.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dom0-tools/device/hostdev.h"
 #include "tests/unit/own_store.h"
@@ -48,10 +50,21 @@ enum manner {
 };
 
 static enum manner manner;
+static int life_lock[2];     /* a pipe in its place: the other end notices */
+static bool waited_unlocked; /* somebody waited, and the lock was free */
+
+/* Whether the lock that add() was given is closed. */
+static bool unlocked(void)
+{
+    char byte;
+
+    return read(life_lock[0], &byte, 1) == 0;
+}
 
 static int play(void *context)
 {
     (void)context;
+    waited_unlocked = unlocked();
     if (manner == GONE) {
         return EINTR;
     }
@@ -81,7 +94,18 @@ static int add(const char *function, bool taken, unsigned int timeout_ms)
     const struct device_name name = {.xs = xs, .domid = GUEST, .kind = "pci"};
     const struct device_patience patience = {.timeout_ms = timeout_ms, .stop = play};
 
-    return hostdev_add(&name, function, taken, false, &patience, &err);
+    CU_ASSERT_EQUAL_FATAL(pipe2(life_lock, O_NONBLOCK | O_CLOEXEC), 0);
+    waited_unlocked = true; /* until it is seen otherwise */
+
+    int rc = hostdev_add(
+        &name, (struct hostdev_gift){.function = function, .taken = taken, .lock = life_lock[1]},
+        &patience, &err);
+
+    /* Whatever came of it. */
+    CU_ASSERT_TRUE(waited_unlocked && unlocked());
+    close(life_lock[0]);
+    life_lock[0] = -1;
+    return rc;
 }
 
 static int drop(const char *function, bool force, bool *taken, unsigned int timeout_ms)
