@@ -106,6 +106,14 @@ int file_read(const char *path, size_t max_bytes, void **data, size_t *bytes, st
     return rc;
 }
 
+bool file_is_same(const char *one, const char *other)
+{
+    struct stat a, b;
+
+    return stat(one, &a) == 0 && stat(other, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
 int file_write(const char *path, const void *data, size_t bytes, struct err *err)
 {
     char *temporary = NULL;

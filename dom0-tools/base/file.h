@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "dom0-tools/base/err.h"
@@ -15,6 +16,9 @@
  * Errors: ENOENT and other open errors, EFBIG above the bound, EINVAL for what is no regular file.
  */
 int file_read(const char *path, size_t max_bytes, void **data, size_t *bytes, struct err *err);
+
+/* Whether two names are one file's. */
+bool file_is_same(const char *one, const char *other);
 
 /* Writes a file whole or not at all: into a temporary name beside it, then renamed over it. */
 int file_write(const char *path, const void *data, size_t bytes, struct err *err);

@@ -50,6 +50,10 @@ static int run_convert(const struct vane_args *args)
     void *data;
     int rc;
 
+    if (vane_option(args, 'o') != NULL && file_is_same(path, vane_option(args, 'o'))) {
+        vane_error("convert: '%s' would be written over itself", path);
+        return VANE_USAGE;
+    }
     if (file_read(path, CONFIG_MAX_FILE_BYTES, &data, &bytes, &err) != 0) {
         return vane_fail(&err);
     }

@@ -103,6 +103,11 @@ static int run_unpack(const struct vane_args *args)
         return VANE_USAGE;
     }
 
+    if (out != NULL && file_is_same(in, out)) {
+        vane_error("unpack-kernel: '%s' would be written over itself", in);
+        return VANE_USAGE;
+    }
+
     int rc = file_read(in, MAX_IMAGE_BYTES, &image, &image_bytes, &err);
 
     if (rc != 0) {

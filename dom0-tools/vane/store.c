@@ -402,6 +402,12 @@ static int run_quota(const struct vane_args *args)
         words[count + 1] = value;
     }
     answer = rc == 0 ? ask_quota(xs, words, &err) : NULL;
+    if (answer == NULL && err.number == ENOENT && limit == NULL) {
+        err_set(&err, ENOENT, "the store knows no domain %s", number);
+    } else if (answer == NULL && err.number == ENOENT) { /* which of them, it does not tell */
+        err_set(&err, ENOENT, "the store knows no limit %s (try: vane store quota)%s%s", name,
+                *number != '\0' ? ", or no domain " : "", number);
+    }
     xs_close(xs);
     if (answer == NULL) {
         return vane_fail(&err);

@@ -114,6 +114,10 @@ static void test_vane__usage(void)
     fails("mem-set -t 5 x 64", 2, "mem-set: --timeout without --wait");
     fails("vcpu-set -t 5 x 1", 2, "vcpu-set: --timeout without --wait");
     fails("validate ''", 3, "'': No such file or directory");
+    put("self.xml", GOOD);
+    fails("convert -o ./self.xml self.xml", 2, "convert: 'self.xml' would be written over itself");
+    fails("unpack-kernel self.xml ./self.xml", 2,
+          "unpack-kernel: 'self.xml' would be written over itself");
     fails("unpack-kernel -n a b", 2, "unpack-kernel: no file is written with --notes, not 'b'");
     fails("pause --json x", 2, "pause: unknown option --json");
     fails("shutdown -t", 2, "shutdown: option without its value: -t");
@@ -693,6 +697,26 @@ static void test_vane__no_store(void)
     }
 }
 
+/* With a store that refuses: what it does not know is said. */
+static void test_vane__store_refuses(void)
+{
+    char command[8500];
+
+    snprintf(command, sizeof(command),
+             "'%.*s/../../xenstore-lite/xenstored' --no-xen --no-state --daemon --socket %s/socket "
+             "--pid-file %s/pid",
+             (int)(strrchr(program, '/') - program), program, folder, folder);
+    CU_ASSERT_EQUAL_FATAL(system(command), 0);
+    CU_ASSERT_EQUAL(vane("store write /a b"), 0);
+    fails("store read /none", 3, "/none: No such file or directory");
+    fails("store quota 5", 3, "the store knows no domain 5");
+    fails("store quota -s foo=5", 3, "the store knows no limit foo (try: vane store quota)\n");
+    fails("store quota -s nodes=5 9", 3, "no limit nodes (try: vane store quota), or no domain 9");
+    CU_ASSERT_EQUAL(vane("store quota -s nodes=999"), 0);
+    snprintf(command, sizeof(command), "kill $(cat %s/pid); rm -f %s/socket*", folder, folder);
+    CU_ASSERT_EQUAL(system(command), 0);
+}
+
 /* What every host lacks that is no host: said with what mends it, and a status to act on. */
 static void test_vane__doctor(void)
 {
@@ -729,6 +753,7 @@ int main(int argc, char **argv)
         {"no hypervisor", test_vane__no_hypervisor},
         {"bad words", test_vane__bad_words},
         {"no store", test_vane__no_store},
+        {"a store that refuses", test_vane__store_refuses},
         {"doctor", test_vane__doctor},
         CU_TEST_INFO_NULL,
     };
