@@ -23,6 +23,8 @@
 
 #include "dom0-tools/console/domains.h"
 
+#define USAGE "usage: vane-consoled [--foreground]\n"
+
 #define IDLE_STEP_US 5000000u
 
 /* A store that has gone is looked for this often. */
@@ -216,8 +218,13 @@ int main(int argc, char **argv)
     bool foreground = argc == 2 && strcmp(argv[1], "--foreground") == 0;
     bool ok;
 
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        printf(USAGE "Serves the guests' consoles until SIGTERM; --foreground: not as a background "
+                     "process.\n");
+        return EXIT_SUCCESS;
+    }
     if (argc > 1 && !foreground) {
-        fprintf(stderr, "usage: vane-consoled [--foreground]\n");
+        fprintf(stderr, USAGE);
         return 2;
     }
     if (!foreground) {

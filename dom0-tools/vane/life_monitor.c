@@ -226,6 +226,7 @@ static enum verdict judge(struct watched *guest, const struct xen_domctl_getdoma
         return VERDICT_WAIT;
     }
     if (info == NULL || (info->flags & XEN_DOMINF_dying) != 0) {
+        guest->dump = false; /* there is no memory left, whatever was decided before */
         return VERDICT_REMOVE;
     }
     if ((info->flags & XEN_DOMINF_shutdown) == 0) {
