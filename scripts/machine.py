@@ -166,6 +166,8 @@ class Console(Transcript):
         self.folder = tempfile.mkdtemp(prefix="paravane-")
         self.echo = echo
         self.ended = None       # QMP's reason for the end: guest-shutdown, guest-reset ...
+        self.cpus = setup.cpus
+        self.requests = None    # to QMP, once it is there
         self.log = open(log, "wb")
         monitor = os.path.join(self.folder, "qmp")
         command = setup.command() + ["-display", "none", "-monitor", "none", "-serial", "stdio",
@@ -204,10 +206,13 @@ class Console(Transcript):
             stream = link.makefile("rwb")
             stream.write(b'{"execute": "qmp_capabilities"}\n')
             stream.flush()
+            self.requests = stream
             for line in stream:
                 message = json.loads(line)
                 if message.get("event") == "SHUTDOWN":
                     self.ended = message["data"]["reason"]
+                elif isinstance(message.get("return"), str):
+                    self.log.write(message["return"].replace("\r", "").encode())
         except (OSError, ValueError):
             pass    # QEMU has gone; what it said before is in self.ended
         finally:
@@ -224,9 +229,24 @@ class Console(Transcript):
         try:
             self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
+            self.describe()
             return False
         self.readers[1].join(timeout=10)
         return self.process.returncode == 0 and self.ended == "guest-shutdown"
+
+    def describe(self):
+        """Has QEMU say in the log what each processor is at, its interrupts included: for a machine
+        that has hung, of which nothing else will be left."""
+        commands = ["info registers -a"] + ["info lapic %d" % cpu for cpu in range(self.cpus)]
+        try:
+            for command in commands:
+                request = {"execute": "human-monitor-command",
+                           "arguments": {"command-line": command}}
+                self.requests.write(json.dumps(request).encode() + b"\n")
+                self.requests.flush()
+            time.sleep(2)
+        except (AttributeError, OSError, ValueError):
+            pass    # QEMU has gone, or has never answered
 
     def how_it_ended(self):
         if self.process.poll() is None:

@@ -566,7 +566,7 @@ def all_tests():
         InBochs("bochs-all"),
         FewInBochs("bochs"),
         Torture("torture", "torture", weight=4),
-        Smp("smp", "smp", weight=8, cpus=4, limit=1800),
+        Smp("smp", "smp", weight=8, cpus=4, limit=900),
         # CPUS=255 is as many as QEMU has without x2APIC. It looks through all of them whenever the
         # kernel writes where code has been, so what is timed in seconds says nothing.
         Test("many", "many", weight=5, limit=3600, cpus=24, hv_args="dom0_max_vcpus=2",
