@@ -24,6 +24,7 @@
 #define DEFAULT_STATE "/run/xenstored/state"
 #define VERSION "xenstored-lite 0.1 (Paravane)"
 #define EVENTS_AT_ONCE 64
+#define EXIT_USAGE 2
 
 /* What the command line says. */
 struct options {
@@ -46,7 +47,7 @@ struct daemon {
     bool stop;
 };
 
-static void usage(FILE *to)
+static void usage(void)
 {
     fputs("usage: xenstored [options]\n"
           "The store of a Paravane or Xen control domain.\n\n"
@@ -60,8 +61,9 @@ static void usage(FILE *to)
           "  -L, --log            one line a request on stderr\n"
           "      --no-xen         no hypervisor: serve the socket only\n"
           "  -h, --help           this text\n"
-          "  -V, --version        the version\n",
-          to);
+          "  -V, --version        the version\n\n"
+          "Exits with 0 when it is told to end, 1 when it failed, 2 for wrong arguments.\n",
+          stdout);
 }
 
 /* Returns: -1 to go on, or the exit status. */
@@ -110,19 +112,19 @@ static int parse_options(int argc, char **argv, struct options *o)
             o->no_xen = true;
             break;
         case 'h':
-            usage(stdout);
+            usage();
             return EXIT_SUCCESS;
         case 'V':
             puts(VERSION);
             return EXIT_SUCCESS;
-        default:
-            usage(stderr);
-            return EXIT_FAILURE;
+        default: /* what is wrong with it has been said */
+            fputs("xenstored: --help names the options\n", stderr);
+            return EXIT_USAGE;
         }
     }
     if (optind < argc) {
         fprintf(stderr, "xenstored: unexpected argument \"%s\"\n", argv[optind]);
-        return EXIT_FAILURE;
+        return EXIT_USAGE;
     }
     if (!o->socket || !*o->socket) {
         o->socket = DEFAULT_SOCKET;
