@@ -33,6 +33,8 @@ void upcall_console_input(void);
 /* A non-maskable interrupt that is not the machine's end, in a place where interrupts were on or
  * not; true: report this CPU's state and stop. Takes no lock. */
 bool upcall_nmi(bool interruptible);
+/* This CPU has waited for others through a million more turns of arch_relax(). */
+void upcall_waiting(void);
 /* Last thing before every return to a guest: deferred work, scheduling, events. */
 void upcall_exit(void);
 /* Start-up: page tables, frame allocator's memory map and console are there. */

@@ -15,6 +15,7 @@
 
 #define ROUNDS 5       /* in which a pcpu has to show a beat */
 #define ROUNDS_DEAF 15 /* after which one that takes no NMI is given up */
+#define WAITS 3        /* times the limit for one that waits for others */
 
 struct watch watches[MAX_PCPUS];
 
@@ -58,6 +59,24 @@ bool upcall_nmi(bool interruptible)
     }
     /* Where interrupts are open the kicks get through: it was late, but it moves. */
     return asked == WATCHDOG_REPORT && !interruptible;
+}
+
+void upcall_waiting(void)
+{
+    struct watch *mine = &watches[arch_cpu_id()];
+    ns_t now = arch_now_ns(), limit = WAITS * (ns_t)cmdline.watchdog * NS_PER_SEC;
+    if (mine->waited_at != mine->beats) {
+        mine->waited_at = mine->beats;
+        mine->waited = 0;
+    } else {
+        /* At most a second a report: a machine that stood still has not waited. */
+        mine->waited += MIN(now - mine->waited_until, NS_PER_SEC);
+    }
+    mine->waited_until = now;
+    if (limit && mine->waited > limit) {
+        panic("CPU %u has waited for others for %lu s", arch_cpu_id(),
+              (unsigned long)(mine->waited / NS_PER_SEC));
+    }
 }
 
 void watchdog_init_pcpu(unsigned cpu)

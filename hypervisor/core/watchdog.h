@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * Every pcpu is watched by the one before it: once it has not come to the end of its work in the
- * hypervisor for cmdline.watchdog seconds, the machine stops and shows where it hangs. No locks:
- * every word here has one writer, or is atomic.
+ * hypervisor for cmdline.watchdog seconds, the machine stops and shows where it hangs. Where that
+ * one cannot look, because it waits for the same thing itself, the waiting ends after three times
+ * as long. No locks: every word here has one writer, or is atomic.
  */
 #pragma once
 
@@ -19,6 +20,9 @@ struct watch {
     unsigned rounds; /* looks since they changed */
     ns_t since;      /* when they were last seen to have changed */
     struct timer timer;
+    /* its own waiting for others, in the hypervisor */
+    uint32_t waited_at; /* beats before it */
+    ns_t waited, waited_until;
 } __attribute__((aligned(64)));
 extern struct watch watches[MAX_PCPUS];
 

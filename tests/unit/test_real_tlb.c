@@ -45,6 +45,14 @@ static void answered(void)
     host_cpu = self;
 }
 
+static unsigned reports; /* of a CPU that waits */
+
+void upcall_waiting(void)
+{
+    reports++;
+    answered();
+}
+
 static cpumask_t mask_of(uint64_t bits)
 {
     cpumask_t mask;
@@ -196,6 +204,17 @@ static void test_flush__is_noted(void)
     CU_ASSERT_EQUAL(*tlb_last_flush(), UINT32_MAX);
 }
 
+/* One that nobody answers says so, a million turns later. */
+static void test_flush__in_vain(void)
+{
+    begin();
+    deaf = true;
+    cpumask_t mask = mask_of(2);
+    arch_tlb_flush_mask(&mask, FLUSH_TLB, 0);
+    CU_ASSERT_EQUAL(reports, 1);
+    CU_ASSERT_TRUE(tlbs[0].turns >= TURNS_PER_REPORT);
+}
+
 int main(void)
 {
     CU_TestInfo tests[] = {
@@ -204,6 +223,7 @@ int main(void)
         {"flush__on_those_asked", test_flush__on_those_asked},
         {"flush__both_at_once", test_flush__both_at_once},
         {"flush__is_noted", test_flush__is_noted},
+        {"flush__in_vain", test_flush__in_vain},
         CU_TEST_INFO_NULL,
     };
     return real_main("real_tlb", tests);

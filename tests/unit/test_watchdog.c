@@ -140,6 +140,38 @@ static void test_watchdog__unanswered_nmi_is_not_repeated_but_ends_it(void)
     end_watch();
 }
 
+static void waits(unsigned seconds)
+{
+    for (unsigned i = 0; i < seconds; i++) {
+        host_advance(NS_PER_SEC);
+        upcall_waiting();
+    }
+}
+
+static void test_watchdog__one_that_waits_for_ever(void)
+{
+    start_watch();
+    watchdog_beat();
+    waits(31);
+    CU_ASSERT_TRUE(HOST_ENDS_IN(HOST_PANIC, waits(1)));
+    CU_ASSERT_PTR_NOT_NULL(strstr(host_panic_message, "CPU 0 has waited"));
+    end_watch();
+}
+
+static void test_watchdog__waiting_that_gets_somewhere(void)
+{
+    start_watch();
+    for (unsigned i = 0; i < 10; i++) {
+        waits(20);
+        watchdog_beat();
+    }
+    waits(10);
+    host_advance(3600 * NS_PER_SEC); /* nobody has run meanwhile */
+    waits(20);
+    end_watch();
+    waits(100);
+}
+
 static void test_watchdog__off(void)
 {
     start_watch();
@@ -160,6 +192,8 @@ int main(void)
         CASE(test_watchdog__a_beat_after_the_first_nmi_ends_it),
         CASE(test_watchdog__a_long_standstill_of_the_whole_machine),
         CASE(test_watchdog__unanswered_nmi_is_not_repeated_but_ends_it),
+        CASE(test_watchdog__one_that_waits_for_ever),
+        CASE(test_watchdog__waiting_that_gets_somewhere),
         CASE(test_watchdog__off),
     };
     return SUITE("watchdog", 2, cases);

@@ -14,15 +14,18 @@
  * from arch_relax() wherever they wait for something. No lock: waiting here answers requests too,
  * so it may happen under any lock.
  */
+#include "arch/upcalls.h"
 #include "base/types.h"
 #include "machine.h"
 
 #define NO_GUEST UINT32_MAX
+#define TURNS_PER_REPORT (1u << 20)
 
 uint32_t tlb_clock = 1; /* atomic */
 
 static struct cpu_tlb {
     uint32_t last_flush; /* atomic: clock before it; 0: none in this round; or NO_GUEST */
+    uint32_t turns;      /* of arch_relax() */
     /* The request this CPU makes: constant while `waiting` is not 0. */
     unsigned flags;
     vaddr_t va;
@@ -115,6 +118,9 @@ void arch_relax(void)
 {
     __asm__ volatile("pause" : : : "memory");
     tlb_service();
+    if (!(++my_tlb()->turns % TURNS_PER_REPORT)) {
+        upcall_waiting();
+    }
 }
 
 static inline bool is_only(const cpumask_t *mask, unsigned cpu)
