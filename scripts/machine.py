@@ -234,16 +234,23 @@ class Console(Transcript):
         self.readers[1].join(timeout=10)
         return self.process.returncode == 0 and self.ended == "guest-shutdown"
 
+    def monitor(self, command, cpu=0):
+        """What a person would type at QEMU's monitor; the answer comes into the log."""
+        request = {"execute": "human-monitor-command",
+                   "arguments": {"command-line": command, "cpu-index": cpu}}
+        self.requests.write(json.dumps(request).encode() + b"\n")
+        self.requests.flush()
+
     def describe(self):
-        """Has QEMU say in the log what each processor is at, its interrupts included: for a machine
-        that has hung, of which nothing else will be left."""
-        commands = ["info registers -a"] + ["info lapic %d" % cpu for cpu in range(self.cpus)]
+        """Has QEMU say in the log what each processor is at, its stack and its interrupts included:
+        for a machine that has hung, of which nothing else will be left. Twice, for what turns in a
+        circle looks different the second time."""
         try:
-            for command in commands:
-                request = {"execute": "human-monitor-command",
-                           "arguments": {"command-line": command}}
-                self.requests.write(json.dumps(request).encode() + b"\n")
-                self.requests.flush()
+            for command in 2 * (["info registers -a"] +
+                                ["info lapic %d" % cpu for cpu in range(self.cpus)]):
+                self.monitor(command)
+            for cpu in range(self.cpus):
+                self.monitor("x /96gx $rsp", cpu)
             time.sleep(2)
         except (AttributeError, OSError, ValueError):
             pass    # QEMU has gone, or has never answered
