@@ -47,6 +47,17 @@ static int path_of(const char *folder, const char *below, const char *name, char
     return 0;
 }
 
+/* Says what is wrong with an operand that cannot be a name. */
+static bool is_name(const char *name)
+{
+    bool yes = value_domain_name(name);
+
+    if (!yes) {
+        vane_error("'%s' cannot be the name of a guest", name);
+    }
+    return yes;
+}
+
 /* As path_of(), for a definition that must exist. */
 static int find(const struct vane_args *args, const char *name, char path[PATH_BYTES],
                 struct err *err)
@@ -118,8 +129,12 @@ static int run_undefine(const struct vane_args *args)
     const char *name = args->operands[0];
     struct err err = {0};
     char path[PATH_BYTES];
-    int rc = find(args, name, path, &err);
+    int rc;
 
+    if (!is_name(name)) {
+        return VANE_USAGE;
+    }
+    rc = find(args, name, path, &err);
     rc = rc != 0 ? rc : remove_mark(args, name, &err);
     if (rc == 0 && unlink(path) != 0) {
         rc = err_set_errno(&err, errno, "%s", path);
@@ -148,13 +163,18 @@ static int find_running(const char *name, char path[PATH_BYTES])
 
 static int run_dumpxml(const struct vane_args *args)
 {
+    const char *name = args->operands[0];
     struct err err = {0};
     char path[PATH_BYTES];
     size_t bytes;
     void *text;
-    int rc = find(args, args->operands[0], path, &err);
+    int rc;
 
-    if (rc == -ESRCH && find_running(args->operands[0], path) == 0) {
+    if (!is_name(name)) {
+        return VANE_USAGE;
+    }
+    rc = find(args, name, path, &err);
+    if (rc == -ESRCH && find_running(name, path) == 0) {
         rc = 0;
     }
     rc = rc != 0 ? rc : file_read(path, CONFIG_MAX_FILE_BYTES, &text, &bytes, &err);
@@ -201,8 +221,12 @@ static int run_autostart(const struct vane_args *args)
     const char *name = args->operands[0];
     struct err err = {0};
     char path[PATH_BYTES];
-    int rc = find(args, name, path, &err);
+    int rc;
 
+    if (!is_name(name)) {
+        return VANE_USAGE;
+    }
+    rc = find(args, name, path, &err);
     if (rc == 0) {
         rc = vane_option(args, 'o') != NULL ? remove_mark(args, name, &err)
                                             : add_mark(args, name, &err);
@@ -316,6 +340,9 @@ static int run_start(const struct vane_args *args)
     if (marked != (args->count == 0)) {
         vane_error(
             "start: either the name of a guest or --autostarted is needed (try: vane help start)");
+        return VANE_USAGE;
+    }
+    if (!marked && !is_name(args->operands[0])) {
         return VANE_USAGE;
     }
     if (!marked) {

@@ -418,8 +418,11 @@ static void test_vane__definitions(void)
     fails("define -D guests missing.xml", 3, "missing.xml: No such file");
     fails("define -D /proc/nowhere good.xml", 3, "cannot make /proc/nowhere");
     fails("undefine -D guests other", 3, "no guest other is defined in guests");
-    fails("dumpxml -D guests ../guests/good", 1, "'../guests/good' cannot be the name of a guest");
-    fails("dumpxml -D guests .good", 1, "cannot be the name of a guest");
+    fails("dumpxml -D guests ../guests/good", 2, "'../guests/good' cannot be the name of a guest");
+    fails("dumpxml -D guests .good", 2, "cannot be the name of a guest");
+    fails("undefine -D guests ../guests/good", 2, "'../guests/good' cannot be the name of a guest");
+    fails("autostart -D guests a/b", 2, "'a/b' cannot be the name of a guest");
+    fails("start -D guests a/b", 2, "'a/b' cannot be the name of a guest");
     fails("autostart -D guests other", 3, "no guest other is defined");
     fails("defined -D nowhere", 3, "nowhere: No such file");
     fails("start -D guests", 2, "either the name of a guest or --autostarted is needed");
