@@ -246,6 +246,20 @@ static int follow(struct xs_handle *xs, unsigned long most, bool json)
     return 0;
 }
 
+/* Newer stores have finer ones below these, for one domain. */
+static bool is_special(const char *path)
+{
+    static const char *const names[] = {"@introduceDomain", "@releaseDomain"};
+    bool found = false;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !found; i++) {
+        size_t bytes = strlen(names[i]);
+
+        found = strncmp(path, names[i], bytes) == 0 && (path[bytes] == '\0' || path[bytes] == '/');
+    }
+    return found;
+}
+
 static int run_watch(const struct vane_args *args)
 {
     unsigned long most;
@@ -259,6 +273,11 @@ static int run_watch(const struct vane_args *args)
     for (int i = 0; i < args->count; i++) {
         if (!is_path(args->operands[i])) {
             return path_error(args, args->operands[i]);
+        }
+        if (args->operands[i][0] == '@' && !is_special(args->operands[i])) {
+            vane_error("store watch: no '%s' to watch, only @introduceDomain and @releaseDomain",
+                       args->operands[i]);
+            return VANE_USAGE;
         }
     }
     xs = open_store(&err);

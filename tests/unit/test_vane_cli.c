@@ -193,6 +193,8 @@ static void test_vane__usage(void)
     fails("store write @releaseDomain x", 2, "is no path of the store");
     fails("store watch", 2, "store watch: missing operand: PATH...");
     fails("store watch -n 0 /", 2, "-n takes a number from 1");
+    fails("store watch @nonsense", 2, "no '@nonsense' to watch, only @introduceDomain");
+    fails("store watch @releaseDomains", 2, "no '@releaseDomains' to watch");
     fails("store quota -s nodes", 2, "a limit is set as in nodes=2000, not 'nodes'");
     fails("store quota -s nodes=-1", 2, "a limit is set as in nodes=2000");
     fails("store quota -s =1", 2, "a limit is set as in nodes=2000");
