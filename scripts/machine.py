@@ -5,6 +5,7 @@ Shared by run.py, bench.py and the boot tests. The same control-domain image can
 Paravane, on Debian's Xen (hv="xen", the peer we compare with) and on the bare machine.
 A power-off and a reset both end QEMU with status 0; which of them it was is asked over QMP.
 """
+import glob
 import json
 import os
 import queue
@@ -112,6 +113,7 @@ class Setup:
             "qemu-system-x86_64", "-machine", machine, *memory, "-m", str(self.memory),
             "-smp", str(self.cpus), "-cpu", cpu, "-accel", os.environ.get("ACCEL") or "tcg",
             *(["-icount", "shift=%d,sleep=off" % self.shift] if self.counted else []),
+            "-name", "paravane,debug-threads=on",
             "-no-reboot", "-nic", "none"] + self._kernel() + self.devices
 
 
@@ -241,17 +243,36 @@ class Console(Transcript):
         self.requests.write(json.dumps(request).encode() + b"\n")
         self.requests.flush()
 
+    def threads(self):
+        """A line for each of the emulator's own threads: what it has used and what it waits for."""
+        lines = []
+        ticks = os.sysconf("SC_CLK_TCK")
+        for folder in sorted(glob.glob("/proc/%d/task/*" % self.process.pid)):
+            try:
+                with open(folder + "/stat", encoding="ascii", errors="replace") as f:
+                    name, rest = f.read().split("(", 1)[1].rsplit(")", 1)
+                with open(folder + "/wchan", encoding="ascii") as f:
+                    waits = f.read()
+            except OSError:
+                continue    # it has just ended
+            state, used = rest.split()[0], sum(int(word) for word in rest.split()[11:13])
+            lines.append("%-16s %s %8.2f s  %s\n" % (name, state, used / ticks, waits))
+        return "Emulator's threads:\n" + "".join(lines)
+
     def describe(self):
         """Has QEMU say in the log what each processor is at, its stack and its interrupts included:
         for a machine that has hung, of which nothing else will be left. Twice, for what turns in a
-        circle looks different the second time."""
+        circle looks different the second time, and an emulator that stands still does not."""
         try:
-            for command in 2 * (["info registers -a"] +
+            for _ in range(2):
+                self.log.write(self.threads().encode())
+                for command in (["info registers -a"] +
                                 ["info lapic %d" % cpu for cpu in range(self.cpus)]):
-                self.monitor(command)
+                    self.monitor(command)
+                time.sleep(1)
             for cpu in range(self.cpus):
-                self.monitor("x /96gx $rsp", cpu)
-            time.sleep(2)
+                self.monitor("x /96gx $esp", cpu)
+            time.sleep(1)
         except (AttributeError, OSError, ValueError):
             pass    # QEMU has gone, or has never answered
 
