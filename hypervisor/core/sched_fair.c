@@ -32,8 +32,10 @@
 #define WAKE_LAG_NS (5 * NS_PER_MS)
 /* Further ahead nobody gets by running: it has slept for half a turn of the clock, or worse. */
 #define AHEAD_MAX_NS NS_PER_SEC
-/* Closer than this is a draw: no switch is worth it. */
-#define PREEMPT_LEAD_NS (NS_PER_MS / 2)
+/* Closer than this is a draw: no switch is worth it. Less than WAKE_LAG_NS: who uses less than its
+ * share is that far behind and does not wait; two who talk and use theirs take longer turns, in
+ * which more goes over at once. */
+#define PREEMPT_LEAD_NS (3 * NS_PER_MS)
 #define BALANCE_NS SLICE_NS
 #define SWAP_NS (100 * NS_PER_MS)
 /* With more at once virtual time could overflow. */
