@@ -187,6 +187,22 @@ static void test_sched__wakeup_preempts_a_cpu_hog(void)
     end(2);
 }
 
+/* Two that talk to each other are close together: the one that wakes up lets the other finish. */
+static void test_sched__wakeup_close_behind_waits(void)
+{
+    begin(2);
+    sched_pause(v[1], PAUSE_BLOCKED);
+    CU_ASSERT_PTR_EQUAL(host_exit_path(), v[0]);
+    host_advance(2 * NS_PER_MS);
+    sched_wake(v[1]);
+    CU_ASSERT_PTR_EQUAL(host_exit_path(), v[0]);
+    host_advance(8 * NS_PER_MS - 1);
+    CU_ASSERT_PTR_EQUAL(host_exit_path(), v[0]);
+    host_advance(1);
+    CU_ASSERT_PTR_EQUAL(host_exit_path(), v[1]);
+    end(2);
+}
+
 /* Sleeps a little, all the time, so as to be woken with precedence all the time. */
 static void test_sched__frequent_sleeper_gets_no_more_than_its_share(void)
 {
@@ -478,6 +494,7 @@ int main(void)
         CASE(test_sched__nobody_runs_longer_than_a_slice),
         CASE(test_sched__latecomer_gets_no_arrears),
         CASE(test_sched__wakeup_preempts_a_cpu_hog),
+        CASE(test_sched__wakeup_close_behind_waits),
         CASE(test_sched__frequent_sleeper_gets_no_more_than_its_share),
         CASE(test_sched__light_interactive_load_is_served_at_once),
         CASE(test_sched_yield__others_go_first_once),
