@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A client that measures a store daemon, ours or another, on its unix socket: fills it, introduces
- * domains, connects others that watch, then times each kind of request, one at a time, answer by
- * answer.
+ * A client that measures two store daemons, ours or another, on their unix sockets: fills each to
+ * its size, introduces domains, connects others that watch, then times each kind of request, one at
+ * a time, answer by answer.
  *
- *   store SOCKET PID NODES WATCHES CONNECTIONS
+ *   store SOCKET PID NODES WATCHES CONNECTIONS  SOCKET PID NODES WATCHES CONNECTIONS
  *
- * prints for each kind its name, the nanoseconds of one request, and those in which the daemon,
- * PID, was on a processor; with tabs between. Kinds take turns in batches, and a kind's figures are
- * those of its best batch: what else the machine does can only make one slower.
+ * prints for each kind its name, the nanoseconds of one request to the first daemon and to the
+ * second, and how many times as long as the first the second, PID, is on a processor for it; with
+ * tabs between. All are medians.
+ *
+ * The machine may be a shared one, whose speed changes by two within seconds: so the two daemons
+ * are asked in turns, a batch of a few milliseconds each, and it is the two neighbours that are
+ * compared. All three processes are on one processor, where a wake-up is a switch and not an
+ * interrupt to another, perhaps sleeping, one.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,13 +30,23 @@
 
 #include <xen/io/xs_wire.h>
 
-#define BATCHES 15
-#define BATCH 100
-#define SECONDS 40        /* after which no further round of batches begins */
+#define ROUNDS 101u
+#define BATCH 100u
+#define SECONDS 60        /* after which no further round begins */
 #define NODES_OF_ONE 100u /* below /bench/D, in tens */
+#define SIDES 2u
 
-static int fd; /* of the connection that asks */
-static unsigned int owners;
+/* One of the two daemons. */
+struct side {
+    const char *address;
+    char schedstat[64]; /* file of its time */
+    int fd;             /* of the connection that asks it */
+    unsigned int owners;
+    unsigned int domains;
+};
+
+static struct side sides[SIDES];
+static struct side *at; /* the one that is asked */
 static char body[XENSTORE_PAYLOAD_MAX + 1];
 static bool event_seen; /* one came before the answer, as Debian's daemon has it */
 
@@ -111,7 +127,7 @@ static void ask_on(int to, uint32_t type, uint32_t txn, const char *text)
 /* The event that belongs to the last request. */
 static void take_event(void)
 {
-    if (!event_seen && next(fd) != XS_WATCH_EVENT) {
+    if (!event_seen && next(at->fd) != XS_WATCH_EVENT) {
         errno = EPROTO;
         die("event");
     }
@@ -120,11 +136,11 @@ static void take_event(void)
 
 static void ask(uint32_t type, uint32_t txn, const char *format, unsigned int number)
 {
-    unsigned int owner = number * 7919u % owners;
+    unsigned int owner = number * 7919u % at->owners;
     char text[200];
 
     snprintf(text, sizeof(text), format, owner, number % 10, number / 10 % 10, number);
-    ask_on(fd, type, txn, text);
+    ask_on(at->fd, type, txn, text);
 }
 
 /* --- the kinds --------------------------------------------------------------------------- */
@@ -198,54 +214,62 @@ static void do_txn(unsigned int i)
     ask(XS_TRANSACTION_END, txn, "T|", i);
 }
 
+/* One of the introduced domains. */
+static void ask_domain(uint32_t type, unsigned int i)
+{
+    char text[16];
+
+    snprintf(text, sizeof(text), "%u|", 1 + i % at->domains);
+    ask_on(at->fd, type, 0, text);
+}
+
 static void do_path(unsigned int i)
 {
-    ask(XS_GET_DOMAIN_PATH, 0, "%u|", i);
+    ask_domain(XS_GET_DOMAIN_PATH, i);
 }
 
 static void do_introduced(unsigned int i)
 {
-    ask(XS_IS_DOMAIN_INTRODUCED, 0, "%u|", i);
+    ask_domain(XS_IS_DOMAIN_INTRODUCED, i);
 }
-
-static void do_connect(unsigned int i);
-
-static struct kind {
-    const char *name;
-    void (*run)(unsigned int i);
-    double best;     /* nanoseconds */
-    double best_cpu; /* the same, of the daemon's time */
-} kinds[] = {
-    {"read", do_read, 0, 0},
-    {"write", do_write, 0, 0},
-    {"mkdir", do_mkdir, 0, 0},
-    {"rm", do_rm, 0, 0},
-    {"directory", do_directory, 0, 0},
-    {"get permissions", do_get_perms, 0, 0},
-    {"set permissions", do_set_perms, 0, 0},
-    {"watch", do_watch, 0, 0},
-    {"unwatch", do_unwatch, 0, 0},
-    {"write and event", do_event, 0, 0},
-    {"transaction, empty", do_txn_start, 0, 0},
-    {"transaction, r+w", do_txn, 0, 0},
-    {"domain path", do_path, 0, 0},
-    {"is introduced", do_introduced, 0, 0},
-    {"connect and read", do_connect, 0, 0},
-};
-#define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
-
-static const char *address;
-static char schedstat[64]; /* file of the daemon's time */
 
 static void do_connect(unsigned int i)
 {
-    int kept = fd;
+    int kept = at->fd;
 
-    fd = dial(address);
+    at->fd = dial(at->address);
     do_read(i);
-    close(fd);
-    fd = kept;
+    close(at->fd);
+    at->fd = kept;
 }
+
+static const struct {
+    const char *name;
+    void (*run)(unsigned int i);
+} kinds[] = {
+    {"read", do_read},
+    {"write", do_write},
+    {"mkdir", do_mkdir},
+    {"rm", do_rm},
+    {"directory", do_directory},
+    {"get permissions", do_get_perms},
+    {"set permissions", do_set_perms},
+    {"watch", do_watch},
+    {"unwatch", do_unwatch},
+    {"write and event", do_event},
+    {"transaction, empty", do_txn_start},
+    {"transaction, r+w", do_txn},
+    {"domain path", do_path},
+    {"is introduced", do_introduced},
+    {"connect and read", do_connect},
+};
+#define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
+
+/* What was found of each kind, by rounds. */
+static struct figures {
+    double wall[SIDES][ROUNDS]; /* nanoseconds of one */
+    double growth[ROUNDS];      /* the daemons' time for it, the second's by the first's */
+} figures[KIND_COUNT];
 
 /* --- the run ----------------------------------------------------------------------------- */
 
@@ -261,14 +285,15 @@ static void fill(unsigned int nodes, unsigned int watches, unsigned int connecti
 {
     char text[200];
 
-    owners = nodes / NODES_OF_ONE;
+    at->owners = nodes / NODES_OF_ONE;
+    at->domains = connections;
     for (unsigned int i = 0; i < nodes; i++) {
         snprintf(text, sizeof(text), "/bench/%u/%u/%u|value", i / NODES_OF_ONE, i / 10 % 10,
                  i % 10);
-        ask_on(fd, XS_WRITE, 0, text);
+        ask_on(at->fd, XS_WRITE, 0, text);
     }
     for (unsigned int c = 0; c < connections; c++) {
-        int other = dial(address);
+        int other = dial(at->address);
 
         for (unsigned int i = 0; i < watches / connections; i++) {
             snprintf(text, sizeof(text), "/others/%u/%u|t|", c, i);
@@ -277,65 +302,119 @@ static void fill(unsigned int nodes, unsigned int watches, unsigned int connecti
     }
     for (unsigned int domid = 1; domid <= connections; domid++) {
         snprintf(text, sizeof(text), "%u|1|1|", domid);
-        ask_on(fd, XS_INTRODUCE, 0, text);
+        ask_on(at->fd, XS_INTRODUCE, 0, text);
     }
-    ask_on(fd, XS_WATCH, 0, "/seen|t|");
+    ask_on(at->fd, XS_WATCH, 0, "/seen|t|");
     take_event();
+}
+
+/* A daemon from its five arguments. */
+static void open_side(char **arguments)
+{
+    at->address = arguments[0];
+    snprintf(at->schedstat, sizeof(at->schedstat), "/proc/%d/schedstat", atoi(arguments[1]));
+    at->fd = dial(at->address);
+    fill((unsigned int)atoi(arguments[2]), (unsigned int)atoi(arguments[3]),
+         (unsigned int)atoi(arguments[4]));
+}
+
+/* This process and the two daemons, on the first processor that this one may use. */
+static void share_processor(const char *first, const char *second)
+{
+    pid_t processes[] = {0, atoi(first), atoi(second)};
+    int cpu = sched_getcpu();
+    cpu_set_t set;
+
+    if (cpu < 0) {
+        die("processor");
+    }
+    CPU_ZERO(&set);
+    CPU_SET((size_t)cpu, &set);
+    for (size_t i = 0; i < sizeof(processes) / sizeof(processes[0]); i++) {
+        if (sched_setaffinity(processes[i], sizeof(set), &set) < 0) {
+            die("affinity");
+        }
+    }
 }
 
 /* Nanoseconds the daemon has been on a processor. */
 static double daemon_time(void)
 {
     double spent = 0;
-    FILE *file = fopen(schedstat, "r");
+    FILE *file = fopen(at->schedstat, "r");
 
     if (file == NULL || fscanf(file, "%lf", &spent) != 1) {
-        die(schedstat);
+        die(at->schedstat);
     }
     fclose(file);
     return spent;
 }
 
-static void keep_best(double *best, double one)
+/* A batch of one kind for each daemon, in turns the first; rm and unwatch find what mkdir and watch
+ * of this round have left. */
+static void run_pair(size_t kind, unsigned int round)
 {
-    *best = *best == 0 || one < *best ? one : *best;
+    double spent[SIDES];
+
+    for (unsigned int turn = 0; turn < SIDES; turn++) {
+        unsigned int side = (round + turn) % SIDES;
+        double begin_cpu;
+        double begin;
+
+        at = &sides[side];
+        begin_cpu = daemon_time();
+        begin = now();
+        for (unsigned int i = 0; i < BATCH; i++) {
+            kinds[kind].run(round * BATCH + i);
+        }
+        figures[kind].wall[side][round] = (now() - begin) / BATCH;
+        spent[side] = daemon_time() - begin_cpu;
+    }
+    figures[kind].growth[round] = spent[1] / spent[0];
 }
 
-/* A batch of one kind; rm and unwatch find what mkdir and watch have left. */
-static void run_batch(struct kind *kind, unsigned int batch)
+static int by_size(const void *a, const void *b)
 {
-    double begin_cpu = daemon_time();
-    double begin = now();
+    double left = *(const double *)a;
+    double right = *(const double *)b;
 
-    for (unsigned int i = 0; i < BATCH; i++) {
-        kind->run(batch * BATCH + i);
-    }
-    keep_best(&kind->best, (now() - begin) / BATCH);
-    keep_best(&kind->best_cpu, (daemon_time() - begin_cpu) / BATCH);
+    return (left > right) - (left < right);
+}
+
+static double median(double *of, unsigned int count)
+{
+    qsort(of, count, sizeof(*of), by_size);
+    return of[count / 2];
 }
 
 int main(int argc, char **argv)
 {
     const struct rlimit files = {4096, 4096};
+    unsigned int rounds = 0;
     double begin;
 
-    if (argc != 6) {
-        fprintf(stderr, "usage: store SOCKET PID NODES WATCHES CONNECTIONS\n");
+    if (argc != 11) {
+        fprintf(stderr, "usage: store SOCKET PID NODES WATCHES CONNECTIONS (the same again)\n");
         return 2;
     }
     setrlimit(RLIMIT_NOFILE, &files);
-    address = argv[1];
-    fd = dial(address);
-    snprintf(schedstat, sizeof(schedstat), "/proc/%d/schedstat", atoi(argv[2]));
-    fill((unsigned int)atoi(argv[3]), (unsigned int)atoi(argv[4]), (unsigned int)atoi(argv[5]));
+    for (unsigned int side = 0; side < SIDES; side++) {
+        at = &sides[side];
+        open_side(&argv[1 + 5 * side]);
+    }
+    share_processor(argv[2], argv[7]);
     begin = now();
-    for (unsigned int batch = 0; batch < BATCHES && now() - begin < SECONDS * 1e9; batch++) {
+    while (rounds < ROUNDS && now() - begin < SECONDS * 1e9) {
         for (size_t k = 0; k < KIND_COUNT; k++) {
-            run_batch(&kinds[k], batch);
+            run_pair(k, rounds);
         }
+        rounds++;
     }
     for (size_t k = 0; k < KIND_COUNT; k++) {
-        printf("%s\t%.0f\t%.0f\n", kinds[k].name, kinds[k].best, kinds[k].best_cpu);
+        struct figures *found = &figures[k];
+
+        printf("%s\t%.0f\t%.0f\t%.3f\n", kinds[k].name, median(found->wall[0], rounds),
+               median(found->wall[1], rounds), median(found->growth, rounds));
     }
     return 0;
 }
