@@ -7,6 +7,7 @@
  * the folder autostart/ below. Nothing else knows of definitions: files put there by hand or by a
  * package are as good. A running guest does not change with its definition.
  */
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -34,28 +35,15 @@ static const char *folder_of(const struct vane_args *args)
     return folder != NULL ? folder : DEFAULT_FOLDER;
 }
 
-/* Where a definition, or with `below` its mark, stands. */
+/* Where a definition, or with `below` its mark, stands; of a name that can be one. */
 static int path_of(const char *folder, const char *below, const char *name, char path[PATH_BYTES],
                    struct err *err)
 {
-    if (!value_domain_name(name)) {
-        return err_set(err, EINVAL, "'%s' cannot be the name of a guest", name);
-    }
+    assert(value_domain_name(name));
     if (snprintf(path, PATH_BYTES, "%s/%s%s" SUFFIX, folder, below, name) >= PATH_BYTES) {
         return err_set(err, ENAMETOOLONG, "%s: too long a name", folder);
     }
     return 0;
-}
-
-/* Says what is wrong with an operand that cannot be a name. */
-static bool is_name(const char *name)
-{
-    bool yes = value_domain_name(name);
-
-    if (!yes) {
-        vane_error("'%s' cannot be the name of a guest", name);
-    }
-    return yes;
 }
 
 /* As path_of(), for a definition that must exist. */
@@ -131,7 +119,7 @@ static int run_undefine(const struct vane_args *args)
     char path[PATH_BYTES];
     int rc;
 
-    if (!is_name(name)) {
+    if (!vane_operand_name(args, 0)) {
         return VANE_USAGE;
     }
     rc = find(args, name, path, &err);
@@ -170,7 +158,7 @@ static int run_dumpxml(const struct vane_args *args)
     void *text;
     int rc;
 
-    if (!is_name(name)) {
+    if (!vane_operand_name(args, 0)) {
         return VANE_USAGE;
     }
     rc = find(args, name, path, &err);
@@ -223,7 +211,7 @@ static int run_autostart(const struct vane_args *args)
     char path[PATH_BYTES];
     int rc;
 
-    if (!is_name(name)) {
+    if (!vane_operand_name(args, 0)) {
         return VANE_USAGE;
     }
     rc = find(args, name, path, &err);
@@ -342,14 +330,14 @@ static int run_start(const struct vane_args *args)
             "start: either the name of a guest or --autostarted is needed (try: vane help start)");
         return VANE_USAGE;
     }
-    if (!marked && !is_name(args->operands[0])) {
+    if (marked) {
+        return for_each(args, start_marked, &status, &err) == 0 ? status : vane_fail(&err);
+    }
+    if (!vane_operand_name(args, 0)) {
         return VANE_USAGE;
     }
-    if (!marked) {
-        return find(args, args->operands[0], path, &err) == 0 ? life_run_create(args, path)
-                                                              : vane_fail(&err);
-    }
-    return for_each(args, start_marked, &status, &err) == 0 ? status : vane_fail(&err);
+    return find(args, args->operands[0], path, &err) == 0 ? life_run_create(args, path)
+                                                          : vane_fail(&err);
 }
 
 /* --- table ------------------------------------------------------------------------------- */

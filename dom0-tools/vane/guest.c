@@ -14,7 +14,6 @@
 #include <sys/stat.h>
 
 #include "dom0-tools/config/config.h"
-#include "dom0-tools/config/values.h"
 #include "dom0-tools/device/node.h"
 #include "dom0-tools/vane/life.h"
 #include "dom0-tools/vane/vane.h"
@@ -204,8 +203,7 @@ static int run_rename(const struct vane_args *args)
     uint32_t domid;
     int rc;
 
-    if (!value_domain_name(name)) {
-        vane_error("rename: '%s' cannot be the name of a guest", name);
+    if (!vane_operand_name(args, 1)) {
         return VANE_USAGE;
     }
     rc = life_open(&life, &err);
@@ -306,8 +304,7 @@ static int run_log(const struct vane_args *args)
     if (vane_option_number(args, 'n', 1, LINES_MAX, 0, &lines) != 0) {
         return VANE_USAGE;
     }
-    if (!value_domain_name(name)) {
-        vane_error("log: '%s' cannot be the name of a guest", name);
+    if (!vane_operand_name(args, 0)) {
         return VANE_USAGE;
     }
     snprintf(path, sizeof(path), LIFE_LOG_DIR "/%s.%s", name,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What every command uses to read its options and to speak: option values, reports and exit
- * statuses, JSON, tables.
+ * What every command uses to read its arguments and to speak: values of options, names, reports and
+ * exit statuses, JSON, tables.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -13,7 +13,7 @@
 #include "dom0-tools/config/values.h"
 #include "dom0-tools/vane/vane.h"
 
-/* --- options ----------------------------------------------------------------------------- */
+/* --- arguments --------------------------------------------------------------------------- */
 
 const char *vane_option(const struct vane_args *args, char letter)
 {
@@ -66,6 +66,17 @@ int vane_option_wait(const struct vane_args *args, unsigned long fallback, unsig
         }
     }
     return 0;
+}
+
+bool vane_operand_name(const struct vane_args *args, int operand)
+{
+    bool yes = value_domain_name(args->operands[operand]);
+
+    if (!yes) {
+        vane_error("%s: '%s' cannot be the name of a guest", args->command->name,
+                   args->operands[operand]);
+    }
+    return yes;
 }
 
 bool vane_amount(const char *text, uint64_t *kib)

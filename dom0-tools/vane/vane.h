@@ -95,6 +95,9 @@ int vane_option_number(const struct vane_args *args, char letter, unsigned long 
 /* Seconds to wait by --wait and --timeout, 0 without --wait. Errors: as vane_option_number(). */
 int vane_option_wait(const struct vane_args *args, unsigned long fallback, unsigned long *seconds);
 
+/* Whether an operand can be the name of a guest; if not, after vane_error(): return VANE_USAGE. */
+bool vane_operand_name(const struct vane_args *args, int operand);
+
 /* Reads an amount such as 512, 512M or 2GiB; without a unit, MiB. Returns: whether it is one. */
 bool vane_amount(const char *text, uint64_t *kib);
 

@@ -150,8 +150,8 @@ static void test_vane__usage(void)
     fails("sysrq x", 2, "sysrq: missing operand: KEY (");
     fails("sysrq x hb", 2, "a key is one digit or small letter, not 'hb'");
     fails("sysrq x H", 2, "a key is one digit or small letter");
-    fails("log ../../etc/passwd", 2, "'../../etc/passwd' cannot be the name of a guest");
-    fails("log 7", 2, "'7' cannot be the name of a guest");
+    fails("log ../../etc/passwd", 2, "log: '../../etc/passwd' cannot be the name of a guest");
+    fails("log 7", 2, "log: '7' cannot be the name of a guest");
     fails("log -n 0 x", 2, "-n takes a number from 1");
     fails("log no-guest-ever-had-this-name", 3, "no-guest-ever-had-this-name.log: No such file");
     fails("exporter --port=0", 2, "-p takes a number from 1 to 65535");
@@ -184,8 +184,8 @@ static void test_vane__usage(void)
     fails("net attach -i vif9.9 x br0", 2, "cannot be the name of an interface of yours");
     fails("net detach x eth0", 2, "the number of a card or its address is needed, not 'eth0'");
     fails("mem-max x -- -1", 2, "an amount of at least 4 MiB is needed");
-    fails("rename x 7", 2, "'7' cannot be the name of a guest");
-    fails("rename x ../y", 2, "'../y' cannot be the name of a guest");
+    fails("rename x 7", 2, "rename: '7' cannot be the name of a guest");
+    fails("rename x ../y", 2, "rename: '../y' cannot be the name of a guest");
     fails("store ls relative", 2, "'relative' is no path of the store");
     fails("store ls /a//b", 2, "'/a//b' is no path of the store");
     fails("store read /a/", 2, "'/a/' is no path of the store");
@@ -420,11 +420,13 @@ static void test_vane__definitions(void)
     fails("define -D guests missing.xml", 3, "missing.xml: No such file");
     fails("define -D /proc/nowhere good.xml", 3, "cannot make /proc/nowhere");
     fails("undefine -D guests other", 3, "no guest other is defined in guests");
-    fails("dumpxml -D guests ../guests/good", 2, "'../guests/good' cannot be the name of a guest");
+    fails("dumpxml -D guests ../guests/good", 2,
+          "dumpxml: '../guests/good' cannot be the name of a guest");
     fails("dumpxml -D guests .good", 2, "cannot be the name of a guest");
-    fails("undefine -D guests ../guests/good", 2, "'../guests/good' cannot be the name of a guest");
-    fails("autostart -D guests a/b", 2, "'a/b' cannot be the name of a guest");
-    fails("start -D guests a/b", 2, "'a/b' cannot be the name of a guest");
+    fails("undefine -D guests ../guests/good", 2,
+          "undefine: '../guests/good' cannot be the name of a guest");
+    fails("autostart -D guests a/b", 2, "autostart: 'a/b' cannot be the name of a guest");
+    fails("start -D guests a/b", 2, "start: 'a/b' cannot be the name of a guest");
     fails("autostart -D guests other", 3, "no guest other is defined");
     fails("defined -D nowhere", 3, "nowhere: No such file");
     fails("start -D guests", 2, "either the name of a guest or --autostarted is needed");
