@@ -82,7 +82,7 @@ $(DT_B)/tests/test_vane_dmesg: private DT_LIBS += $(DT_SEE) $(DT_B)/libtools-san
 $(DT_B)/tests/test_vane_dmesg: $(DT_SEE)
 
 # Against the daemon itself.
-$(addprefix $(DT_B)/tests/test_,storeclient_client device_disk device_hostdev vane_look vane_cli): | $(B)/xenstore-lite/xenstored
+$(addprefix $(DT_B)/tests/test_,storeclient_client device_disk device_hostdev device_node vane_look vane_cli): | $(B)/xenstore-lite/xenstored
 # Functions whose calls a single test takes over.
 $(DT_B)/tests/test_storeclient_client: DT_LIBS += -Wl,--wrap=recv
 $(DT_B)/tests/test_device_disk: DT_LIBS += $(foreach f,device_driver_check loop_attach loop_backing loop_find xs_read,-Wl,--wrap=$(f))

@@ -269,6 +269,8 @@ def test_archive(amd64):
     """Added behind dom0-initrd; the kernel unpacks one archive after the other."""
     archive = cpio.Archive()
     folder_files(archive, os.path.join(TOP, "tests/boot/dom0"), "usr/lib/paravane/tests")
+    archive.file("usr/lib/paravane/tests/memory-used",
+                 os.path.join(TOP, "examples/memory-used"), 0o755)
     archive.file("boot/guest/vmlinuz-amd64", amd64.vmlinuz)
     kernels = os.path.join(OUT, "guests")
     for name in sorted(os.listdir(kernels)):

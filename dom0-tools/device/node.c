@@ -271,6 +271,42 @@ int node_transaction(struct xs_handle *xs, int (*body)(xs_transaction_t transact
     return -EBUSY;
 }
 
+/* A new value of a node that may have gone. */
+struct change {
+    const struct node *node;
+    const char *path;
+    char value[NODE_VALUE_BYTES];
+};
+
+static int change_body(xs_transaction_t transaction, void *context)
+{
+    const struct change *change = context;
+    struct node at = node_at(change->node->xs, transaction, "%s", change->path);
+
+    return node_exists(&at) ? node_write(&at, NULL, "%s", change->value) : -ENOENT;
+}
+
+int node_change(const struct node *node, const char *name, const char *format, ...)
+{
+    struct change change = {.node = node};
+    char path[NODE_PATH_BYTES];
+    int rc = child_path(node, name, path);
+    va_list args;
+    int len;
+
+    if (rc != 0) {
+        return rc;
+    }
+    change.path = path;
+    va_start(args, format);
+    len = vsnprintf(change.value, sizeof(change.value), format, args);
+    va_end(args);
+    if (len < 0 || (size_t)len >= sizeof(change.value)) {
+        return -E2BIG;
+    }
+    return node_transaction(node->xs, change_body, &change);
+}
+
 static uint64_t now_ms(void)
 {
     struct timespec now;

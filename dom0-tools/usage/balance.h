@@ -2,11 +2,11 @@
 /*
  * How memory should be divided between guests that can give some back: pure, for vane balloon.
  *
- * Each guest has a least and a most. What a guest needs is what its kernel says is in use, swapped
- * out pages included, and a margin, so that memory comes before a guest has to swap. Nobody gives
- * anything unless somebody lacks something; then those give who have most beyond their need, and
- * when there is not enough for all, everybody gets the same part of what it needs above its least.
- * A guest that does not say what it uses keeps what it has.
+ * Each guest has a least and a most. What a guest needs is what it says is in use, its kernel and
+ * swapped out pages included, and a margin, so that memory comes before a guest has to swap. Nobody
+ * gives anything unless somebody lacks something; then those give who have most beyond their need,
+ * and when there is not enough for all, everybody gets the same part of what it needs above its
+ * least. A guest that does not say what it uses keeps what it has.
  */
 #pragma once
 

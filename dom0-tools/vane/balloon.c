@@ -2,9 +2,10 @@
 /*
  * The command balloon: who has how much memory and needs how much, and moving it between guests.
  *
- * A guest says in its own node data/memory-used how many KiB it uses, swapped out pages included;
- * one that says nothing keeps what it has. The division is made in usage/balance.h; here are the
- * reading, and the order: guests give first, and only what has arrived is given out.
+ * A guest says in its own node data/memory-used how many KiB of its memory are taken, kernel and
+ * swapped out pages included; one that says nothing keeps what it has. The division is made in
+ * usage/balance.h; here are the reading, and the order: guests give first, and only what has
+ * arrived is given out.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -128,12 +129,16 @@ static int read_pool(struct pool *pool, struct err *err)
 
 /* --- moving ------------------------------------------------------------------------------ */
 
+/* A guest that has gone since it was read is none to ask. */
 static int set_target(const struct pool *pool, size_t i, uint64_t kib, struct err *err)
 {
     struct node memory =
         node_at(pool->life.xs, XBT_NULL, "/local/domain/%u/memory", pool->names[i].domid);
-    int rc = node_write(&memory, "target", "%" PRIu64, kib);
+    int rc = node_change(&memory, "target", "%" PRIu64, kib);
 
+    if (rc == -ENOENT) {
+        return 0;
+    }
     if (rc != 0) {
         return err_set_errno(err, -rc, "cannot ask %s", pool->names[i].name);
     }
@@ -333,12 +338,14 @@ const struct vane_command vane_commands_balloon[] = {
         .name = "balloon",
         .operands = "[DOMAIN]",
         .summary = "show who needs how much memory, or move it between guests",
-        .details = "In MiB. A guest tells what it uses in its node data/memory-used, in KiB and "
-                   "with what it has swapped out; a service in the guest writes it, as in "
-                   "examples/memory-used. Who tells nothing keeps what it has.\n\n"
-                   "Memory moves only when somebody lacks some: from what is free, then from those "
-                   "who have most beyond their need, never below what they keep. A guest gets a "
-                   "quarter more than it uses, so that it need not swap.",
+        .details =
+            "In MiB. A guest tells what it uses in its node data/memory-used, in KiB: all it "
+            "has but what is available, so with its kernel, and what it has swapped out; a "
+            "service in the guest writes it, as in examples/memory-used. Who tells nothing "
+            "keeps what it has.\n\n"
+            "Memory moves only when somebody lacks some: from what is free, then from those "
+            "who have most beyond their need, never below what they keep. A guest gets a "
+            "quarter more than it uses, so that it need not swap.",
         .max_operands = 1,
         .json = true,
         .options = balloon_options,

@@ -87,7 +87,10 @@ static int set_memory(const struct vane_args *args, struct memory_change *change
         return err_set(err, ERANGE, "%s may have at most %" PRIu64 " MiB, not %s",
                        args->operands[0], most / 1024, args->operands[1]);
     }
-    rc = node_write(&memory, "target", "%" PRIu64, change->kib);
+    rc = node_change(&memory, "target", "%" PRIu64, change->kib);
+    if (rc == -ENOENT) {
+        return err_set(err, ESRCH, "%s has gone", args->operands[0]);
+    }
     if (rc != 0) {
         return err_set_errno(err, -rc, "cannot ask %s", args->operands[0]);
     }

@@ -574,6 +574,7 @@ def all_tests():
         Watchdog("watchdog"),
         Interrupts("irqs", weight=2),
         # Counted, so that it makes no difference how busy the machine below is.
+        Test("balloon", "balloon"),
         Test("demand", "demand", weight=4, counted=True, shift=3),
     ]
     for cpu in ("qemu64", "Nehalem", "Skylake-Server", "EPYC"):
