@@ -271,33 +271,31 @@ int node_transaction(struct xs_handle *xs, int (*body)(xs_transaction_t transact
     return -EBUSY;
 }
 
-/* A new value of a node that may have gone. */
+/* A value below a node that may have gone. */
 struct change {
-    const struct node *node;
-    const char *path;
+    struct node node;
+    const char *name;
     char value[NODE_VALUE_BYTES];
 };
 
 static int change_body(xs_transaction_t transaction, void *context)
 {
-    const struct change *change = context;
-    struct node at = node_at(change->node->xs, transaction, "%s", change->path);
+    struct change *change = context;
 
-    return node_exists(&at) ? node_write(&at, NULL, "%s", change->value) : -ENOENT;
+    change->node.transaction = transaction;
+    return node_exists(&change->node) ? node_write(&change->node, change->name, "%s", change->value)
+                                      : -ENOENT;
 }
 
 int node_change(const struct node *node, const char *name, const char *format, ...)
 {
-    struct change change = {.node = node};
-    char path[NODE_PATH_BYTES];
-    int rc = child_path(node, name, path);
+    struct change change = {.node = *node, .name = name};
     va_list args;
     int len;
 
-    if (rc != 0) {
-        return rc;
+    if (node->path[0] == '\0') {
+        return -ENAMETOOLONG;
     }
-    change.path = path;
     va_start(args, format);
     len = vsnprintf(change.value, sizeof(change.value), format, args);
     va_end(args);

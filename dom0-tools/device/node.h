@@ -46,8 +46,8 @@ struct node node_at(struct xs_handle *xs, xs_transaction_t transaction, const ch
 int node_write(const struct node *node, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* As node_write() outside a transaction, but only of what exists: of a domain that has gone in the
- * meantime nothing is made anew. Errors: -ENOENT then. */
+/* As node_write() outside a transaction, but only while the node itself exists: of a domain that
+ * has gone in the meantime nothing is made anew. Errors: -ENOENT then. */
 int node_change(const struct node *node, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -130,17 +130,13 @@ static int read_pool(struct pool *pool, struct err *err)
 /* --- moving ------------------------------------------------------------------------------ */
 
 /* A guest that has gone since it was read is none to ask. */
-static int set_target(const struct pool *pool, size_t i, uint64_t kib, struct err *err)
+static int set_target(struct pool *pool, size_t i, uint64_t kib, struct err *err)
 {
-    struct node memory =
-        node_at(pool->life.xs, XBT_NULL, "/local/domain/%u/memory", pool->names[i].domid);
-    int rc = node_change(&memory, "target", "%" PRIu64, kib);
+    int rc = life_nodes_ask(&pool->life, pool->names[i].domid, pool->names[i].name, err,
+                            "memory/target", "%" PRIu64, kib);
 
-    if (rc == -ENOENT) {
-        return 0;
-    }
     if (rc != 0) {
-        return err_set_errno(err, -rc, "cannot ask %s", pool->names[i].name);
+        return rc == -ESRCH ? 0 : rc;
     }
     printf("%s: %" PRIu64 " MiB, was %" PRIu64 "\n", pool->names[i].name, kib / 1024,
            pool->guests[i].has_kib / 1024);
@@ -277,11 +273,13 @@ static int set_least(struct life *life, const char *who, uint64_t kib, struct er
     }
     memory = node_at(life->xs, XBT_NULL, "/local/domain/%u/memory", domid);
     rc = node_read_number(&memory, "static-max", &most);
-    if (rc == 0 && kib > most) {
+    if (rc != 0) {
+        return err_set_errno(err, -rc, "cannot read how much memory %s may have", who);
+    }
+    if (kib > most) {
         return err_set(err, ERANGE, "%s may have at most %" PRIu64 " MiB", who, most / 1024);
     }
-    rc = rc != 0 ? rc : node_write(&memory, "static-min", "%" PRIu64, kib);
-    return rc == 0 ? 0 : err_set_errno(err, -rc, "cannot write what %s keeps", who);
+    return life_nodes_ask(life, domid, who, err, "memory/static-min", "%" PRIu64, kib);
 }
 
 static int run_balloon(const struct vane_args *args)

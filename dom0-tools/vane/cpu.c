@@ -302,6 +302,9 @@ static int write_availability(xs_transaction_t transaction, void *context)
     const struct vcpu_change *change = context;
     struct node home = node_at(change->look.xs, transaction, "/local/domain/%u", change->domid);
 
+    if (!node_exists(&home)) {
+        return -ESRCH;
+    }
     for (unsigned int i = 0; i < change->count; i++) {
         char name[32];
 
@@ -359,7 +362,8 @@ static int set_vcpus(const struct look *look, const struct vane_args *args, void
     }
     rc = node_transaction(look->xs, write_availability, change);
     if (rc != 0) {
-        return err_set_errno(err, -rc, "cannot ask %s", args->operands[0]);
+        return rc == -ESRCH ? err_set(err, ESRCH, "%s has gone", args->operands[0])
+                            : err_set_errno(err, -rc, "cannot ask %s", args->operands[0]);
     }
     return change->seconds != 0 ? wait_followed(args, change, err) : 0;
 }

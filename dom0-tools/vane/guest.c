@@ -87,14 +87,9 @@ static int set_memory(const struct vane_args *args, struct memory_change *change
         return err_set(err, ERANGE, "%s may have at most %" PRIu64 " MiB, not %s",
                        args->operands[0], most / 1024, args->operands[1]);
     }
-    rc = node_change(&memory, "target", "%" PRIu64, change->kib);
-    if (rc == -ENOENT) {
-        return err_set(err, ESRCH, "%s has gone", args->operands[0]);
-    }
-    if (rc != 0) {
-        return err_set_errno(err, -rc, "cannot ask %s", args->operands[0]);
-    }
-    return seconds != 0 ? wait_followed(args, change, seconds, err) : 0;
+    rc = life_nodes_ask(life, change->domid, args->operands[0], err, "memory/target", "%" PRIu64,
+                        change->kib);
+    return rc == 0 && seconds != 0 ? wait_followed(args, change, seconds, err) : rc;
 }
 
 /* The second operand as an amount of memory that a guest can have; says what is wrong with it. */
@@ -170,10 +165,17 @@ static int set_limit(const struct vane_args *args, struct memory_change *change,
         return err_set(err, EBUSY, "%s has %" PRIu64 " MiB: take some first, vane mem-set --wait",
                        args->operands[0], (uint64_t)info.tot_pages * PAGE_KIB / 1024);
     }
-    rc = node_write(&memory, "boot-max", "%" PRIu64, most);
-    rc = rc != 0 ? rc : hv_domain_max_mem(life->hv, change->domid, change->kib + MEMORY_SLACK_KIB);
-    rc = rc != 0 ? rc : node_write(&memory, "static-max", "%" PRIu64, change->kib);
-    return rc == 0 ? 0 : err_set_errno(err, -rc, "cannot limit %s", args->operands[0]);
+    rc = life_nodes_ask(life, change->domid, args->operands[0], err, "memory/boot-max", "%" PRIu64,
+                        most);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = hv_domain_max_mem(life->hv, change->domid, change->kib + MEMORY_SLACK_KIB);
+    if (rc != 0) {
+        return err_set_errno(err, -rc, "cannot limit %s", args->operands[0]);
+    }
+    return life_nodes_ask(life, change->domid, args->operands[0], err, "memory/static-max",
+                          "%" PRIu64, change->kib);
 }
 
 static int run_mem_max(const struct vane_args *args)
@@ -225,7 +227,6 @@ static int run_sysrq(const struct vane_args *args)
 {
     const char *key = args->operands[1];
     struct err err = {0};
-    struct node control;
     struct life life;
     uint32_t domid;
     int rc;
@@ -239,13 +240,9 @@ static int run_sysrq(const struct vane_args *args)
         return vane_fail(&err);
     }
     rc = life_find(&life, args->operands[0], &domid, &err);
-    if (rc == 0) {
-        control = node_at(life.xs, XBT_NULL, "/local/domain/%u/control", domid);
-        rc = node_write(&control, "sysrq", "%s", key);
-        if (rc != 0) {
-            err_set_errno(&err, -rc, "cannot ask %s", args->operands[0]);
-        }
-    }
+    rc = rc != 0
+             ? rc
+             : life_nodes_ask(&life, domid, args->operands[0], &err, "control/sysrq", "%s", key);
     life_close(&life);
     return rc == 0 ? VANE_OK : vane_fail(&err);
 }

@@ -170,7 +170,6 @@ static int ask(const struct request *request, const char *who, struct stop_wait 
                struct err *err)
 {
     struct xen_domctl_getdomaininfo info;
-    struct node control;
     int rc = hv_domain_info(wait->life->hv, wait->domid, &info);
 
     if (rc != 0) {
@@ -180,9 +179,8 @@ static int ask(const struct request *request, const char *who, struct stop_wait 
         return err_set(err, EBUSY, "%s has stopped already", who);
     }
     wait->preserved = is_preserved(wait->life, wait->domid, request->event);
-    control = node_at(wait->life->xs, XBT_NULL, "/local/domain/%u/control", wait->domid);
-    rc = node_write(&control, "shutdown", "%s", request->word);
-    return rc == 0 ? 0 : err_set_errno(err, -rc, "cannot ask %s to stop", who);
+    return life_nodes_ask(wait->life, wait->domid, who, err, "control/shutdown", "%s",
+                          request->word);
 }
 
 /* Waits for a guest that has been asked, until a moment of the monotonic clock. */

@@ -81,6 +81,11 @@ int life_nodes_create(struct life *life, uint32_t domid, const struct vane_confi
 /* Gives a guest another name, in its own nodes and its /vm entry. Errors: EEXIST. */
 int life_nodes_rename(struct life *life, uint32_t domid, const char *name, struct err *err);
 
+/* Writes a node below a guest's home, by which it is asked for something or is limited; `who`
+ * stands for it in reports. Errors: ESRCH when it has gone, and then nothing is written. */
+int life_nodes_ask(struct life *life, uint32_t domid, const char *who, struct err *err,
+                   const char *name, const char *format, ...) __attribute__((format(printf, 6, 7)));
+
 /* Adds what is known after building: rings and ports of store and console. */
 int life_nodes_connect(struct life *life, const struct builder_guest *guest, struct err *err);
 

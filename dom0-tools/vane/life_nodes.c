@@ -7,6 +7,7 @@
  * read back from there later is what was written here.
  */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,6 +184,9 @@ static int rename_body(xs_transaction_t transaction, void *context)
     if (rc != 0) {
         return rc;
     }
+    if (!node_exists(&home)) {
+        return err_set(to->err, ESRCH, "domain %u has gone", to->domid);
+    }
     node_put(&home, "name", "%s", to->name);
     if (home.error == 0 && node_read(&home, "vm", path, sizeof(path)) == 0 &&
         strncmp(path, "/vm/", 4) == 0) {
@@ -217,6 +221,24 @@ int life_nodes_rename(struct life *life, uint32_t domid, const char *name, struc
     }
     close(lock);
     return rc;
+}
+
+int life_nodes_ask(struct life *life, uint32_t domid, const char *who, struct err *err,
+                   const char *name, const char *format, ...)
+{
+    struct node home = node_at(life->xs, XBT_NULL, "/local/domain/%u", domid);
+    char value[64];
+    va_list args;
+    int rc;
+
+    va_start(args, format);
+    vsnprintf(value, sizeof(value), format, args);
+    va_end(args);
+    rc = node_change(&home, name, "%s", value);
+    if (rc == -ENOENT) {
+        return err_set(err, ESRCH, "%s has gone", who);
+    }
+    return rc == 0 ? 0 : err_set_errno(err, -rc, "cannot write %s of %s", name, who);
 }
 
 int life_nodes_connect(struct life *life, const struct builder_guest *guest, struct err *err)

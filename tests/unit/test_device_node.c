@@ -45,7 +45,8 @@ static void test_change(void)
     CU_ASSERT_EQUAL(node_write(&home, "memory/target", "%u", 1u), 0);
     CU_ASSERT_EQUAL(node_change(&home, "memory/target", "%s", "two"), 0);
     CU_ASSERT_TRUE(is(&home, "memory/target", "two"));
-    CU_ASSERT_EQUAL(node_change(&home, "memory/other", "%u", 1u), -ENOENT);
+    CU_ASSERT_EQUAL(node_change(&home, "memory/other", "%u", 3u), 0);
+    CU_ASSERT_TRUE(is(&home, "memory/other", "3"));
     CU_ASSERT_EQUAL(node_change(&home, NULL, "%s", "itself"), 0);
     CU_ASSERT_TRUE(is(&home, NULL, "itself"));
     CU_ASSERT_EQUAL(node_change(&home, "memory/target", "%5000d", 1), -E2BIG);
