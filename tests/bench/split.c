@@ -9,7 +9,8 @@
  *   split call                 a hypercall of a program, by privcmd
  *
  * Time is the monotonic clock's; under QEMU's -icount a nanosecond of it is an instruction. Output,
- * one line a row: "BENCH <name>\t<value>", the median of SAMPLES.
+ * one line a row: "BENCH <name>\t<value>", the median of 7 samples, or of as many as the
+ * environment's SAMPLES says: a clock on the wall needs more.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -32,11 +33,14 @@
 
 #define KIB 1024UL
 #define MIB (KIB * KIB)
-#define SAMPLES 7
+#define SAMPLES 7u
+#define SAMPLES_MAX 255u
 #define PORT 7007
 #define STREAM (8 * MIB)
 #define CHUNK (64 * KIB)
 #define CONSOLE_BYTES (64 * KIB)
+
+static unsigned samples = SAMPLES;
 
 static void need(bool good, const char *what)
 {
@@ -63,16 +67,16 @@ static int by_size(const void *a, const void *b)
 /* The median time in us of an operation; the first round warms up. */
 static double median(void (*op)(void), unsigned n)
 {
-    double sample[SAMPLES];
-    for (int s = -1; s < SAMPLES; s++) {
+    static double sample[SAMPLES_MAX];
+    for (int s = -1; s < (int)samples; s++) {
         double start = now_us();
         for (unsigned i = 0; i < n; i++) {
             op();
         }
         sample[s < 0 ? 0 : s] = (now_us() - start) / n;
     }
-    qsort(sample, SAMPLES, sizeof(sample[0]), by_size);
-    return sample[SAMPLES / 2];
+    qsort(sample, samples, sizeof(sample[0]), by_size);
+    return sample[samples / 2];
 }
 
 /* ---- disk ---- */
@@ -242,6 +246,11 @@ int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
     setvbuf(stdout, NULL, _IOLBF, 0);
+    const char *asked = getenv("SAMPLES");
+    if (asked != NULL) {
+        samples = (unsigned)atoi(asked);
+        need(samples >= 1 && samples <= SAMPLES_MAX, "SAMPLES");
+    }
     if (argc == 4 && !strcmp(argv[1], "disk")) {
         disk(argv[2], argv[3]);
     } else if (argc == 3 && !strcmp(argv[1], "net")) {
