@@ -318,7 +318,7 @@ static void open_side(char **arguments)
          (unsigned int)atoi(arguments[4]));
 }
 
-/* This process and the two daemons, on the first processor that this one may use. */
+/* This process and the two daemons, on the processor it is on now. */
 static void share_processor(const char *first, const char *second)
 {
     pid_t processes[] = {0, atoi(first), atoi(second)};
