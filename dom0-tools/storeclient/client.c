@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -442,6 +443,22 @@ void xs_close(struct xs_handle *h)
         close(h->event_fd);
     }
     free(h);
+}
+
+bool xs_lasts(const struct xs_handle *h)
+{
+    struct pollfd end = {.fd = h->fd, .events = POLLRDHUP};
+
+    return h->fd >= 0 && poll(&end, 1, 0) == 0;
+}
+
+struct xs_handle *xs_renew(struct xs_handle *h)
+{
+    if (h != NULL && xs_lasts(h)) {
+        return h;
+    }
+    xs_close(h);
+    return xs_open(0);
 }
 
 int xs_fileno(struct xs_handle *h)

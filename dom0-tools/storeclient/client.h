@@ -8,6 +8,13 @@
 #include <stddef.h>
 #include <xenstore.h>
 
+/* Whether the daemon that was connected to is still there. What was read before is of one tree. */
+bool xs_lasts(const struct xs_handle *h);
+
+/* For who outlives the daemon: the connection while it lasts; else, it being closed, a new one
+ * without watches, or NULL while no daemon is there. Takes what it has returned. */
+struct xs_handle *xs_renew(struct xs_handle *h);
+
 /* Reads nodes as xs_read() does, with one exchange for many; values[i] is to be freed, or NULL
  * where there is nothing to be read. Returns: false when the daemon has gone. */
 bool xs_read_many(struct xs_handle *h, const char *const paths[], size_t count, char *values[]);

@@ -16,6 +16,7 @@
 
 #include "dom0-tools/config/config.h"
 #include "dom0-tools/device/node.h"
+#include "dom0-tools/storeclient/client.h"
 #include "dom0-tools/usage/balance.h"
 #include "dom0-tools/vane/life.h"
 #include "dom0-tools/vane/look.h"
@@ -24,6 +25,8 @@
 #define PAGE_KIB (HV_PAGE_BYTES / 1024)
 #define GIVE_TIMEOUT_MS 20000u
 #define PERIOD_MAX_S 3600ul
+/* A store that has gone is looked for this often. */
+#define STORE_STEP_MS 200
 
 /* Left alone for what the hypervisor and new guests need. */
 #define RESERVE_KIB (32u << 10)
@@ -203,6 +206,12 @@ static int follow(struct pool *pool, unsigned long seconds, struct err *err)
         rc = read_pool(pool, err);
         rc = rc != 0 ? rc : move_once(pool, err);
         poll(NULL, 0, (int)seconds * 1000);
+        if (!xs_lasts(pool->life.xs)) {
+            rc = 0; /* whatever failed with it */
+        }
+        while ((pool->life.xs = xs_renew(pool->life.xs)) == NULL) {
+            poll(NULL, 0, STORE_STEP_MS);
+        }
     }
     return rc;
 }

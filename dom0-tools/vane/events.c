@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "dom0-tools/device/node.h"
+#include "dom0-tools/storeclient/client.h"
 #include "dom0-tools/usage/changes.h"
 #include "dom0-tools/vane/look.h"
 #include "dom0-tools/vane/plug.h"
@@ -154,8 +155,8 @@ static void tell(const struct change *change, void *context)
     fflush(stdout);
 }
 
-/* Sleeps until the store tells of something, or it is time. Returns: whether the store is there. */
-static bool wait_for_news(struct xs_handle *xs)
+/* Sleeps until the store tells of something, or it is time. */
+static void wait_for_news(struct xs_handle *xs)
 {
     struct pollfd ready = {.fd = xs_fileno(xs), .events = POLLIN};
     char **event;
@@ -166,26 +167,45 @@ static bool wait_for_news(struct xs_handle *xs)
     while ((event = xs_check_watch(xs)) != NULL) {
         free(event);
     }
-    return errno == EAGAIN;
+}
+
+static int watch_guests(const struct follow *follow, struct err *err)
+{
+    for (size_t i = 0; i < sizeof(watched) / sizeof(watched[0]); i++) {
+        if (!xs_watch(follow->life.xs, watched[i], "events")) {
+            return err_set_errno(err, errno, "cannot watch %s", watched[i]);
+        }
+    }
+    return 0;
+}
+
+/* As take_look(), but where the store has gone meanwhile, with what was seen, once it is there
+ * again: a guest has not gone with it. */
+static int take_whole_look(struct follow *follow, struct changes_state *state, struct err *err)
+{
+    int rc = take_look(follow, state, err);
+
+    while (!xs_lasts(follow->life.xs)) {
+        changes_free(state);
+        while ((follow->life.xs = xs_renew(follow->life.xs)) == NULL) {
+            poll(NULL, 0, LOOK_EVERY_MS);
+        }
+        rc = watch_guests(follow, err);
+        rc = rc != 0 ? rc : take_look(follow, state, err);
+    }
+    return rc;
 }
 
 static int follow_guests(struct follow *follow, struct err *err)
 {
-    int rc = 0;
+    int rc = watch_guests(follow, err);
 
-    for (size_t i = 0; i < sizeof(watched) / sizeof(watched[0]) && rc == 0; i++) {
-        if (!xs_watch(follow->life.xs, watched[i], "events")) {
-            rc = err_set_errno(err, errno, "cannot watch %s", watched[i]);
-        }
-    }
-    rc = rc != 0 ? rc : take_look(follow, &follow->state, err);
+    rc = rc != 0 ? rc : take_whole_look(follow, &follow->state, err);
     while (rc == 0 && follow->left != 0 && !ferror(stdout)) {
         struct changes_state now;
 
-        if (!wait_for_news(follow->life.xs)) {
-            return err_set(err, ECONNRESET, "the store does not answer any more");
-        }
-        rc = take_look(follow, &now, err);
+        wait_for_news(follow->life.xs);
+        rc = take_whole_look(follow, &now, err);
         if (rc == 0) {
             changes_compare(&follow->state, &now, tell, follow);
             changes_free(&follow->state);

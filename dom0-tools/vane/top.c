@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "dom0-tools/base/file.h"
+#include "dom0-tools/storeclient/client.h"
 #include "dom0-tools/top/exporter.h"
 #include "dom0-tools/top/top.h"
 #include "dom0-tools/usage/plan.h"
@@ -27,9 +28,13 @@
 
 /* --- top --------------------------------------------------------------------------------- */
 
+/* The store may have been started anew since the last one, or for the first time. */
 static int take(void *context, struct usage_sample *sample, struct err *err)
 {
-    return sample_take(context, sample, err);
+    struct look *look = context;
+
+    look->xs = xs_renew(look->xs);
+    return sample_take(look, sample, err);
 }
 
 /* Words for --sort, as the columns' headings without marks and units. */

@@ -254,7 +254,11 @@ static void test_client__end_of_daemon(void)
 {
     unsigned int bytes;
 
+    CU_ASSERT_TRUE(xs_lasts(xs) && xs_renew(xs) == xs);
+    CU_ASSERT_TRUE(
+        writes(XBT_NULL, "/unread", "x")); /* what has not been read makes no difference */
     own_store_kill();
+    CU_ASSERT_FALSE(xs_lasts(xs));
     CU_ASSERT_TRUE(readable(PATIENCE_MS));
     CU_ASSERT_TRUE(xs_check_watch(xs) == NULL && errno != EAGAIN);
     CU_ASSERT_TRUE(xs_read(xs, XBT_NULL, "/", &bytes) == NULL && errno == ENOTCONN);
@@ -266,6 +270,9 @@ static void test_client__end_of_daemon(void)
     char *value = NULL;
 
     CU_ASSERT_TRUE(!xs_read_many(xs, &path, 1, &value) && value == NULL);
+    CU_ASSERT_FALSE(xs_lasts(xs));
+    CU_ASSERT_PTR_NULL(xs = xs_renew(xs));
+    CU_ASSERT_PTR_NULL(xs = xs_renew(xs));
 }
 
 int main(int argc, char **argv)
