@@ -27,6 +27,9 @@ static domid_t me, canary;
 static uint64_t deadline;
 static uint64_t canary_ref;
 static uint64_t max_mfn;
+/* Pages below are what this program is made of, with its page tables, the list of frames and the
+ * tables that map that. */
+static uint64_t ground;
 
 static uint64_t draw(struct player *p)
 {
@@ -80,7 +83,7 @@ static uint64_t odd_number(struct player *p)
 static uint64_t not_ourselves(uint64_t mfn)
 {
     uint64_t page = page_of(mfn);
-    return page < 1024 && mfn_of_pfn(page) == mfn ? mfn_of(pages[0]) : mfn;
+    return page < ground && mfn_of_pfn(page) == mfn ? mfn_of(pages[0]) : mfn;
 }
 
 static uint64_t some_mfn(struct player *p)
@@ -155,8 +158,8 @@ static long play_mmu(struct player *p)
         }
         /* Our own ground stays. */
         uint64_t page = page_of(reqs[i].ptr / PAGE_BYTES);
-        if (page < 1024 && (page < ((uint64_t)pages[0] - VIRT_BASE) / PAGE_BYTES ||
-                            page > ((uint64_t)pages[PAGES - 1] - VIRT_BASE) / PAGE_BYTES)) {
+        if (page < ground && (page < ((uint64_t)pages[0] - VIRT_BASE) / PAGE_BYTES ||
+                              page > ((uint64_t)pages[PAGES - 1] - VIRT_BASE) / PAGE_BYTES)) {
             reqs[i].ptr = maddr_of(test_area_l1() + below(p, 64));
         }
     }
@@ -180,7 +183,7 @@ static long play_mmuext(struct player *p)
         memset(&ops[i], 0, sizeof(ops[i]));
         ops[i].cmd = commands[below(p, ARRAY_SIZE(commands))];
         ops[i].arg1.mfn = chance(p, 6) ? some_va(p) : some_mfn(p);
-        if (ops[i].cmd == MMUEXT_UNPIN_TABLE && page_of(ops[i].arg1.mfn) < 1024) {
+        if (ops[i].cmd == MMUEXT_UNPIN_TABLE && page_of(ops[i].arg1.mfn) < ground) {
             ops[i].arg1.mfn = mfn_of(pages[below(p, PAGES)]);
         }
         if (ops[i].cmd == MMUEXT_CLEAR_PAGE || ops[i].cmd == MMUEXT_COPY_PAGE) {
@@ -456,6 +459,8 @@ void test_main(void)
         pages[i] = page_new();
         frames[i] = frame_new();
     }
+    ground = pfn_of_mfn(frames[0]);
+    CHECK(ground >= start_info->first_p2m_pfn + start_info->nr_p2m_frames);
     for (unsigned i = 0; i < 2; i++) {
         players[i].state = (seed + 1) * 0x9e3779b97f4a7c15UL + i * 0xdeadbeefUL;
     }
