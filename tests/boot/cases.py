@@ -573,8 +573,8 @@ def all_tests():
              dom0_args="nosoftlockup rcupdate.rcu_cpu_stall_suppress=1"),
         Watchdog("watchdog"),
         Interrupts("irqs", weight=2),
-        # Counted, so that it makes no difference how busy the machine below is.
         Test("balloon", "balloon"),
+        # Counted, so that it makes no difference how busy the machine below is.
         Test("demand", "demand", weight=4, counted=True, shift=3),
     ]
     for cpu in ("qemu64", "Nehalem", "Skylake-Server", "EPYC"):

@@ -91,10 +91,7 @@ int main(int argc, char **argv)
         {"prune", test_prune},   {"a path that is too long", test_long_path},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{"nodes", own_store_start, own_store_end, NULL, NULL, tests},
-                             CU_SUITE_INFO_NULL};
 
     (void)argc;
-    snprintf(own_store_here, sizeof(own_store_here), "%s", dirname(argv[0]));
-    return run_suites(suites);
+    return own_store_main(argv, "nodes", tests);
 }
